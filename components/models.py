@@ -1,0 +1,173 @@
+"""The three trained models as stages: the generator, the ORM and the PRM.
+
+Paper §2.2: the generator learns the format, one epoch. Here it may also start from nothing (`base` absent), for the
+embedded world. Paper §2.5, §2.6: both reward models start from the same weights, see the same solutions, and differ
+in their targets alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.stage import Model, ModelStage
+from components.worked_arithmetic import VOCABULARY
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from components.runner import Pool
+    from components.text_format import Rendered
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is optimised (AdamW, warm-up, then a linear fall to zero; no dropout)."""
+
+    epochs: int
+    batch_size: int  # solutions per optimiser step, over all workers
+    learning_rate: float  # the peak
+    warmup_share: float = 0.05  # of all steps
+    weight_decay: float = 0.01
+    gradient_clip: float = 1.0  # norm
+    max_tokens: int = 2048  # a longer example is dropped, and counted
+    shuffle: bool = True  # False keeps a curriculum's order
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A Llama model to train from nothing; ~0.9 M parameters with the defaults and the world's vocabulary."""
+
+    hidden_size: int = 128
+    layers: int = 4
+    heads: int = 4
+    intermediate_size: int = 384
+    max_positions: int = 2048
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    training: TrainingConfig
+    architecture: Architecture | None  # None: finetune the base model
+
+
+@dataclass(frozen=True)
+class RewardModelConfig:
+    kind: str  # orm or prm
+    training: TrainingConfig
+
+
+def generator(config: GeneratorConfig, base: Model | None) -> ModelStage:
+    """The stage that trains the generator on solutions (problem, steps)."""
+    models = {} if base is None else {"base": base}
+    return ModelStage("generator", 1, config, _train_generator, models, engines=("torch", "transformers"))
+
+
+def reward_model(config: RewardModelConfig, start: Model) -> ModelStage:
+    """The stage that trains an ORM on solutions and grades, or a PRM on solutions and step labels."""
+    return ModelStage(
+        config.kind, 1, config, _train_reward_model, {"generator": start}, engines=("torch", "transformers")
+    )
+
+
+def _train_generator(
+    config: GeneratorConfig,
+    files: Mapping[str, Sequence[Path]],
+    models: Mapping[str, Path],
+    folder: Path,
+    scratch: Path,
+    pool: Pool,
+) -> dict[str, Any]:
+    from components.tokenizer import build_tokenizer
+    from components.trainer import Job, fit
+
+    if config.architecture is None:
+        tokenizer = start = models["base"]
+    else:
+        tokenizer = start = scratch / "tokenizer"
+        build_tokenizer(VOCABULARY).save_pretrained(tokenizer)
+    make_model = functools.partial(_causal_model, config.architecture, start, tokenizer)
+    job = Job("generator", tokenizer, config.training, make_model, _generator_targets)
+    return fit(job, files, folder, scratch, pool)
+
+
+def _train_reward_model(
+    config: RewardModelConfig,
+    files: Mapping[str, Sequence[Path]],
+    models: Mapping[str, Path],
+    folder: Path,
+    scratch: Path,
+    pool: Pool,
+) -> dict[str, Any]:
+    from components.trainer import Job, fit
+
+    make_model = functools.partial(_token_classifier, models["generator"], config.kind)
+    make_targets = {"orm": _orm_targets, "prm": _prm_targets}[config.kind]
+    job = Job(config.kind, models["generator"], config.training, make_model, make_targets)
+    return fit(job, files, folder, scratch, pool)
+
+
+def _causal_model(architecture: Architecture | None, start: Path, tokenizer_folder: Path) -> Any:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    if architecture is None:
+        return AutoModelForCausalLM.from_pretrained(start)
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=architecture.hidden_size,
+            num_hidden_layers=architecture.layers,
+            num_attention_heads=architecture.heads,
+            intermediate_size=architecture.intermediate_size,
+            max_position_embeddings=architecture.max_positions,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def _token_classifier(start: Path, kind: str) -> Any:
+    """The generator's weights under a fresh head; everything that a reader of the folder must know is in its config."""
+    from transformers import AutoConfig, AutoModelForTokenClassification
+
+    from components.examples import ORM_LABELS, PRM_LABELS
+    from components.text_format import PROMPT_SEPARATOR, STEP_SEPARATOR
+
+    labels = {"orm": ORM_LABELS, "prm": PRM_LABELS}[kind]
+    config = AutoConfig.from_pretrained(start)
+    config.num_labels = len(labels)
+    config.id2label = labels
+    config.label2id = {name: index for index, name in labels.items()}
+    config.classifier_dropout = 0.0
+    config.stepverify = {
+        "kind": kind,
+        "prompt_separator": PROMPT_SEPARATOR,
+        "step_separator": STEP_SEPARATOR,
+        "read_at": {"orm": "the last token", "prm": "each step's last token: its separator, or end of text"}[kind],
+    }
+    return AutoModelForTokenClassification.from_pretrained(start, config=config)
+
+
+def _generator_targets(rendered: Rendered, row: Mapping[str, Any]) -> np.ndarray:
+    from components.examples import generator_targets
+
+    return generator_targets(rendered)
+
+
+def _orm_targets(rendered: Rendered, row: Mapping[str, Any]) -> np.ndarray:
+    from components.examples import orm_targets
+
+    return orm_targets(rendered, row["is_correct"])
+
+
+def _prm_targets(rendered: Rendered, row: Mapping[str, Any]) -> np.ndarray | None:
+    from components.examples import prm_targets
+
+    return prm_targets(rendered, row["ratings"]) if row["ratings"] else None

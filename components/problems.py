@@ -1,0 +1,173 @@
+"""Problems: from the embedded world, or from files of the user's own.
+
+A file is JSON Lines (also gzipped) or Parquet with a problem and an answer column:
+
+    {"problem": "What is $2^{10}$?", "answer": "1024"}
+
+A row whose problem or answer is empty is kept, with its error. A null answer or a missing column is refused.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.stage import TableStage
+from components.store import file_digest
+from components.worked_arithmetic import WorldConfig, chains, teacher_solutions
+from schemas.tables import PROBLEMS, TEACHER_SOLUTIONS
+
+PROBLEMS_PER_SHARD = 100
+
+
+class InputError(ValueError):
+    """A user's input that cannot be used; the message names the file, the row and the field, and how to mend it."""
+
+
+@dataclass(frozen=True)
+class ProblemFile:
+    """A file's identity: what it holds (not where it lies) and how it is read."""
+
+    digest: str
+    problem_column: str = "problem"
+    answer_column: str = "answer"
+    max_problems: int | None = None  # the first so many rows
+
+
+@dataclass(frozen=True)
+class ProblemFiles:
+    train: ProblemFile
+    test: ProblemFile
+
+
+def world_problems(config: WorldConfig) -> TableStage:
+    """The stage that makes the embedded world's problems: train, test and ood."""
+    return TableStage("problems", 1, config, PROBLEMS, _world_problems, PROBLEMS_PER_SHARD, shard_by="split")
+
+
+def file_problems(config: ProblemFiles, train: Path, test: Path) -> TableStage:
+    """The stage that reads the user's problems."""
+    compute = functools.partial(_file_problems, train=train, test=test)
+    return TableStage("problems", 1, config, PROBLEMS, compute, PROBLEMS_PER_SHARD, shard_by="split")
+
+
+def teacher(config: WorldConfig) -> TableStage:
+    """The stage that writes the texts which the embedded generator learns from."""
+    return TableStage("teacher_solutions", 1, config, TEACHER_SOLUTIONS, _teacher_solutions, shard_rows=4000)
+
+
+def problem_id(problem: str) -> str:
+    """The first 16 hex digits of the sha256 of a problem's text."""
+    return hashlib.sha256(problem.encode()).hexdigest()[:16]
+
+
+def describe_file(path: Path, problem_column: str, answer_column: str, max_problems: int | None) -> ProblemFile:
+    """Read a file of problems once, to be sure that it can be used. Raises InputError."""
+    file = ProblemFile(file_digest(path) if path.is_file() else "", problem_column, answer_column, max_problems)
+    read_problems(path, file, "train")
+    return file
+
+
+def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, Any]]:
+    """The rows of the `problems` table from one file. Raises InputError, naming the row and the field."""
+    seen: dict[str, int] = {}
+    rows: list[dict[str, Any]] = []
+    for number, record in enumerate(_records(path, file)):
+        values = {}
+        for column in (file.problem_column, file.answer_column):
+            if column not in record:
+                have = ", ".join(sorted(record)) or "none"
+                raise InputError(
+                    f"{path}: row {number} has no column '{column}' (it has: {have}); name it with "
+                    f"--problem-column or --answer-column"
+                )
+            if record[column] is None:
+                raise InputError(f"{path}: row {number}: '{column}' is null; give it a value or remove the row")
+            if not isinstance(record[column], str | int | float):
+                raise InputError(f"{path}: row {number}: '{column}' is {type(record[column]).__name__}, not text")
+            values[column] = str(record[column])
+        problem, answer = values[file.problem_column], values[file.answer_column]
+        error, identity = None, problem_id(problem)
+        if not problem.strip() or not answer.strip():
+            error = f"row {number}: '{file.answer_column if problem.strip() else file.problem_column}' is empty"
+        elif identity in seen:
+            error = f"row {number}: the same problem as row {seen[identity]}"
+        if identity in seen:
+            identity = problem_id(f"{problem}\0{number}")
+        seen.setdefault(identity, number)
+        rows.append(
+            {"problem_id": identity, "split": split, "problem": problem, "ground_truth_answer": answer}
+            | {"source": "file", "source_row": number, "error": error}
+        )
+    if not rows:
+        raise InputError(f"{path}: holds no rows")
+    return rows
+
+
+def _records(path: Path, file: ProblemFile) -> Iterable[dict[str, Any]]:
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    if path.suffix == ".parquet":
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise InputError(f"{path}: not a Parquet file: {error}") from error
+        yield from table.slice(0, file.max_problems).to_pylist()
+        return
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8") as lines:
+            for number, line in enumerate(lines):
+                if number == file.max_problems:
+                    return
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise InputError(f"{path}: row {number} is not a JSON object")
+                yield record
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not JSON Lines (one object per line, UTF-8): {error}") from error
+    except (OSError, EOFError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+
+
+def check_disjoint(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> None:
+    """Raises InputError when a test problem is trained on."""
+    rows = {row["problem_id"]: row["source_row"] for row in train}
+    for row in test:
+        if row["problem_id"] in rows:
+            raise InputError(
+                f"test row {row['source_row']} is the same problem as train row {rows[row['problem_id']]}; "
+                "remove one of them, or the curves would measure memory"
+            )
+
+
+def _world_problems(config: WorldConfig) -> pa.Table:
+    counts = {"train": config.train_problems, "test": config.test_problems, "ood": config.ood_problems}
+    rows: list[dict[str, Any]] = [
+        {"problem_id": problem_id(chain.problem), "split": split, "problem": chain.problem}
+        | {"ground_truth_answer": str(chain.answer), "source": "worked_arithmetic", "source_row": number, "error": None}
+        for split, count in counts.items()
+        for number, chain in enumerate(chains(config, split, count))
+    ]
+    return pa.Table.from_pylist(rows, schema=PROBLEMS)
+
+
+def _file_problems(config: ProblemFiles, train: Path, test: Path) -> pa.Table:
+    rows = read_problems(train, config.train, "train") + read_problems(test, config.test, "test")
+    return pa.Table.from_pylist(rows, schema=PROBLEMS)
+
+
+def _teacher_solutions(config: WorldConfig) -> pa.Table:
+    rows = [{"problem": chain.problem, "steps": steps, "error": None} for chain, steps in teacher_solutions(config)]
+    return pa.Table.from_pylist(rows, schema=TEACHER_SOLUTIONS)

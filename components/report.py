@@ -1,0 +1,142 @@
+"""What people see at the end: a table on the terminal, `best_of_n.png` in the style of the paper's figure 3, and
+`summary.json`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+LABELS = {
+    "prm": "Process-supervised RM (PRM)",
+    "orm": "Outcome-supervised RM (ORM)",
+    "majority": "Majority voting",
+    "prm_weighted": "PRM-weighted voting",
+    "orm_weighted": "ORM-weighted voting",
+    "pass": "any of N (upper bound)",
+}
+_COLOURS = {
+    "prm": "#e8590c",
+    "orm": "#1971c2",
+    "majority": "#868e96",
+    "prm_weighted": "#e8590c",
+    "orm_weighted": "#1971c2",
+}
+
+
+def table(best_of_n: pd.DataFrame, split: str) -> str:
+    """The curves as text: one line per method, accuracy in per cent by N, and the interval at the largest N."""
+    rows = best_of_n[best_of_n["split"] == split]
+    ns = sorted(rows["n"].unique())
+    lines = [f"{'N':<30}" + "".join(f"{n:>7}" for n in ns) + f"   95 % at {ns[-1]}"]
+    for method in [m for m in LABELS if m in set(rows["method"])]:
+        by_n = rows[rows["method"] == method].set_index("n")
+        last = by_n.loc[ns[-1]]
+        cells = "".join(f"{100 * by_n.loc[n, 'accuracy']:>7.1f}" for n in ns)
+        lines.append(f"{LABELS[method]:<30}{cells}   {100 * last['ci_low']:.1f} to {100 * last['ci_high']:.1f}")
+    return "\n".join(lines)
+
+
+def picture(best_of_n: pd.DataFrame, title: str) -> bytes:
+    """best_of_n.png: accuracy against N of the test split, bands are 95 % intervals over problems."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7.2, 4.6), dpi=150)
+    rows = best_of_n[best_of_n["split"] == "test"]
+    for method, colour in _COLOURS.items():
+        line = rows[rows["method"] == method].sort_values("n")
+        if line.empty:
+            continue
+        weighted = method.endswith("_weighted")
+        axes.plot(
+            line["n"],
+            100 * line["accuracy"],
+            label=LABELS[method],
+            color=colour,
+            linewidth=1.3 if weighted else 2.2,
+            linestyle="--" if weighted else "-",
+            marker="o",
+            markersize=2.5 if weighted else 4,
+        )
+        if not weighted:
+            axes.fill_between(
+                line["n"], 100 * line["ci_low"], 100 * line["ci_high"], color=colour, alpha=0.15, linewidth=0
+            )
+    axes.set_xscale("log", base=2)
+    ticks = sorted(rows["n"].unique())
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    axes.set_xlabel("N = number of solutions per problem")
+    axes.set_ylabel("% problems solved (best-of-N)")
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    plt.close(figure)
+    return buffer.getvalue()
+
+
+def verdicts(comparisons: pd.DataFrame, num_problems: int) -> list[str]:
+    """The question's answer in words, from paired differences on the test split."""
+    rows = comparisons[comparisons["split"] == "test"]
+    largest = int(rows["n"].max())
+    asked: list[tuple[str, str, int]] = [
+        ("prm", "orm", largest),
+        ("prm", "majority", largest),
+        ("orm", "majority", largest),
+    ]
+    asked += [(name, "pass_at_1", min(16, largest)) for name in ("prm", "orm")]
+    sentences = []
+    for method, baseline, n in asked:
+        found = rows[(rows["method"] == method) & (rows["baseline"] == baseline) & (rows["n"] == n)]
+        if found.empty:
+            continue
+        row = found.iloc[0]
+        verb = "beats" if row["ci_low"] > 0 else "loses to" if row["ci_high"] < 0 else "cannot be told from"
+        other = {"pass_at_1": "a single sample"}.get(baseline, baseline if baseline == "majority" else baseline.upper())
+        sentences.append(
+            f"{method.upper()} {verb} {other} at N = {n}: {100 * row['difference']:+.1f} points, 95 % interval "
+            f"{100 * row['ci_low']:+.1f} to {100 * row['ci_high']:+.1f}, {num_problems} problems"
+        )
+    return sentences
+
+
+def plan_table(runs: Sequence[Any]) -> str:
+    """What a plan found: each stage's standing before any work."""
+    lines = [f"{'stage':<22}{'standing':<22}{'rows':>12}"]
+    for run in runs:
+        standing = {
+            "PARTIAL": f"PARTIAL {run.shards_reused}/{run.shards_total}",
+            "WAITS": f"waits for {run.waits_for}",
+        }.get(run.status, run.status)
+        lines.append(f"{run.name:<22}{standing:<22}{f'{run.rows:,}' if run.rows else '':>12}")
+    return "\n".join(lines)
+
+
+def stage_table(runs: Sequence[Any]) -> str:
+    """What was reused and what was computed, and how long each stage took when it was computed."""
+    lines = [f"{'stage':<20}{'reused':>8}{'computed':>10}{'rows':>12}{'errors':>8}{'seconds':>9}"]
+    for run in runs:
+        computed = run.shards_total - run.shards_reused
+        lines.append(
+            f"{run.name:<20}{run.shards_reused:>8}{computed:>10}{run.rows:>12,}{run.rows_error:>8,}"
+            f"{'' if run.status == 'HIT' else f'{run.seconds:.0f}':>9}"
+        )
+    return "\n".join(lines)
+
+
+def error_causes(tables: Mapping[str, pd.Series]) -> dict[str, dict[str, int]]:
+    """Table → cause → rows; digits in a cause are folded so that alike causes are counted together."""
+    causes = {}
+    for name, errors in tables.items():
+        kept = errors.dropna().astype(str).str.replace(r"\d+", "#", regex=True)
+        if len(kept):
+            causes[name] = {str(cause): int(count) for cause, count in kept.value_counts().items()}
+    return causes

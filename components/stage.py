@@ -1,0 +1,162 @@
+"""What a stage is, and its identity: recipes and keys (see README, "How it stays true").
+
+A key is the hash of everything that can change a stage's rows, and of nothing else: the stage's name and declared
+version, its config, its row schema, the digests of its models, the versions of its engines, and what its inputs
+*contain*. Where it ran, on how many workers and in which folder is placement, and never part of a key.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import inspect
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import pyarrow as pa
+
+
+class Inert(Protocol):
+    """A frozen dataclass of plain values: a config."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+def canonical_json(value: object) -> str:
+    """The one JSON text of a config value; equal values have equal texts whatever their dict order.
+
+    Raises TypeError for what has no canonical form (objects, sets, NaN): never `str(x)`, which could hold an address.
+    """
+    return json.dumps(_plain(value, "value"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _plain(value: object, where: str) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name), f"{where}.{f.name}") for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"{where}: key {key!r} is not a string, so it has no canonical form")
+        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    raise TypeError(f"{where}: {value!r} has no canonical form; a config holds plain numbers, strings and tuples")
+
+
+def digest(value: object) -> str:
+    """sha256 hex of a value's canonical JSON."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def seed_for(*parts: str | int) -> int:
+    """A seed in [0, 2^31) from its parts, by hash: near parts give unrelated seeds, everywhere and always."""
+    return int(digest(list(parts))[:8], 16) >> 1
+
+
+def code_digest(function: object) -> str:
+    """A digest of the module that defines a stage's code, comments and layout aside: kept in manifests, not in keys,
+    to tell when code drifted under an unchanged version."""
+    module = inspect.getmodule(function.func if isinstance(function, functools.partial) else function)
+    assert module is not None
+    return hashlib.sha256(ast.dump(ast.parse(inspect.getsource(module))).encode()).hexdigest()
+
+
+def engine_versions(distributions: tuple[str, ...]) -> dict[str, str]:
+    """Versions of installed distributions, read without importing them."""
+    return {name: importlib.metadata.version(name) for name in distributions}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model folder in Hugging Face layout and the digest of its files."""
+
+    path: Path
+    digest: str | None  # None for one that a plan only foresees
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+
+class MapWorker(Protocol):
+    """One actor's work of a map stage. Made once per actor, so that an engine starts once."""
+
+    def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table: ...
+
+
+@dataclass(frozen=True)
+class MapStage:
+    """A stage that turns each input shard into one output shard.
+
+    make_worker(config, models) is called in the actor; the worker turns a shard's table and its item (for generation
+    the block of samples) into the output table. items(shard's attributes) lists the items of one input shard.
+    """
+
+    name: str
+    version: int  # raise it when results change; the code itself is not hashed
+    config: Inert
+    schema: pa.Schema
+    make_worker: Callable[[Any, dict[str, Path]], MapWorker]
+    models: dict[str, Model] = field(default_factory=dict)
+    engines: tuple[str, ...] = ()
+    items: Callable[[Any, Mapping[str, str]], list[dict[str, int]]] = lambda config, attributes: [{}]
+    # Config fields that say which items there are and nothing about any one of them, so that a study can grow.
+    not_in_key: tuple[str, ...] = ()
+    # Rows that an item must give for `rows` input rows; the store refuses a shard with another count.
+    expected_rows: Callable[[Mapping[str, int], int], int] = lambda item, rows: rows
+
+
+@dataclass(frozen=True)
+class TableStage:
+    """A barrier stage: from whole input datasets to one table. compute(config, inputs) runs in the driver."""
+
+    name: str
+    version: int
+    config: Inert
+    schema: pa.Schema
+    compute: Callable[..., pa.Table]
+    shard_rows: int = 100_000
+    # Rows of one shard agree in this column, which is kept as the shard's attribute; None: shards of plain slices.
+    shard_by: str | None = None
+
+
+@dataclass(frozen=True)
+class ModelStage:
+    """A barrier stage that trains: from whole input datasets to a model folder.
+
+    train(config, files, models, folder, scratch, pool) gets the shard files of each input, leaves a Hugging Face
+    folder in `folder`, may keep checkpoints in `scratch` (which outlives a kill), and returns its metrics.
+    """
+
+    name: str
+    version: int
+    config: Inert
+    train: Callable[..., dict[str, Any]]
+    models: dict[str, Model] = field(default_factory=dict)
+    engines: tuple[str, ...] = ()
+
+
+def recipe(stage: MapStage | TableStage | ModelStage) -> dict[str, Any]:
+    """Everything declared that can change the stage's rows; its digest is the first part of every key."""
+    schema = None if isinstance(stage, ModelStage) else [[f.name, str(f.type), f.nullable] for f in stage.schema]
+    config = _plain(stage.config, f"{stage.name}.config")
+    if isinstance(stage, MapStage) and isinstance(config, dict):
+        config = {name: value for name, value in config.items() if name not in stage.not_in_key}
+    layout = {"shard_rows": stage.shard_rows, "shard_by": stage.shard_by} if isinstance(stage, TableStage) else None
+    return {
+        "stage": stage.name,
+        "version": stage.version,
+        "config": config,
+        "schema": schema,
+        "layout": layout,
+        "models": {} if isinstance(stage, TableStage) else {name: m.digest for name, m in stage.models.items()},
+        "engines": {} if isinstance(stage, TableStage) else engine_versions(stage.engines),
+    }

@@ -1,0 +1,105 @@
+"""Text of problems and solutions: steps, the answer section, and the one rendering to token ids.
+
+A solution is a list of steps. Joined by newlines they are its text, and the last step carries the answer
+(Lightman et al. 2023, §2.2):
+
+    7 + 5 = 12
+    12 - 3 = 9
+    # Answer
+
+    9
+
+The generator's training, sampling, both reward models and scoring all come here for ids, so that a position
+which was trained is the position which is read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+ANSWER_HEADER = "# Answer"
+STEP_SEPARATOR = "\n"
+PROMPT_SEPARATOR = "\n\n"
+_ANSWER_LINE = re.compile(r"^# Answer[ \t]*$", re.MULTILINE)
+
+
+class Tokenizer(Protocol):
+    """The part of a Hugging Face tokenizer that rendering needs."""
+
+    eos_token_id: int
+
+    def __call__(self, text: list[str], add_special_tokens: bool = ...) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Token ids of one problem and its solution.
+
+    ids: prompt, then for each step its tokens and a closing token (newline; end-of-text for the last step).
+    prompt_length: how many of ids belong to the prompt.
+    step_ends: index into ids of each step's closing token, one per step; where the PRM predicts.
+    """
+
+    ids: list[int]
+    prompt_length: int
+    step_ends: list[int]
+
+
+def answer_step(answer: str) -> str:
+    return f"{ANSWER_HEADER}\n\n{answer}"
+
+
+def join_steps(steps: Sequence[str]) -> str:
+    return STEP_SEPARATOR.join(steps)
+
+
+def split_steps(text: str) -> list[str]:
+    """Steps of a solution's text; `join_steps(split_steps(text)) == text` for every text but the empty one.
+
+    One step per line. Everything from the last `# Answer` line on is one step, whatever newlines it holds, and
+    blank lines belong to the step above them, so that no step is empty (except where the text begins so).
+
+    >>> split_steps("7 + 5 = 12\\n\\n# Answer\\n\\n12")
+    ['7 + 5 = 12\\n', '# Answer\\n\\n12']
+    """
+    headers = list(_ANSWER_LINE.finditer(text))
+    head, tail = (text[: headers[-1].start()], [text[headers[-1].start() :]]) if headers else (text, [])
+    if not head:
+        return tail
+    lines = (head.removesuffix(STEP_SEPARATOR) if tail else head).split(STEP_SEPARATOR)
+    steps: list[str] = []
+    for line in lines:
+        if steps and not line.strip():
+            steps[-1] += STEP_SEPARATOR + line
+        else:
+            steps.append(line)
+    return steps + tail
+
+
+def render_prompts(tokenizer: Tokenizer, problems: Sequence[str]) -> list[list[int]]:
+    """The ids that the generator is shown, one list per problem."""
+    return _encode(tokenizer, [problem + PROMPT_SEPARATOR for problem in problems])
+
+
+def render(tokenizer: Tokenizer, problems: Sequence[str], solutions: Sequence[Sequence[str]]) -> list[Rendered]:
+    """Ids of problems and the steps of their solutions, tokenised step by step: to search joined text for separators
+    would miss or invent step ends wherever a tokenizer merges across them, or a step itself holds a newline."""
+    [newline] = _encode(tokenizer, [STEP_SEPARATOR])
+    prompts = render_prompts(tokenizer, problems)
+    encoded = iter(_encode(tokenizer, [step for steps in solutions for step in steps]))
+    rendered = []
+    for prompt, steps in zip(prompts, solutions, strict=True):
+        ids, step_ends = list(prompt), []
+        for index in range(len(steps)):
+            ids += next(encoded)
+            ids += newline if index < len(steps) - 1 else [tokenizer.eos_token_id]
+            step_ends.append(len(ids) - 1)
+        rendered.append(Rendered(ids, len(prompt), step_ends))
+    return rendered
+
+
+def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
+    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []

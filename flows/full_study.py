@@ -1,0 +1,73 @@
+#!/usr/bin/env python
+"""The main study of "Let's Verify Step by Step" (§3): one fixed generator, an ORM and a PRM trained on the same
+solutions, and best-of-N on held-out problems. Which supervision trains the better verifier?
+
+Departs from the paper in two ways: best-of-N is computed exactly instead of by trials, and intervals are those of the
+choice of problems, not of subsampling.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
+
+from components.estimation import best_of_n_curves, comparisons, problem_accuracy, score_quality
+from components.generation import generate
+from components.grading import grade
+from components.labelling import label_steps
+from components.models import generator, reward_model
+from components.problems import file_problems, teacher, world_problems
+from components.scoring import score
+from components.stage import Model
+from components.store import Dataset
+from flows import cli, summary
+
+
+def full_study(study: cli.Study) -> None:
+    """The study, top to bottom. Each `run` is one stage: reused where the store has it, else computed."""
+    preset, run = study.preset, study.runner
+
+    # The problems: worked arithmetic, or files. Test problems are in nothing that is trained on.
+    if study.files is not None:
+        problems = run.table(file_problems(study.files, study.train_problems, study.test_problems))
+    else:
+        problems = run.table(world_problems(preset.world))
+
+    # The generator (§2.2): fixed from here on.
+    base = run.train(generator(preset.generator, None), solutions=run.table(teacher(preset.world)))
+
+    # N samples per problem (§3.1), graded by their final answer while more are sampled.
+    solutions, grades = run.map(problems, generate(preset.sampling, base), grade())
+    train_solutions, train_grades = solutions.select(split="train"), grades.select(split="train")
+
+    # The outcome-supervised reward model (§2.5): is the final answer right?
+    orm = run.train(reward_model(preset.orm, base), solutions=train_solutions, grades=train_grades)
+
+    # The process-supervised reward model (§2.6): is each step right? Same solutions, labels through the first error.
+    prm = train_prm(study, base, train_solutions)
+
+    # Both read the same held-out samples (§3.2).
+    [scores] = run.map(solutions.without(split="train"), score(preset.scoring, orm, prm))
+
+    # Best-of-N, exactly, with intervals over problems.
+    held_out_grades = grades.without(split="train")
+    accuracy = run.table(problem_accuracy(preset.selection), grades=held_out_grades, scores=scores)
+    run.table(score_quality(preset.selection), grades=held_out_grades, scores=scores)
+    run.table(best_of_n_curves(preset.bootstrap), problem_accuracy=accuracy)
+    run.table(comparisons(preset.bootstrap), problem_accuracy=accuracy)
+    summary.write(study)
+
+
+def train_prm(study: cli.Study, base: Model, solutions: Dataset) -> Model | None:
+    """The PRM, or None where no source rates the steps."""
+    if study.files is not None:
+        return None
+    run = study.runner
+    [step_labels] = run.map(solutions, label_steps())
+    return run.train(reward_model(study.preset.prm, base), solutions=solutions, step_labels=step_labels)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(full_study, None, __doc__ or ""))

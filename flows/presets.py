@@ -1,0 +1,117 @@
+"""Presets: every number of a study, once, typed, with the paper's section where it has one."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from components.estimation import BootstrapConfig, SelectionConfig
+from components.generation import SamplingConfig
+from components.models import Architecture, GeneratorConfig, RewardModelConfig, TrainingConfig
+from components.scoring import ScoringConfig
+from components.worked_arithmetic import WorldConfig
+
+# Worked examples before each prompt when a base model does not know the format yet (paper §2.2: few-shot; how many
+# shots is unstated there). Newline-delimited steps, the answer in a section of its own.
+FEW_SHOT = """\
+What is the sum of the first 5 odd numbers?
+
+The first five odd numbers are 1, 3, 5, 7, 9.
+Their sum is 1 + 3 + 5 + 7 + 9 = 25.
+# Answer
+
+25
+
+---
+
+If $2x + 3 = 11$, what is $x^2$?
+
+Subtract 3 from both sides: $2x = 8$.
+Divide by 2: $x = 4$.
+So $x^2 = 4^2 = 16$.
+# Answer
+
+16
+
+---
+
+A rectangle has sides $3$ and $5$. What fraction of its perimeter is its longer side?
+
+The perimeter is $2(3 + 5) = 16$.
+The longer side is $5$.
+The fraction is $\\frac{5}{16}$.
+# Answer
+
+\\frac{5}{16}
+
+---
+
+"""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One study. world: the embedded problems and their generator's teacher; None: the study needs files."""
+
+    name: str
+    about: str
+    world: WorldConfig | None
+    generator: GeneratorConfig
+    sampling: SamplingConfig
+    orm: RewardModelConfig
+    prm: RewardModelConfig
+    scoring: ScoringConfig
+    selection: SelectionConfig
+    bootstrap: BootstrapConfig
+    # Finetuning a base model for the format (paper §2.2); None: the generator starts from nothing.
+    bootstrap_sampling: SamplingConfig | None = None
+
+
+LAPTOP = Preset(
+    name="laptop",
+    about="the embedded study on a laptop's CPU, minutes; or your own files of problems with the same tiny models",
+    world=WorldConfig(),
+    generator=GeneratorConfig(
+        TrainingConfig(epochs=1, batch_size=16, learning_rate=2e-3, shuffle=False, max_tokens=256),
+        Architecture(),
+    ),
+    sampling=SamplingConfig(
+        samples_per_problem={"train": 4, "test": 64, "ood": 16},
+        temperature=0.7,  # fewer accidents, which are too rare for a small verifier to learn
+        max_tokens=128,
+        max_model_length=2048,
+        dtype="float32",
+        engine="vllm",
+    ),
+    orm=RewardModelConfig("orm", TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3)),
+    prm=RewardModelConfig("prm", TrainingConfig(epochs=2, batch_size=16, learning_rate=1.5e-3)),
+    scoring=ScoringConfig(reduction="product", neutral="positive"),
+    selection=SelectionConfig(),
+    bootstrap=BootstrapConfig(),
+)
+
+SMOKE = dataclasses.replace(
+    LAPTOP,
+    name="smoke",
+    about="the same code at the smallest size that runs everything; its numbers mean nothing",
+    world=WorldConfig(
+        train_problems=60,
+        test_problems=20,
+        ood_problems=5,
+        min_operations=2,
+        max_operations=3,
+        ood_min_operations=4,
+        ood_max_operations=5,
+        teacher_solutions=3200,
+    ),
+    generator=dataclasses.replace(
+        LAPTOP.generator, architecture=Architecture(hidden_size=64, layers=2, heads=2, intermediate_size=128)
+    ),
+    sampling=dataclasses.replace(
+        LAPTOP.sampling, samples_per_problem={"train": 2, "test": 8, "ood": 4}, sample_block=4
+    ),
+    orm=RewardModelConfig("orm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
+    prm=RewardModelConfig("prm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
+)
+
+PRESETS = {preset.name: preset for preset in (SMOKE, LAPTOP)}

@@ -1,0 +1,112 @@
+"""What every run of the main study ends with: the table on the terminal, and the study's folder for people."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+
+from components import report
+from components.store import Dataset
+from flows import cli
+
+
+def write(study: cli.Study) -> None:
+    """Print the results and write index.json, summary.json, best_of_n.parquet and best_of_n.png; in plan mode print
+    the plan alone."""
+    run, store = study.runner, study.runner.store
+    if run.plan_only:
+        print(report.plan_table(run.runs))
+        return
+    folder = store.study_folder(study.name)
+    tables = {name: result for name, result in run.results.items() if isinstance(result, Dataset)}
+    frames = {
+        name: store.read(tables[name]).to_pandas()
+        for name in ("problems", "grades", "best_of_n", "comparisons", "score_quality")
+    }
+    content = _summary(study, tables, frames)
+    title = f"{study.name}: {content['num_test_problems']} test problems"
+    store.put(folder / "best_of_n.png", report.picture(frames["best_of_n"], title))
+    store.put(folder / "best_of_n.parquet", next(tables["best_of_n"].folder.glob("*.parquet")).read_bytes())
+    cli.write_json(store, folder / "summary.json", content)
+    cli.write_json(
+        store,
+        folder / "index.json",
+        {name: str(r.folder if isinstance(r, Dataset) else r.path) for name, r in run.results.items()},
+    )
+    for split in frames["best_of_n"]["split"].unique():
+        print(f"\n{split}: % of problems solved by the pick out of N samples")
+        print(report.table(frames["best_of_n"], split))
+    print()
+    for line in [*content["verdicts"], *content["notes"]]:
+        print(f"- {line}")
+    print(f"\n{report.stage_table(run.runs)}")
+    print(f"\n{folder}/: summary.json, best_of_n.png, best_of_n.parquet, index.json (where each table lies)")
+
+
+def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    run = study.runner
+    grades, quality = frames["grades"], frames["score_quality"]
+    curves = frames["best_of_n"][frames["best_of_n"]["split"] == "test"]
+    num_test_problems = int(curves["num_problems"].max())
+    with_errors = {
+        name: run.store.read(dataset, ["error"])["error"].to_pandas()
+        for name, dataset in tables.items()
+        if dataset.rows_error
+    }
+    by_split = grades.groupby("split", sort=False)
+    auc = {
+        model: {row["split"]: float(row["within_problem_auc"]) for _, row in rows.iterrows()}
+        for model, rows in quality.groupby("model")
+    }
+    return {
+        "study": study.name,
+        "preset": study.preset.name,
+        "engine": cli.sampling_engine(study.preset.sampling),
+        "libraries": {name: version(name) for name in ("ray", "torch", "transformers", "pyarrow")},
+        "num_test_problems": num_test_problems,
+        "pass_at_1": {str(split): float(rows["is_correct"].mean()) for split, rows in by_split},
+        "no_answer_rate": {str(split): float((rows["status"] != "ok").mean()) for split, rows in by_split},
+        "best_of_n": {
+            str(method): {str(n): float(a) for n, a in zip(rows["n"], rows["accuracy"], strict=True)}
+            for method, rows in curves.groupby("method", sort=False)
+        },
+        "within_problem_auc": auc,
+        "verdicts": report.verdicts(frames["comparisons"], num_test_problems),
+        "notes": _notes(study, grades, curves),
+        "stages": {
+            stage.name: {
+                "rows": stage.rows,
+                "rows_error": stage.rows_error,
+                "shards": stage.shards_total,
+                "shards_reused": stage.shards_reused,
+                "seconds": stage.seconds,
+            }
+            for stage in run.runs
+        },
+        "training": {
+            name: dict(result.metrics) for name, result in run.results.items() if not isinstance(result, Dataset)
+        },
+        "errors": report.error_causes(with_errors),
+    }
+
+
+def _notes(study: cli.Study, grades: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
+    """What a reader of the numbers must know."""
+    notes = list(study.notes)
+    if "prm" not in set(curves["method"]):
+        notes.append(
+            "no PRM: these problems have no step rule and no other source of step labels, so the ORM was trained alone"
+        )
+    test = grades[grades["split"] == "test"]
+    right = float(test["is_correct"].mean())
+    if right < 0.05:
+        notes.append(
+            f"the generator solves almost none of these problems ({100 * right:.1f} % of its test samples are right), "
+            "so the curves say little about either reward model"
+        )
+    train = grades[grades["split"] == "train"]
+    if train["is_correct"].nunique() < 2:
+        notes.append("all train samples have the same grade, so the ORM had nothing to tell apart")
+    return notes
