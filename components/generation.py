@@ -35,6 +35,7 @@ class SamplingConfig:
     engine: Literal["vllm", "transformers"]
     sample_block: int = 16  # samples per problem in one shard: the grain of resuming and of extending
     few_shot: str = ""  # text before every prompt, for a base model that does not know the format
+    stop: str = ""  # a sample ends before this text
     seed: int = 0
 
 
@@ -136,6 +137,7 @@ class Generate:
         samples = self.engine.generate([request for _, request in requests])
         for (row, _), sample in zip(requests, samples, strict=True):
             text = str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
+            text = text.partition(self.config.stop)[0] if self.config.stop else text
             rows[row] |= {
                 "text": text,
                 "steps": split_steps(text),
@@ -192,7 +194,8 @@ class VllmEngine:
                 max_tokens=self.config.max_tokens,
                 seed=request.seed,
                 logprobs=0,
-                detokenize=False,
+                stop=[self.config.stop] if self.config.stop else None,
+                detokenize=bool(self.config.stop),
             )
             for request in requests
         ]

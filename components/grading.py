@@ -32,9 +32,9 @@ class GradingConfig:
     """The grader has no settings: its version is its meaning."""
 
 
-def grade() -> MapStage:
+def grade(name: str = "grades") -> MapStage:
     """The stage solutions → grades."""
-    return MapStage("grades", version=1, config=GradingConfig(), schema=GRADES, make_worker=Grade)
+    return MapStage(name, version=1, config=GradingConfig(), schema=GRADES, make_worker=Grade)
 
 
 def extract_answer(text: str) -> tuple[str | None, str]:

@@ -81,7 +81,7 @@ def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, A
     """The rows of the `problems` table from one file. Raises InputError, naming the row and the field."""
     seen: dict[str, int] = {}
     rows: list[dict[str, Any]] = []
-    for number, record in enumerate(_records(path, file)):
+    for number, record in enumerate(read_records(path, file.max_problems)):
         values = {}
         for column in (file.problem_column, file.answer_column):
             if column not in record:
@@ -113,7 +113,8 @@ def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, A
     return rows
 
 
-def _records(path: Path, file: ProblemFile) -> Iterable[dict[str, Any]]:
+def read_records(path: Path, most: int | None = None) -> Iterable[dict[str, Any]]:
+    """The rows of a JSON Lines (also .gz) or Parquet file, the first `most`. Raises InputError."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     if path.suffix == ".parquet":
@@ -121,22 +122,23 @@ def _records(path: Path, file: ProblemFile) -> Iterable[dict[str, Any]]:
             table = pq.read_table(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise InputError(f"{path}: not a Parquet file: {error}") from error
-        yield from table.slice(0, file.max_problems).to_pylist()
+        yield from table.slice(0, most).to_pylist()
         return
     opener = gzip.open if path.suffix == ".gz" else open
+    number = 0
     try:
         with opener(path, "rt", encoding="utf-8") as lines:
             for number, line in enumerate(lines):
-                if number == file.max_problems:
+                if number == most:
                     return
                 record = json.loads(line)
                 if not isinstance(record, dict):
                     raise InputError(f"{path}: row {number} is not a JSON object")
                 yield record
+    except InputError:
+        raise
     except ValueError as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: not JSON Lines (one object per line, UTF-8): {error}") from error
+        raise InputError(f"{path}: row {number} is not JSON (one object per line, UTF-8): {error}") from error
     except (OSError, EOFError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 

@@ -6,6 +6,7 @@ closes the stage. In plan mode nothing runs: each stage's standing is noted, and
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import time
@@ -62,7 +63,7 @@ class Runner:
     pools: Mapping[str, Pool] = field(default_factory=dict)
     plan_only: bool = False
     start_engine: Callable[[], None] = lambda: None
-    say: Callable[[str], None] = print
+    say: Callable[[str], None] = functools.partial(print, flush=True)
     runs: list[StageRun] = field(default_factory=list)
     results: dict[str, Dataset | Model] = field(default_factory=dict)
 
@@ -121,6 +122,11 @@ class Runner:
         run.seconds, run.shards_total = manifest["seconds"], 1
         self.results[stage.name] = model
         return model
+
+    def awaits(self, name: str, what: str) -> Dataset:
+        """The dataset of a stage that cannot be described before the user gives `what`; for plans only."""
+        self.runs.append(StageRun(name, "WAITS", waits_for=what))
+        return Dataset(name, Path(), None, ())
 
     # Map stages -------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from cluster import placements
 from components.generation import SamplingConfig, engine_distribution, installed_engine
+from components.labelled_solutions import LabelledFile, describe_labelled, read_labelled
 from components.problems import InputError, ProblemFiles, check_disjoint, describe_file, read_problems
 from components.runner import Runner
 from components.stage import Model
@@ -40,6 +41,8 @@ class Study:
     files: ProblemFiles | None
     train_problems: Path
     test_problems: Path
+    labelled: LabelledFile | None
+    labelled_solutions: Path
     base_model: Model | None
     runner: Runner
     notes: tuple[str, ...]
@@ -78,6 +81,13 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     files.add_argument("--answer-column", default="answer", metavar="NAME", help="default: answer")
     files.add_argument("--max-problems", type=int, metavar="N", help="only the first N rows of each file")
     files.add_argument(
+        "--labelled-solutions",
+        type=Path,
+        metavar="FILE",
+        help="solutions whose steps are rated, to train the PRM on: rows of problem and steps "
+        "[{text, rating: -1, 0 or 1}]; without it files of problems train the ORM alone",
+    )
+    files.add_argument(
         "--base-model",
         type=Path,
         metavar="FOLDER",
@@ -107,16 +117,31 @@ def open_study(options: argparse.Namespace) -> Study:
             ) from error
     files = _files(options)
     base_model = _base_model(options.base_model)
-    if preset.world is None:
-        needs = ["--train-problems FILE --test-problems FILE"] * (files is None) + ["--base-model FOLDER"] * (
-            base_model is None
-        )
+    labelled = _labelled(options, files)
+    if preset.needs_files:
+        given = {
+            "--train-problems FILE --test-problems FILE": files,
+            "--base-model FOLDER": base_model,
+            "--labelled-solutions FILE": labelled,
+        }
+        needs = " ".join(flag for flag, value in given.items() if value is None)
         if needs and not options.plan:
-            raise InputError(f"--preset {preset.name} needs {' and '.join(needs)}")
-        notes += [f"to run it, {preset.name} needs {' and '.join(needs)}"] if needs else []
+            raise InputError(f"--preset {preset.name} needs {needs}")
+        notes += [f"to run it, {preset.name} needs {needs}"] if needs else []
     runner = Runner(store, plan_only=options.plan)
     runner.start_engine = lambda: start_ray(runner, options.verbose)
-    return Study(preset, name, files, options.train_problems, options.test_problems, base_model, runner, tuple(notes))
+    return Study(
+        preset=preset,
+        name=name,
+        files=files,
+        train_problems=options.train_problems,
+        test_problems=options.test_problems,
+        labelled=labelled,
+        labelled_solutions=options.labelled_solutions,
+        base_model=base_model,
+        runner=runner,
+        notes=tuple(notes),
+    )
 
 
 def _with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
@@ -154,11 +179,7 @@ def _with_options(preset: Preset, options: argparse.Namespace, notes: list[str])
         temperature=options.temperature or sampling.temperature,
         max_tokens=options.max_tokens or sampling.max_tokens,
     )
-    preset = dataclasses.replace(preset, sampling=changed)
-    if preset.bootstrap_sampling is not None:
-        preset = dataclasses.replace(
-            preset, bootstrap_sampling=dataclasses.replace(preset.bootstrap_sampling, engine=engine)
-        )
+    preset = dataclasses.replace(preset, sampling=changed, few_shot=dataclasses.replace(preset.few_shot, engine=engine))
     return preset if options.seed is None else _reseeded(preset, options.seed)
 
 
@@ -196,6 +217,23 @@ def _files(options: argparse.Namespace) -> ProblemFiles | None:
     files = ProblemFiles(describe_file(train, *columns), describe_file(test, *columns))
     check_disjoint(read_problems(train, files.train, "train"), read_problems(test, files.test, "test"))
     return files
+
+
+def _labelled(options: argparse.Namespace, files: ProblemFiles | None) -> LabelledFile | None:
+    path: Path | None = options.labelled_solutions
+    if path is None:
+        return None
+    if files is None:
+        raise InputError("--labelled-solutions goes with files of problems; the embedded problems have an exact rule")
+    labelled = describe_labelled(path)
+    known = {row["problem"] for row in read_problems(options.test_problems, files.test, "test")}
+    for row in read_labelled(path):
+        if row["problem"] in known:
+            raise InputError(
+                f"{path}: row {row['source_row']} labels a test problem; remove such rows, or the curves would "
+                "measure memory"
+            )
+    return labelled
 
 
 def _base_model(folder: Path | None) -> Model | None:

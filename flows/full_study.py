@@ -14,8 +14,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
 from components.estimation import best_of_n_curves, comparisons, problem_accuracy, score_quality
+from components.format_examples import keep_right
 from components.generation import generate
 from components.grading import grade
+from components.labelled_solutions import labelled_solutions
 from components.labelling import label_steps
 from components.models import generator, reward_model
 from components.problems import file_problems, teacher, world_problems
@@ -32,11 +34,13 @@ def full_study(study: cli.Study) -> None:
     # The problems: worked arithmetic, or files. Test problems are in nothing that is trained on.
     if study.files is not None:
         problems = run.table(file_problems(study.files, study.train_problems, study.test_problems))
+    elif preset.needs_files:
+        problems = run.awaits("problems", "--train-problems, --test-problems")
     else:
         problems = run.table(world_problems(preset.world))
 
     # The generator (§2.2): fixed from here on.
-    base = run.train(generator(preset.generator, None), solutions=run.table(teacher(preset.world)))
+    base = train_generator(study, problems)
 
     # N samples per problem (§3.1), graded by their final answer while more are sampled.
     solutions, grades = run.map(problems, generate(preset.sampling, base), grade())
@@ -60,13 +64,32 @@ def full_study(study: cli.Study) -> None:
     summary.write(study)
 
 
+def train_generator(study: cli.Study, problems: Dataset) -> Model:
+    """A base model finetuned for the format on its own right few-shot solutions; without a base model, a tiny one
+    trained from nothing on the embedded world's teacher, whatever the problems are."""
+    preset, run = study.preset, study.runner
+    if study.base_model is not None or preset.needs_files:
+        base = study.base_model or Model(Path("--base-model"), None)  # only a plan comes so far without one
+        few_shot = generate(preset.few_shot, base, name="few_shot_solutions")
+        shots, grades = run.map(problems.select(split="train"), few_shot, grade(name="few_shot_grades"))
+        examples = run.table(keep_right(preset.keep_right), solutions=shots, grades=grades)
+        return run.train(generator(preset.finetuning, base), solutions=examples)
+    return run.train(generator(preset.generator, None), solutions=run.table(teacher(preset.world)))
+
+
 def train_prm(study: cli.Study, base: Model, solutions: Dataset) -> Model | None:
     """The PRM, or None where no source rates the steps."""
+    preset, run = study.preset, study.runner
+    if study.labelled is not None:
+        labelled = run.table(labelled_solutions(study.labelled, study.labelled_solutions))
+        return run.train(reward_model(preset.prm, base), labelled_solutions=labelled)
+    if preset.needs_files:
+        labelled = run.awaits("labelled_solutions", "--labelled-solutions")
+        return run.train(reward_model(preset.prm, base), labelled_solutions=labelled)
     if study.files is not None:
         return None
-    run = study.runner
     [step_labels] = run.map(solutions, label_steps())
-    return run.train(reward_model(study.preset.prm, base), solutions=solutions, step_labels=step_labels)
+    return run.train(reward_model(preset.prm, base), solutions=solutions, step_labels=step_labels)
 
 
 if __name__ == "__main__":

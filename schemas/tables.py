@@ -119,3 +119,11 @@ SCORE_QUALITY = _table(
     ("within_problem_auc", pa.float64(), False, "chance that a right sample outscores a wrong one of its problem"),
     _ERROR,
 )
+
+LABELLED_SOLUTIONS = _table(
+    ("problem", pa.string(), False, "the problem's text"),
+    ("steps", pa.list_(pa.string()), False, "the solution's steps, through the first wrong one"),
+    ("ratings", pa.list_(pa.int8()), False, "−1, 0, +1, one per step"),
+    ("source_row", pa.int64(), False, "0-based row in the file"),
+    _ERROR,
+)

@@ -81,9 +81,7 @@ def test_a_longer_list_of_problems_begins_with_the_shorter() -> None:
 
 def test_seeds_give_other_worlds() -> None:
     other = WorldConfig(seed=1)
-    assert not set(chains(CONFIG, "test", 300)) & set(chains(other, "test", 300)) or (
-        chains(CONFIG, "test", 300) != chains(other, "test", 300)
-    )
+    assert len(set(chains(CONFIG, "test", 300)) & set(chains(other, "test", 300))) < 3
     assert misconceptions(CONFIG) != misconceptions(other)
 
 
@@ -94,7 +92,6 @@ def test_a_world_that_is_too_small_says_so() -> None:
 
 def test_teacher_errs_only_by_its_misconceptions_and_at_their_rate() -> None:
     wrong = misconceptions(CONFIG)
-    facts_wrong = {fact for fact in wrong}
     stated, slipped, checked = 0, 0, 0
     for chain, steps in teacher_solutions(CONFIG):
         value = chain.start
@@ -103,7 +100,7 @@ def test_teacher_errs_only_by_its_misconceptions_and_at_their_rate() -> None:
             result = int(line.rsplit(" ", 1)[1])
             fact = (turn.symbol, value, turn.operand)
             assert line == turn.write(value, result)
-            if fact in facts_wrong:
+            if fact in wrong:
                 stated += 1
                 slipped += result != turn.apply(value)
                 assert result in (turn.apply(value), wrong[fact])

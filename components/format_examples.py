@@ -1,0 +1,43 @@
+"""What a base model is finetuned on for the format (paper §2.2): its own few-shot solutions that reached the right
+answer. One epoch over them teaches the newline-delimited steps and the answer section, not skill.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from components.stage import TableStage
+from components.text_format import ANSWER_HEADER, answer_step
+from schemas.tables import TEACHER_SOLUTIONS
+
+
+@dataclass(frozen=True)
+class KeepRightConfig:
+    max_per_problem: int = 4  # so that easy problems do not crowd out the others
+
+
+def keep_right(config: KeepRightConfig) -> TableStage:
+    """The stage (solutions, grades) → solutions to finetune on, in sample order within each problem."""
+    return TableStage("format_examples", 1, config, TEACHER_SOLUTIONS, _keep_right, shard_rows=4000)
+
+
+def _keep_right(config: KeepRightConfig, solutions: pa.Table, grades: pa.Table) -> pa.Table:
+    """Raises ValueError when no solution is right: there would be nothing to learn from."""
+    kept: dict[str, int] = {}
+    rows = []
+    for solution, grade in zip(solutions.to_pylist(), grades.to_pylist(), strict=True):
+        identity = solution["problem_id"]
+        if not grade["is_correct"] or kept.get(identity, 0) >= config.max_per_problem:
+            continue
+        # A base model seldom knows where to stop: what follows the answer is dropped.
+        steps = [step.rstrip("\n") for step in solution["steps"] if not step.startswith(ANSWER_HEADER)]
+        rows.append({"problem": solution["problem"], "steps": [*steps, answer_step(grade["answer"])], "error": None})
+        kept[identity] = kept.get(identity, 0) + 1
+    if not rows:
+        raise ValueError(
+            "none of the base model's few-shot solutions is right, so there is nothing to finetune it on; "
+            "use a stronger base model, or more samples"
+        )
+    return pa.Table.from_pylist(rows, schema=TEACHER_SOLUTIONS)

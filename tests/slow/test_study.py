@@ -1,0 +1,209 @@
+"""The smoke study with real Ray, vLLM and training: whole, again, grown, killed, and on the user's own files."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.slow.conftest import ROOT, STUDY, run_study
+
+pytestmark = pytest.mark.slow
+DATA = ROOT.parent / "shared" / "data"
+
+
+def index(root: Path, study: str = "smoke") -> dict[str, str]:
+    return json.loads((root / "studies" / study / "index.json").read_text())
+
+
+def summary(root: Path, study: str = "smoke") -> dict:
+    return json.loads((root / "studies" / study / "summary.json").read_text())
+
+
+def table(root: Path, name: str, study: str = "smoke") -> pd.DataFrame:
+    return pd.read_parquet(index(root, study)[name])
+
+
+def sample_ids(root: Path, study: str = "smoke") -> list[tuple[str, int]]:
+    solutions = table(root, "solutions", study)
+    return sorted(zip(solutions["problem_id"], solutions["sample_index"], strict=True))
+
+
+def test_tables_agree_with_each_other(smoke: Path) -> None:
+    problems, solutions, grades = (table(smoke, name) for name in ("problems", "solutions", "grades"))
+    wanted = {"train": 2, "test": 8, "ood": 4}
+    for split, count in wanted.items():
+        rows = solutions[solutions["split"] == split]
+        assert len(rows) == count * (problems["split"] == split).sum()
+        assert (rows.groupby("problem_id")["sample_index"].nunique() == count).all()
+    assert len(set(sample_ids(smoke))) == len(solutions) == len(grades)
+    assert set(table(smoke, "step_labels")["problem_id"]) == set(problems[problems["split"] == "train"]["problem_id"])
+    scores = table(smoke, "scores")
+    assert set(scores["split"]) == {"test", "ood"}
+    both = scores.merge(solutions, on=["problem_id", "sample_index"])
+    both = both[both["orm_score"].notna()]
+    assert both["orm_score"].between(0, 1).all()
+    assert (both["step_probabilities"].map(len) == both["steps"].map(len)).all()
+    for _, row in both.head(20).iterrows():
+        product = 1.0
+        for negative, neutral, positive in row["step_probabilities"]:
+            assert negative + neutral + positive == pytest.approx(1, abs=1e-5)
+            product *= neutral + positive
+        assert row["prm_score"] == pytest.approx(product, rel=1e-4)
+
+
+def test_results_are_written_for_people(smoke: Path) -> None:
+    content = summary(smoke)
+    assert content["engine"]["name"] == "vllm"
+    assert content["engine"]["version"]
+    curves = pd.read_parquet(smoke / "studies/smoke/best_of_n.parquet")
+    assert {"prm", "orm", "majority", "prm_weighted", "orm_weighted"} <= set(curves["method"])
+    assert curves[["accuracy", "ci_low", "ci_high"]].stack().between(0, 1).all()
+    one = curves[(curves["n"] == 1) & (curves["split"] == "test") & (curves["method"] != "pass")]
+    assert one["accuracy"].tolist() == pytest.approx([content["pass_at_1"]["test"]] * len(one))
+    with Image.open(smoke / "studies/smoke/best_of_n.png") as picture:
+        assert picture.width > 800
+
+
+def test_models_open_as_hugging_face_folders(smoke: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoModelForTokenClassification, AutoTokenizer
+
+    places = index(smoke)
+    prm = AutoModelForTokenClassification.from_pretrained(places["prm"])
+    assert prm.config.id2label == {0: "negative", 1: "neutral", 2: "positive"}
+    assert AutoModelForTokenClassification.from_pretrained(places["orm"]).config.num_labels == 2
+    assert len(AutoTokenizer.from_pretrained(places["prm"])) == AutoModelForCausalLM.from_pretrained(
+        places["generator"]
+    ).get_input_embeddings().num_embeddings
+
+
+def test_a_second_run_computes_nothing_and_growing_keeps_what_there_is(smoke: Path, tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    shutil.copytree(smoke, root)
+    before = table(root, "solutions")
+    printed = run_study(root)
+    assert "computing" not in printed
+    content = summary(root)
+    assert all(stage["shards"] == stage["shards_reused"] for stage in content["stages"].values())
+    run_study(root, "--samples-per-problem", "test=12")
+    stages = summary(root)["stages"]
+    assert stages["solutions"]["shards"] - stages["solutions"]["shards_reused"] == 1
+    assert stages["orm"]["shards_reused"] == stages["prm"]["shards_reused"] == 1
+    after = table(root, "solutions")
+    assert (after[after["split"] == "test"].groupby("problem_id").size() == 12).all()
+    merged = before.merge(after, on=["problem_id", "sample_index"], suffixes=("", "_after"))
+    assert len(merged) == len(before)
+    assert (merged["text"] == merged["text_after"]).all()
+
+
+def kill_workers(pattern: str, parent: int) -> int:
+    """kill -9 one Ray worker process whose title has `pattern`, of the study with this driver; returns how many."""
+    session = f"/proc/{parent}"
+    assert Path(session).exists()
+    listed = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False).stdout.split()
+    for pid in listed[:1]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    return min(1, len(listed))
+
+
+def start_until(root: Path, marker: str) -> subprocess.Popen[str]:
+    """Start the study, and return it as soon as it prints `marker`."""
+    process = subprocess.Popen(
+        [*STUDY, "--root", str(root)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if marker in line:
+            return process
+    raise AssertionError(f"the study ended without {marker}")
+
+
+def wait_for(condition: object, seconds: float = 120) -> None:
+    began = time.monotonic()
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() - began < seconds
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("dummy", [None])
+def test_killed_in_every_stage_nothing_is_lost_or_twice(smoke: Path, tmp_path: Path, dummy: None) -> None:
+    root = tmp_path / "outputs"
+    # Each: a stage, and the sign in the store that its work has really begun.
+    signs = {
+        "generator": "scratch/generator-*/progress.json",
+        "solutions": "commits/solutions/*.json",
+        "orm": "scratch/orm-*/run",
+        "prm": "scratch/prm-*/run",
+        "scores": "commits/scores/*.json",
+    }
+    for stage, sign in signs.items():
+        process = start_until(root, f"[{stage}]")
+        wait_for(lambda sign=sign: list(root.glob(sign)))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (root / "studies").exists()
+    run_study(root)
+    assert sample_ids(root) == sample_ids(smoke)
+    assert (table(root, "solutions")["text"] == table(smoke, "solutions")["text"]).all()
+    assert summary(root)["best_of_n"]["majority"] == summary(smoke)["best_of_n"]["majority"]
+
+
+def test_a_worker_killed_while_it_trains_and_while_it_samples(smoke: Path, tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    process = start_until(root, "[generator]")
+    wait_for(lambda: list(root.glob("scratch/generator-*/progress.json")))
+    assert kill_workers("ray::RayTrainWorker", process.pid) == 1
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "[solutions]" in line:
+            break
+    wait_for(lambda: list(root.glob("commits/solutions/*.json")))
+    assert kill_workers("ray::MapWorker", process.pid) == 1
+    process.communicate(timeout=600)
+    assert process.returncode == 0
+    assert sample_ids(root) == sample_ids(smoke)
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")
+def test_real_problems_train_the_orm_alone_and_labelled_solutions_the_prm(smoke: Path, tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    shutil.copytree(smoke, root)
+    files = {"train": "math_train12k", "test": "math_test500"}
+    for split, name in files.items():
+        with gzip.open(DATA / f"{name}.jsonl.gz", "rt") as lines:
+            (tmp_path / f"{split}.jsonl").write_text("".join(next(lines) for _ in range(20)))
+    argv = ["--samples-per-problem", "4"]
+    for split in files:
+        argv += [f"--{split}-problems", str(tmp_path / f"{split}.jsonl")]
+    printed = run_study(root, *argv, "--study", "math")
+    assert "ORM was trained alone" in printed
+    assert "solves almost none" in printed
+    problems = table(root, "problems", "math")
+    assert problems.groupby("split").size().to_dict() == {"train": 20, "test": 20}
+    assert len(table(root, "solutions", "math")) == 160
+    assert summary(root, "math")["stages"]["generator"]["shards_reused"] == 1
+    labelled = DATA / "prm800k_train2pct_decoded.jsonl.gz"
+    printed = run_study(root, *argv, "--study", "labelled", "--labelled-solutions", str(labelled))
+    assert "Process-supervised" in printed
+    training = summary(root, "labelled")["training"]["prm"]
+    rows = sum(count for name, count in training.items() if name.startswith("rows_"))
+    assert rows == 1461
+
+
+def test_a_base_model_is_finetuned_for_the_format(smoke: Path, tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    shutil.copytree(smoke, root)
+    printed = run_study(root, "--base-model", index(root)["generator"], "--study", "base", "--engine", "transformers")
+    assert "[few_shot_solutions]" in printed
+    assert summary(root, "base")["engine"]["name"] == "transformers"

@@ -1,0 +1,155 @@
+"""The command line: bad input gives one clear line and status 2 before any engine starts; plans need no engine."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from flows import cli, full_study
+from flows.presets import PRESETS
+
+ROOT = Path(__file__).parents[1]
+Printed = pytest.CaptureFixture[str]
+GOOD = [{"problem": "1 + 1?", "answer": "2"}, {"problem": "2 + 2?", "answer": 4}]
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    train = write(tmp_path / "train.jsonl.gz", GOOD)
+    pq.write_table(pa.Table.from_pylist([{"problem": "3 + 3?", "answer": "6"}]), tmp_path / "test.parquet")
+    return ["--train-problems", str(train), "--test-problems", str(tmp_path / "test.parquet")]
+
+
+def refusal(capsys: Printed, *argv: str) -> str:
+    """The one line that a wrong command line gives; fails when work would start."""
+
+    def start(study: cli.Study) -> None:
+        raise AssertionError("work would have started")
+
+    assert cli.run(start, argv, "") == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--preset", "desktop"], ["--preset desktop", "smoke", "laptop", "math_7b"]),
+        (["--samples-per-problem", "-4"], ["-4", "1 or more"]),
+        (["--samples-per-problem=-4"], ["-4", "1 or more"]),
+        (["--samples-per-problem", "test=0"], ["test=0", "1 or more"]),
+        (["--samples-per-problem", "dev=4"], ["dev", "train, test, ood"]),
+        (["--samples-per-problem", "many"], ["many", "1 or more"]),
+        (["--temperature", "-1"], ["--temperature -1"]),
+        (["--temperature", "nan"], ["--temperature nan"]),
+        (["--max-tokens", "0"], ["--max-tokens 0"]),
+        (["--max-tokens", "4096"], ["--max-tokens 4096", "2048"]),
+        (["--seed", "-1"], ["--seed -1"]),
+        (["--study", "../x"], ["--study ../x", "letters"]),
+        (["--root", "s3://bucket/x"], ["s3://bucket/x"]),
+        (["--root", "/proc/nowhere"], ["/proc/nowhere", "can be written"]),
+        (["--root", "/etc/hostname"], ["/etc/hostname", "can be written"]),
+        (["--base-model", "/no/model"], ["/no/model", "config.json"]),
+        (["--train-problems", "x.jsonl"], ["--test-problems", "both"]),
+        (["--train-problems", "no.jsonl", "--test-problems", "no.jsonl"], ["no.jsonl", "no such file"]),
+        (["--preset", "math_7b"], ["math_7b needs", "--base-model", "--train-problems"]),
+    ],
+)
+def test_bad_input(
+    capsys: Printed,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    argv: list[str],
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = refusal(capsys, *argv)
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([GOOD[0], {"problem": "x"}], ["row 1", "'answer'", "--answer-column"]),
+        ([GOOD[0], {"problem": "x", "answer": None}], ["row 1", "'answer' is null"]),
+        ([{"problem": None, "answer": "1"}], ["row 0", "'problem' is null"]),
+        ([{"problem": ["x"], "answer": "1"}], ["row 0", "'problem' is list"]),
+        ([], ["no rows"]),
+        ([{"problem": "3 + 3?", "answer": "6"}], ["test row 0", "train row 0"]),
+    ],
+)
+def test_bad_rows(
+    capsys: Printed,
+    tmp_path: Path,
+    files: list[str],
+    rows: list[dict[str, object]],
+    words: list[str],
+) -> None:
+    bad = write(tmp_path / "bad.jsonl", rows)
+    line = refusal(capsys, "--root", str(tmp_path / "out"), *files[2:], "--train-problems", str(bad))
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize("data", [b"not json\n", b"[1]\n", b"\xff\xfe\n"])
+@pytest.mark.parametrize("name", ["bad.jsonl", "bad.jsonl.gz", "bad.parquet"])
+def test_files_that_are_something_else(
+    capsys: Printed, tmp_path: Path, files: list[str], name: str, data: bytes
+) -> None:
+    bad = tmp_path / name
+    bad.write_bytes(data)
+    assert name in refusal(capsys, "--root", str(tmp_path / "out"), *files[:2], "--test-problems", str(bad))
+
+
+def test_a_job_must_not_keep_its_store_in_its_own_folder(
+    capsys: Printed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "runtime_resources" / "copy"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    assert "absolute folder" in refusal(capsys, "--root", "outputs")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_plans_without_an_engine(capsys: Printed, tmp_path: Path, preset: str) -> None:
+    assert cli.run(full_study.full_study, ["--preset", preset, "--plan", "--root", str(tmp_path / "out")], "") == 0
+    printed = capsys.readouterr().out
+    for stage in ("problems", "generator", "solutions", "grades", "orm", "scores", "best_of_n"):
+        assert f"\n{stage} " in printed or ("\nstage" in printed and stage in printed)
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_are_planned_as_given(capsys: Printed, tmp_path: Path, files: list[str]) -> None:
+    argv = [*files, "--plan", "--root", str(tmp_path / "out"), "--samples-per-problem", "4"]
+    assert cli.run(full_study.full_study, argv, "") == 0
+    printed = capsys.readouterr().out
+    assert "orm" in printed
+    assert "prm" not in printed
+
+
+def test_help_teaches_and_works_from_any_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "flows/full_study.py"), "--help"],
+        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "COLUMNS": "120"}, check=True,
+    )  # fmt: skip
+    for word in ("examples:", "laptop", "smoke", "math_7b", "--samples-per-problem", "--train-problems", "--plan"):
+        assert word in done.stdout

@@ -1,0 +1,55 @@
+"""Who may import whom, read from the sources: planning needs neither torch nor vllm, and layers stay apart."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ENGINE = {"stage", "store", "runner"}
+# Leaf modules: text format and the world, which know nothing of the study.
+LEAVES = {"text_format", "worked_arithmetic", "examples"}
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+def components_of(path: Path) -> set[str]:
+    return {name.split(".")[1] for name in imported(path) if name.startswith("components.")}
+
+
+def test_schemas_know_pyarrow_only() -> None:
+    assert imported(ROOT / "schemas/tables.py") == {"__future__", "pyarrow"}
+
+
+def test_the_engine_knows_no_stage_and_no_model_library() -> None:
+    for name in ENGINE:
+        path = ROOT / f"components/{name}.py"
+        assert components_of(path) <= ENGINE
+        assert not imported(path) & {"torch", "vllm", "transformers"}
+
+
+def test_only_flows_compose_and_only_the_command_line_places() -> None:
+    for path in ROOT.glob("components/*.py"):
+        assert not {n for n in imported(path) if n.split(".")[0] in ("flows", "cluster")}, path
+    for path in ROOT.glob("flows/*.py"):
+        if path.name != "cli.py":
+            assert not {n for n in imported(path) if n.split(".")[0] == "cluster"}, path
+
+
+def test_planning_imports_neither_torch_nor_vllm_nor_ray() -> None:
+    code = (
+        "import sys; from flows import full_study; "
+        "print([m for m in ('torch', 'vllm', 'ray', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"

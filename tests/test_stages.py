@@ -1,0 +1,230 @@
+"""Identity, store and runner, on a temporary folder and without Ray."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from components.runner import Runner, ShardWorker
+from components.stage import MapStage, TableStage, canonical_json, digest, recipe, seed_for
+from components.store import Dataset, Store, StoreError, content_digest
+
+ROWS = pa.schema(
+    [pa.field("number", pa.int64(), nullable=False), ("split", pa.string()), pa.field("error", pa.string())]
+)
+FAULTS: dict[str, int] = {}
+
+
+@dataclass(frozen=True)
+class Config:
+    start: int = 0
+    count: int = 25
+    repeats: int = 2
+    share: float = 0.5
+
+
+def numbers(config: Config) -> pa.Table:
+    split = ["train" if i % 5 else "test" for i in range(config.count)]
+    return pa.table({"number": range(config.start, config.start + config.count), "split": split, "error": [None] * config.count}, schema=ROWS)  # fmt: skip  # noqa: E501
+
+
+class Square:
+    """Squares numbers; an odd-looking row fails and is kept; a planted fault drops a row or kills."""
+
+    def __init__(self, config: Config, models: dict[str, Path]) -> None:
+        self.config = config
+
+    def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        if FAULTS.get("fail_after", -1) == 0:
+            raise RuntimeError("planted")
+        FAULTS["fail_after"] = FAULTS.get("fail_after", -1) - 1
+        rows = [
+            {**row, "number": row["number"] ** 2, "error": "13 is refused" if row["number"] == 13 else None}
+            for row in table.to_pylist()
+            for _ in range(item.get("count", 1))
+        ]
+        return pa.Table.from_pylist(rows[FAULTS.get("drop", 0) :], schema=ROWS)
+
+
+def table_stage(config: Config = Config()) -> TableStage:
+    return TableStage("numbers", 1, config, ROWS, numbers, shard_rows=4, shard_by="split")
+
+
+def map_stage(config: Config = Config(), version: int = 1, name: str = "squares") -> MapStage:
+    return MapStage(
+        name, version, config, ROWS, Square,
+        items=lambda config, attributes: [{"start": s, "count": 1} for s in range(config.repeats)],
+        expected_rows=lambda item, rows: rows * item["count"],
+        not_in_key=("repeats",),
+    )  # fmt: skip
+
+
+class LocalRunner(Runner):
+    """The runner without Ray: shards one after another in this process."""
+
+    def _stream(self, pending: Any, *stages: Any) -> None:
+        first, downstream = stages
+        for task in pending:
+            message = json.dumps(dataclasses.asdict(task))
+            for stage in (first, *downstream):
+                worker = ShardWorker(stage, digest(recipe(stage)), self.store.root)
+                [message] = worker({"task": [message]})["task"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    FAULTS.clear()
+    return Store(tmp_path)
+
+
+def run_all(store: Store, **changes: Any) -> tuple[LocalRunner, Dataset, Dataset]:
+    runner = LocalRunner(store, say=lambda line: None, plan_only=changes.pop("plan_only", False))
+    config = Config(**changes)
+    source = runner.table(table_stage(Config(start=config.start, count=config.count)))
+    [squares] = runner.map(source, map_stage(Config(repeats=config.repeats)))
+    return runner, source, squares
+
+
+def test_canonical_json_is_the_same_for_equal_values_and_refuses_the_rest() -> None:
+    assert canonical_json({"b": 1, "a": (1, 2.5, None)}) == '{"a":[1,2.5,null],"b":1}'
+    assert digest(["ab", "c"]) != digest(["a", "bc"])
+    assert digest(1) != digest("1") != digest(1.0)
+    for value in (float("nan"), {1, 2}, object(), {1: "x"}, b"x", print):
+        with pytest.raises(TypeError, match="canonical form"):
+            canonical_json({"x": value})
+
+
+def test_keys_do_not_depend_on_the_process() -> None:
+    code = "from components.stage import *; print(digest({'z': 1, 'a': [True, 'é']}), seed_for(0, 'p', 3))"
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1")
+    }  # fmt: skip
+    assert len(printed) == 1
+    assert seed_for(0, "p", 3) != seed_for(0, "p", 4) != seed_for(1, "p", 3)
+
+
+def test_every_config_field_but_the_extending_ones_changes_the_recipe() -> None:
+    base = digest(recipe(map_stage()))
+    for field, value in {"start": 1, "count": 26, "share": 0.25}.items():
+        assert digest(recipe(map_stage(dataclasses.replace(Config(), **{field: value})))) != base
+    assert digest(recipe(map_stage(dataclasses.replace(Config(), repeats=9)))) == base
+    assert digest(recipe(map_stage(version=2))) != base
+    assert digest(recipe(map_stage(name="cubes"))) != base
+
+
+def test_golden_key() -> None:
+    """A change here re-keys every user's store: make it on purpose, and say so."""
+    assert digest(recipe(map_stage())) == "d80d74c3ca06454880bf2c67c06a105e879e8ae7e9fc715e6e7d59d1b530258e"
+
+
+def test_rows_and_errors_are_kept_and_counted(store: Store) -> None:
+    _, source, squares = run_all(store)
+    manifest = store.manifest(squares.folder)
+    assert manifest is not None
+    assert source.rows == 25
+    assert (manifest["rows_in"], manifest["rows_out"], manifest["rows_error"]) == (50, 48, 2)
+    frame = pd.read_parquet(squares.folder)
+    assert sorted(frame["number"]) == sorted([i**2 for i in range(25)] * 2)
+    assert frame[frame["error"].notna()]["number"].tolist() == [169, 169]
+    assert squares.select(split="test").rows == 10
+    assert squares.without(split="test").rows == 40
+
+
+def test_a_second_run_reuses_everything(store: Store) -> None:
+    _, _, first = run_all(store)
+    FAULTS["fail_after"] = 0  # any work would now fail
+    runner, _, second = run_all(store)
+    assert first == second
+    assert [run.status for run in runner.runs] == ["HIT", "HIT"]
+
+
+def test_what_grows_keeps_what_it_had(store: Store) -> None:
+    _, _, small = run_all(store)
+    runner, _, more_repeats = run_all(store, repeats=3)
+    assert (runner.runs[1].shards_reused, runner.runs[1].shards_total) == (14, 21)
+    assert {shard.key for shard in small.shards} < {shard.key for shard in more_repeats.shards}
+    runner, _, _ = run_all(store, count=26)
+    assert (runner.runs[1].shards_reused, runner.runs[1].shards_total) == (12, 14)
+
+
+def test_a_failed_run_keeps_its_shards_and_has_no_manifest(store: Store) -> None:
+    FAULTS["fail_after"] = 5
+    with pytest.raises(RuntimeError, match="planted"):
+        run_all(store)
+    assert not list(store.root.glob("datasets/squares-*"))
+    FAULTS.clear()
+    runner, _, resumed = run_all(store)
+    assert (runner.runs[1].status, runner.runs[1].shards_reused) == ("PARTIAL", 5)
+    assert resumed.digest == run_all(Store(store.root / "undisturbed"))[2].digest
+
+
+def test_lost_rows_are_refused(store: Store) -> None:
+    FAULTS["drop"] = 1
+    with pytest.raises(StoreError, match="gave 3 rows for 4"):
+        run_all(store)
+
+
+def test_plan_runs_nothing_and_says_what_waits(store: Store) -> None:
+    runner, _, _ = run_all(store, plan_only=True)
+    assert [(run.status, run.waits_for) for run in runner.runs] == [("MISS", ""), ("WAITS", "numbers")]
+    assert not list(store.root.iterdir())
+    run_all(store)
+    runner, _, _ = run_all(store, plan_only=True, repeats=4)
+    assert [(run.status, run.shards_reused, run.rows) for run in runner.runs] == [("HIT", 7, 25), ("PARTIAL", 14, 100)]
+
+
+def test_early_cutoff_keys_on_content_not_on_how_it_was_made(store: Store) -> None:
+    _, source, squares = run_all(store)
+    runner = LocalRunner(store, say=lambda line: None)
+    again = runner.table(dataclasses.replace(table_stage(), version=2))
+    assert again.digest == source.digest
+    assert runner.map(again, map_stage()) == [squares]
+    assert [run.status for run in runner.runs] == ["MISS", "HIT"]
+
+
+def test_the_first_writer_of_a_key_wins(store: Store) -> None:
+    one = store.commit("s", "k", ROWS, numbers(Config(start=1, count=2)), {})
+    two = store.commit("s", "k", ROWS, numbers(Config(start=5, count=2)), {})
+    assert one == two
+    assert store.read_shard(two)["number"].to_pylist() == [1, 2]
+
+
+@pytest.mark.parametrize("damage", [b"", b"PAR1", None])
+def test_damage_is_seen_by_the_reader(store: Store, damage: bytes | None) -> None:
+    _, _, squares = run_all(store)
+    path = store.shard_path(squares.shards[0])
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    os.unlink(path)
+    path.write_bytes(bytes(data) if damage is None else damage)
+    with pytest.raises(StoreError, match="damaged"):
+        store.read(squares)
+
+
+def test_schema_is_enforced(store: Store) -> None:
+    bad = pa.table({"number": [1, None], "split": ["a", "b"], "error": [None, None]})
+    with pytest.raises(StoreError, match=r"non-nullable|holds nulls"):
+        store.commit("s", "k", ROWS, bad, {})
+    with pytest.raises(StoreError, match="stage s: its rows break"):
+        store.commit("s", "k", ROWS, bad.drop_columns(["split"]), {})
+
+
+def test_dataset_digest_is_that_of_its_shards_in_order(store: Store) -> None:
+    _, source, _ = run_all(store)
+    assert content_digest(source.shards) == source.digest
+    assert content_digest(source.shards[::-1]) != source.digest
