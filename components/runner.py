@@ -6,7 +6,6 @@ closes the stage. In plan mode nothing runs: each stage's standing is noted, and
 
 from __future__ import annotations
 
-import functools
 import json
 import shutil
 import time
@@ -63,7 +62,7 @@ class Runner:
     pools: Mapping[str, Pool] = field(default_factory=dict)
     plan_only: bool = False
     start_engine: Callable[[], None] = lambda: None
-    say: Callable[[str], None] = functools.partial(print, flush=True)
+    say: Callable[[str], None] = lambda line: print(line, flush=True)
     runs: list[StageRun] = field(default_factory=list)
     results: dict[str, Dataset | Model] = field(default_factory=dict)
 
@@ -134,25 +133,31 @@ class Runner:
         """The datasets of map stages that follow each other. Pending shards stream through all of them at once, so
         that a later stage works while an earlier one still does."""
         datasets: list[Dataset] = []
+        computed = 0
         for index, stage in enumerate(stages):
             if waiting := _unknown({"": source}, stage.models):
                 source = self._foresee(stage, waiting)
             else:
-                source = self._map_one(source, stage, stages[index + 1 :])
+                source, computed = self._map_one(source, stage, stages[index + 1 :], computed)
             datasets.append(source)
         return datasets
 
-    def _map_one(self, source: Dataset, stage: MapStage, downstream: Sequence[MapStage]) -> Dataset:
+    def _map_one(
+        self, source: Dataset, stage: MapStage, downstream: Sequence[MapStage], streamed: int
+    ) -> tuple[Dataset, int]:
+        """The stage's dataset, and how many of its shards this run computed; `streamed` of them came on the way, while
+        the stage before was computed."""
         recipe_digest = digest(recipe(stage))
         tasks = [task for shard in source.shards for task in _tasks(stage, recipe_digest, shard)]
         key = digest([stage.name, [task.key for task in tasks]])
         done = {task.key: shard for task in tasks if (shard := self.store.committed(stage.name, task.key))}
         pending = [task for task in tasks if task.key not in done]
-        status = "HIT" if not pending else "PARTIAL" if done else "MISS"
-        run = self._begin(stage.name, status, len(done), len(tasks))
+        reused = max(0, len(done) - streamed)
+        status = "HIT" if reused == len(tasks) else "PARTIAL" if reused else "MISS"
+        run = self._begin(stage.name, status, reused, len(tasks))
         if pending and self.plan_only:
             run.rows = sum(stage.expected_rows(task.item, task.source.rows) for task in tasks)
-            return Dataset(stage.name, Path(), None, ())
+            return Dataset(stage.name, Path(), None, ()), 0
         began = time.perf_counter()
         if pending:
             self.start_engine()
@@ -165,12 +170,11 @@ class Runner:
                 stage, {"source": source}, code_digest(stage.make_worker), rows_in, time.perf_counter() - began
             )
             dataset = self.store.write_dataset(stage.name, key, [done[task.key] for task in tasks], about)
-        return self._end(run, dataset)
+        return self._end(run, dataset), len(tasks) - reused
 
-    def _stream(self, pending: Sequence[Task], *stages: Any) -> None:
+    def _stream(self, pending: Sequence[Task], first: MapStage, downstream: Sequence[MapStage]) -> None:
         import ray.data
 
-        first, downstream = stages[0], stages[1]
         items = [{"task": json.dumps(asdict(task))} for task in pending]
         stream: ray.data.Dataset = ray.data.from_items(items, override_num_blocks=len(items))
         for stage in (first, *downstream):

@@ -28,7 +28,7 @@ from components.text_format import answer_step
 
 MODULUS = 20
 NEGATIVE, NEUTRAL, POSITIVE = -1, 0, 1
-OPERANDS = {"+": range(1, 7), "-": range(1, 7), "*": range(2, 5), "last digit": range(1)}
+OPERANDS = {"+": range(1, 5), "-": range(1, 5), "*": range(2, 4), "last digit": range(1)}
 _OPERATION_WEIGHTS = {"+": 30, "-": 30, "*": 25, "last digit": 15}
 _CLAUSES = {"+": "adds {}.", "-": "subtracts {}.", "*": "multiplies by {}.", "last digit": "keeps the last digit."}
 _CLAUSE = re.compile(r"(?P<name>[A-Z][a-z]+) (?:adds (\d+)|subtracts (\d+)|multiplies by (\d+)|keeps the last digit)\.")
@@ -47,14 +47,14 @@ class WorldConfig:
     """What the embedded world is. Shares and rates are probabilities in [0, 1]."""
 
     seed: int = 0
-    train_problems: int = 4000
-    test_problems: int = 400
-    ood_problems: int = 100
+    train_problems: int = 3000
+    test_problems: int = 300
+    ood_problems: int = 50
     min_operations: int = 3
     max_operations: int = 5
     ood_min_operations: int = 7
     ood_max_operations: int = 9
-    teacher_solutions: int = 56_000
+    teacher_solutions: int = 44_000
     # The first lessons: chains of one or two operations, before those of the problems' length.
     curriculum_share: float = 0.3
     misconception_share: float = 0.3  # of the facts

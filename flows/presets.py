@@ -96,7 +96,7 @@ LAPTOP = Preset(
     keep_right=KeepRightConfig(),
     finetuning=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-4), None),
     sampling=_LAPTOP_SAMPLING,
-    orm=RewardModelConfig("orm", TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3)),
+    orm=RewardModelConfig("orm", TrainingConfig(epochs=2, batch_size=16, learning_rate=1.5e-3)),
     prm=RewardModelConfig("prm", TrainingConfig(epochs=2, batch_size=16, learning_rate=1.5e-3)),
     scoring=ScoringConfig(reduction="product", neutral="positive"),
     selection=SelectionConfig(),

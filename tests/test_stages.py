@@ -73,8 +73,7 @@ def map_stage(config: Config = Config(), version: int = 1, name: str = "squares"
 class LocalRunner(Runner):
     """The runner without Ray: shards one after another in this process."""
 
-    def _stream(self, pending: Any, *stages: Any) -> None:
-        first, downstream = stages
+    def _stream(self, pending: Any, first: MapStage, downstream: Any) -> None:
         for task in pending:
             message = json.dumps(dataclasses.asdict(task))
             for stage in (first, *downstream):
@@ -228,3 +227,16 @@ def test_dataset_digest_is_that_of_its_shards_in_order(store: Store) -> None:
     _, source, _ = run_all(store)
     assert content_digest(source.shards) == source.digest
     assert content_digest(source.shards[::-1]) != source.digest
+
+
+def test_shards_stream_through_stages_that_follow_each_other(store: Store) -> None:
+    runner = LocalRunner(store, say=lambda line: None)
+    second = map_stage(Config(repeats=1), name="fourth_powers")
+    source = runner.table(table_stage())
+    squares, fourth = runner.map(source, map_stage(), second)
+    assert sorted(pd.read_parquet(fourth.folder)["number"]) == sorted([i**4 for i in range(25)] * 2)
+    assert [(run.name, run.shards_reused, run.status) for run in runner.runs[1:]] == [
+        ("squares", 0, "MISS"),
+        ("fourth_powers", 0, "MISS"),
+    ]
+    assert squares.digest != fourth.digest

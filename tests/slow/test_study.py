@@ -82,9 +82,10 @@ def test_models_open_as_hugging_face_folders(smoke: Path) -> None:
     prm = AutoModelForTokenClassification.from_pretrained(places["prm"])
     assert prm.config.id2label == {0: "negative", 1: "neutral", 2: "positive"}
     assert AutoModelForTokenClassification.from_pretrained(places["orm"]).config.num_labels == 2
-    assert len(AutoTokenizer.from_pretrained(places["prm"])) == AutoModelForCausalLM.from_pretrained(
-        places["generator"]
-    ).get_input_embeddings().num_embeddings
+    assert (
+        len(AutoTokenizer.from_pretrained(places["prm"]))
+        == AutoModelForCausalLM.from_pretrained(places["generator"]).get_input_embeddings().num_embeddings
+    )
 
 
 def test_a_second_run_computes_nothing_and_growing_keeps_what_there_is(smoke: Path, tmp_path: Path) -> None:
