@@ -8,29 +8,25 @@ from components.runner import Pool
 
 
 def auto(resources: Mapping[str, float]) -> dict[str, Pool]:
-    """Pools for what a Ray cluster has ("CPU", "GPU"): with GPUs an engine on each; else at most two on CPUs.
+    """Pools for what a Ray cluster has ("CPU", "GPU"): an engine on each GPU, or two engines on CPUs.
 
-    Shares of a CPU are logical: a stage's actors and one more task must always fit. Raises ValueError when not.
+    Shares of a CPU are logical: a pipeline's actors hold at most four fifths of the CPUs, so that another task always
+    fits. Raises ValueError for a cluster with less than one CPU.
     """
     cpus, gpus = resources.get("CPU", 0), int(resources.get("GPU", 0))
     if cpus < 1:
         raise ValueError(f"the cluster has {cpus:g} CPUs; a study needs at least 1")
     if gpus:
-        engine = Pool(actors=gpus, cpus=1, gpus=1)
-        return {
-            "bootstrap_solutions": engine,
-            "solutions": engine,
-            "grades": Pool(actors=max(1, min(8, int(cpus) - gpus - 1)), cpus=0.5),
-            "bootstrap_grades": Pool(cpus=0.25),
-            "scores": engine,
-            "train": engine,
-        }
-    engine = Pool(actors=2 if cpus >= 2 else 1, cpus=0.5 if cpus >= 2 else 0.25)
+        engine = Pool(actors=gpus, cpus=min(1.0, 0.6 * cpus / gpus), gpus=1)
+    else:
+        engine = Pool(actors=2 if cpus >= 2 else 1, cpus=0.5)
+    graders = Pool(actors=max(1, min(8, int(0.2 * cpus / 0.25))), cpus=min(0.25, 0.2 * cpus))
     return {
-        "bootstrap_solutions": engine,
+        "few_shot_solutions": engine,
+        "few_shot_grades": graders,
         "solutions": engine,
-        "grades": Pool(),
-        "bootstrap_grades": Pool(),
+        "grades": graders,
+        "step_labels": graders,
         "scores": engine,
         "train": engine,
     }

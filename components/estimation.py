@@ -54,16 +54,18 @@ def score_quality(config: SelectionConfig) -> TableStage:
 
 
 def samples_by_split(grades: pa.Table, scores: pa.Table) -> Iterator[tuple[str, Samples]]:
-    """The samples of each scored split. Raises ValueError when a slot is missing or double.
+    """The samples of each scored split, without problems that could not be used at all (every row failed: a bad row
+    of a file, a prompt that does not fit). Raises ValueError when a slot is missing or double.
 
     grades, scores: tables of those schemas; scores has a row for each sample of the splits to evaluate.
     """
     keys = ["problem_id", "sample_index"]
     left = scores.select([*keys, "split", "orm_score", "prm_score"]).to_pandas()
-    right = grades.select([*keys, "answer_group", "is_correct"]).to_pandas()
+    right = grades.select([*keys, "answer_group", "is_correct", "error"]).to_pandas()
     rows = left.merge(right, on=keys, how="left", validate="one_to_one", indicator=True)
     if (rows["_merge"] != "both").any():
         raise ValueError("some scored samples have no grade")
+    rows = rows[rows["error"].isna().groupby(rows["problem_id"]).transform("any")]
     for split, part in rows.groupby("split", sort=False):
         part = part.sort_values(keys)
         problem_ids = part["problem_id"].unique().tolist()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from components.problems import InputError
 from components.stage import TableStage
 from components.text_format import ANSWER_HEADER, answer_step
 from schemas.tables import TEACHER_SOLUTIONS
@@ -24,7 +25,7 @@ def keep_right(config: KeepRightConfig) -> TableStage:
 
 
 def _keep_right(config: KeepRightConfig, solutions: pa.Table, grades: pa.Table) -> pa.Table:
-    """Raises ValueError when no solution is right: there would be nothing to learn from."""
+    """Raises InputError when no solution is right: there would be nothing to learn from."""
     kept: dict[str, int] = {}
     rows = []
     for solution, grade in zip(solutions.to_pylist(), grades.to_pylist(), strict=True):
@@ -36,7 +37,7 @@ def _keep_right(config: KeepRightConfig, solutions: pa.Table, grades: pa.Table) 
         rows.append({"problem": solution["problem"], "steps": [*steps, answer_step(grade["answer"])], "error": None})
         kept[identity] = kept.get(identity, 0) + 1
     if not rows:
-        raise ValueError(
+        raise InputError(
             "none of the base model's few-shot solutions is right, so there is nothing to finetune it on; "
             "use a stronger base model, or more samples"
         )

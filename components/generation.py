@@ -49,7 +49,6 @@ class Request:
 class Sample:
     ids: list[int]
     finish_reason: str
-    log_probability: float
 
 
 class Engine(Protocol):
@@ -132,18 +131,18 @@ class Generate:
                 rows.append(
                     {name: problem[name] for name in ("problem_id", "split", "problem", "ground_truth_answer")}
                     | {"sample_index": index, "seed": seed, "error": error}
-                    | {"text": "", "steps": [], "finish_reason": None, "num_tokens": 0, "log_probability": None}
+                    | {"text": "", "steps": [], "finish_reason": None, "num_tokens": 0}
                 )
         samples = self.engine.generate([request for _, request in requests])
         for (row, _), sample in zip(requests, samples, strict=True):
             text = str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
-            text = text.partition(self.config.stop)[0] if self.config.stop else text
+            stopped = bool(self.config.stop) and self.config.stop in text
+            text = text.partition(self.config.stop)[0] if stopped else text
             rows[row] |= {
                 "text": text,
                 "steps": split_steps(text),
-                "finish_reason": sample.finish_reason,
+                "finish_reason": "stop" if stopped else sample.finish_reason,
                 "num_tokens": len(sample.ids),
-                "log_probability": sample.log_probability,
             }
         return pa.Table.from_pylist(rows, schema=SOLUTIONS)
 
@@ -193,23 +192,13 @@ class VllmEngine:
                 temperature=self.config.temperature,
                 max_tokens=self.config.max_tokens,
                 seed=request.seed,
-                logprobs=0,
                 stop=[self.config.stop] if self.config.stop else None,
                 detokenize=bool(self.config.stop),
             )
             for request in requests
         ]
-        samples = []
-        for output in self.llm.generate(prompts, parameters, use_tqdm=False):
-            completion = output.outputs[0]
-            samples.append(
-                Sample(
-                    list(completion.token_ids),
-                    str(completion.finish_reason),
-                    float(completion.cumulative_logprob or 0.0),
-                )
-            )
-        return samples
+        outputs = [output.outputs[0] for output in self.llm.generate(prompts, parameters, use_tqdm=False)]
+        return [Sample(list(output.token_ids), str(output.finish_reason)) for output in outputs]
 
 
 class TransformersEngine:
@@ -219,7 +208,6 @@ class TransformersEngine:
         import torch
         from transformers import AutoModelForCausalLM
 
-        print("generation: vLLM is not installed; sampling with transformers, which is much slower", flush=True)
         self.config = config
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, config.dtype))
@@ -244,7 +232,6 @@ class TransformersEngine:
         ends = set(end if isinstance(end, list) else [end])
         generators = [torch.Generator().manual_seed(request.seed) for request in requests]
         written: list[list[int]] = [[] for _ in requests]
-        totals = [0.0] * len(requests)
         ids_BT = torch.tensor([request.prompt_ids for request in requests], device=self.device)
         cache = None
         with torch.inference_mode():
@@ -253,18 +240,13 @@ class TransformersEngine:
                 cache = output.past_key_values
                 logits_BV = output.logits[:, -1].float().cpu()
                 scaled_BV = (logits_BV / self.config.temperature).softmax(-1)
-                log_BV = logits_BV.log_softmax(-1)
                 chosen = []
                 for row, generator in enumerate(generators):
                     token = int(torch.multinomial(scaled_BV[row], 1, generator=generator))
                     if not (written[row] and written[row][-1] in ends):
                         written[row].append(token)
-                        totals[row] += float(log_BV[row, token])
                     chosen.append([token])
                 if all(row[-1] in ends for row in written):
                     break
                 ids_BT = torch.tensor(chosen, device=self.device)
-        return [
-            Sample(ids, "stop" if ids[-1] in ends else "length", total)
-            for ids, total in zip(written, totals, strict=True)
-        ]
+        return [Sample(ids, "stop" if ids[-1] in ends else "length") for ids in written]

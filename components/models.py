@@ -115,7 +115,8 @@ def _causal_model(architecture: Architecture | None, start: Path, tokenizer_fold
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
     if architecture is None:
-        return AutoModelForCausalLM.from_pretrained(start)
+        # Whatever the checkpoint's dtype: in bfloat16 most updates of a low learning rate round to nothing.
+        return AutoModelForCausalLM.from_pretrained(start, dtype="float32")
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     return LlamaForCausalLM(
         LlamaConfig(
@@ -152,7 +153,7 @@ def _token_classifier(start: Path, kind: str) -> Any:
         "step_separator": STEP_SEPARATOR,
         "read_at": {"orm": "the last token", "prm": "each step's last token: its separator, or end of text"}[kind],
     }
-    return AutoModelForTokenClassification.from_pretrained(start, config=config)
+    return AutoModelForTokenClassification.from_pretrained(start, config=config, dtype="float32")
 
 
 def _generator_targets(rendered: Rendered, row: Mapping[str, Any]) -> np.ndarray:

@@ -9,10 +9,13 @@ A row whose problem or answer is empty is kept, with its error. A null answer or
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gzip
 import hashlib
 import json
+import math
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +29,7 @@ from components.store import file_digest
 from components.worked_arithmetic import WorldConfig, chains, teacher_solutions
 from schemas.tables import PROBLEMS, TEACHER_SOLUTIONS
 
-PROBLEMS_PER_SHARD = 100
+PROBLEMS_PER_SHARD = 150
 
 
 class InputError(ValueError):
@@ -72,9 +75,9 @@ def problem_id(problem: str) -> str:
 
 def describe_file(path: Path, problem_column: str, answer_column: str, max_problems: int | None) -> ProblemFile:
     """Read a file of problems once, to be sure that it can be used. Raises InputError."""
-    file = ProblemFile(file_digest(path) if path.is_file() else "", problem_column, answer_column, max_problems)
+    file = ProblemFile("", problem_column, answer_column, max_problems)
     read_problems(path, file, "train")
-    return file
+    return dataclasses.replace(file, digest=file_digest(path))
 
 
 def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, Any]]:
@@ -92,9 +95,7 @@ def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, A
                 )
             if record[column] is None:
                 raise InputError(f"{path}: row {number}: '{column}' is null; give it a value or remove the row")
-            if not isinstance(record[column], str | int | float):
-                raise InputError(f"{path}: row {number}: '{column}' is {type(record[column]).__name__}, not text")
-            values[column] = str(record[column])
+            values[column] = _text(record[column], f"{path}: row {number}: '{column}'")
         problem, answer = values[file.problem_column], values[file.answer_column]
         error, identity = None, problem_id(problem)
         if not problem.strip() or not answer.strip():
@@ -111,6 +112,21 @@ def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, A
     if not rows:
         raise InputError(f"{path}: holds no rows")
     return rows
+
+
+def check_unchanged(path: Path, digest: str) -> None:
+    """Raises InputError when a file is not the one that the study was started with."""
+    if file_digest(path) != digest:
+        raise InputError(f"{path}: changed while the study ran; start it again")
+
+
+def _text(value: object, where: str) -> str:
+    """A cell as text; 7.0, which a column of floats gives for 7, is "7". Raises InputError for what is no value."""
+    if isinstance(value, float) and math.isfinite(value) and value == int(value):
+        return str(int(value))
+    if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
+        raise InputError(f"{where} is {value!r}, not text or a number")
+    return str(value)
 
 
 def read_records(path: Path, most: int | None = None) -> Iterable[dict[str, Any]]:
@@ -139,7 +155,7 @@ def read_records(path: Path, most: int | None = None) -> Iterable[dict[str, Any]
         raise
     except ValueError as error:
         raise InputError(f"{path}: row {number} is not JSON (one object per line, UTF-8): {error}") from error
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 
@@ -166,6 +182,8 @@ def _world_problems(config: WorldConfig) -> pa.Table:
 
 
 def _file_problems(config: ProblemFiles, train: Path, test: Path) -> pa.Table:
+    check_unchanged(train, config.train.digest)
+    check_unchanged(test, config.test.digest)
     rows = read_problems(train, config.train, "train") + read_problems(test, config.test, "test")
     return pa.Table.from_pylist(rows, schema=PROBLEMS)
 

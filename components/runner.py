@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from tqdm import tqdm
 
 from components.stage import MapStage, Model, ModelStage, TableStage, code_digest, digest, recipe
-from components.store import Dataset, Shard, Store, StoreError
+from components.store import Dataset, Shard, Store, StoreError, content_digest, folder_digest
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,10 @@ class Runner:
             shutil.rmtree(scratch, ignore_errors=True)
             manifest = self.store.manifest(folder)
             assert manifest is not None
+        if folder_digest(folder)[0] != manifest["digest"]:
+            raise StoreError(
+                f"{folder} is damaged: its files are not those of its manifest; delete it to train it again"
+            )
         model = Model(folder, manifest["digest"], manifest["metrics"])
         run.seconds, run.shards_total = manifest["seconds"], 1
         self.results[stage.name] = model
@@ -164,6 +168,10 @@ class Runner:
             self._stream(pending, stage, downstream)
             done |= {task.key: shard for task in pending if (shard := self.store.committed(stage.name, task.key))}
         dataset = self.store.dataset(stage.name, key)
+        if dataset is None and self.plan_only:  # all shards are there, the manifest is not: a run would add it
+            shards = tuple(done[task.key] for task in tasks)
+            run.rows = sum(shard.rows for shard in shards)
+            return Dataset(stage.name, Path(), content_digest(shards), shards), 0
         if dataset is None:
             rows_in = sum(stage.expected_rows(task.item, task.source.rows) for task in tasks)
             about = self._about(

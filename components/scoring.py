@@ -73,9 +73,14 @@ class Score:
             self.models[name] = LogitsAt(model).to(self.device).eval()
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
-        rows = table.select(["problem_id", "sample_index", "split", "problem", "steps", "error"]).to_pylist()
+        rows = table.drop_columns(["text"]).to_pylist()
         scored = [i for i, row in enumerate(rows) if row["error"] is None and row["steps"]]
-        rendered = render(self.tokenizer, [rows[i]["problem"] for i in scored], [rows[i]["steps"] for i in scored])
+        rendered = render(
+            self.tokenizer,
+            [rows[i]["problem"] for i in scored],
+            [rows[i]["steps"] for i in scored],
+            [rows[i]["finish_reason"] == "stop" for i in scored],
+        )
         orm = self._probabilities("orm", rendered, [[len(r.ids) - 1] for r in rendered])
         prm = self._probabilities("prm", rendered, [r.step_ends for r in rendered]) if "prm" in self.models else None
         output: list[dict[str, Any]] = [
@@ -91,7 +96,7 @@ class Score:
         return pa.Table.from_pylist(output, schema=SCORES)
 
     def _probabilities(
-        self, name: str, rendered: list[Rendered], positions: list[list[int]], token_budget: int = 32_768
+        self, name: str, rendered: list[Rendered], positions: list[list[int]], token_budget: int = 8192
     ) -> list[np.ndarray]:
         """Class probabilities at each solution's positions, shape (positions, classes), in the order given."""
         import torch

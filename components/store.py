@@ -91,11 +91,11 @@ def file_digest(path: Path) -> str:
 
 
 def folder_digest(folder: Path) -> tuple[str, dict[str, str]]:
-    """The digest of a model folder, and that of each of its files; hidden and underscored files do not count."""
+    """The digest of a model folder, and that of each of its files; what is hidden or underscored does not count."""
     files = {
         path.relative_to(folder).as_posix(): file_digest(path)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith((".", "_"))
+        if path.is_file() and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
     }
     return digest(files), files
 
@@ -116,7 +116,8 @@ def _temporary(path: Path, data: bytes) -> Path:
 
 
 class Store:
-    """A store on a local (or mounted) file system. Safe for several processes at once."""
+    """A store on a local (or mounted) file system. Several processes may write the same shards at once; two that train
+    the same model at once would share its scratch folder, and must not."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()

@@ -38,7 +38,7 @@ class Tokenizer(Protocol):
 class Rendered:
     """Token ids of one problem and its solution.
 
-    ids: prompt, then for each step its tokens and a closing token (newline; end-of-text for the last step).
+    ids: prompt, then for each step its tokens and a closing token: a newline, or end-of-text where a solution ends.
     prompt_length: how many of ids belong to the prompt.
     step_ends: index into ids of each step's closing token, one per step; where the PRM predicts.
     """
@@ -84,18 +84,24 @@ def render_prompts(tokenizer: Tokenizer, problems: Sequence[str]) -> list[list[i
     return _encode(tokenizer, [problem + PROMPT_SEPARATOR for problem in problems])
 
 
-def render(tokenizer: Tokenizer, problems: Sequence[str], solutions: Sequence[Sequence[str]]) -> list[Rendered]:
+def render(
+    tokenizer: Tokenizer, problems: Sequence[str], solutions: Sequence[Sequence[str]], finished: Sequence[bool]
+) -> list[Rendered]:
     """Ids of problems and the steps of their solutions, tokenised step by step: to search joined text for separators
-    would miss or invent step ends wherever a tokenizer merges across them, or a step itself holds a newline."""
+    would miss or invent step ends wherever a tokenizer merges across them, or a step itself holds a newline.
+
+    finished: whether each solution ends with its last step. One that was cut (by the token cap, or by whoever rated it
+    through the first wrong step) closes with a newline, so that a prefix of a solution has a prefix of its ids.
+    """
     [newline] = _encode(tokenizer, [STEP_SEPARATOR])
     prompts = render_prompts(tokenizer, problems)
     encoded = iter(_encode(tokenizer, [step for steps in solutions for step in steps]))
     rendered = []
-    for prompt, steps in zip(prompts, solutions, strict=True):
+    for prompt, steps, ended in zip(prompts, solutions, finished, strict=True):
         ids, step_ends = list(prompt), []
         for index in range(len(steps)):
             ids += next(encoded)
-            ids += newline if index < len(steps) - 1 else [tokenizer.eos_token_id]
+            ids += [tokenizer.eos_token_id] if ended and index == len(steps) - 1 else newline
             step_ends.append(len(ids) - 1)
         rendered.append(Rendered(ids, len(prompt), step_ends))
     return rendered

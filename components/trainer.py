@@ -129,7 +129,12 @@ def _render_shard(job: Job, batch: dict[str, Any]) -> pa.Table:
                 raise ValueError(f"{file} does not have the rows of {files[0]}")
             row |= {name: value for name, value in more.items() if name != "error" or value is not None}
     examples = []
-    rendered = render(_tokenizer(job.tokenizer), [row["problem"] for row in rows], [row["steps"] for row in rows])
+    rendered = render(
+        _tokenizer(job.tokenizer),
+        [row["problem"] for row in rows],
+        [row["steps"] for row in rows],
+        [row["finished"] if "finished" in row else row.get("finish_reason", "stop") == "stop" for row in rows],
+    )
     for number, (row, one) in enumerate(zip(rows, rendered, strict=True)):
         left_out, targets = "", None
         if row["error"] is not None or not row["steps"]:
@@ -195,7 +200,7 @@ def _worker(config: dict[str, Any]) -> None:
     state_file: Path = config["scratch"] / "state.pt"
     state = torch.load(state_file, map_location="cpu", weights_only=True) if state_file.exists() else None
     saved = time.monotonic()
-    last: dict[str, float] = {}
+    last: dict[str, float] = dict(state["metrics"]) if state else {}
 
     def after_step(step: int, steps: int, metrics: dict[str, float], get_state: Callable[[], Any]) -> None:
         nonlocal saved
@@ -207,7 +212,7 @@ def _worker(config: dict[str, Any]) -> None:
                 )
             if step == steps or time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
                 buffer = io.BytesIO()
-                torch.save(get_state(), buffer)
+                torch.save({**get_state(), "metrics": last}, buffer)
                 replace_file(state_file, buffer.getvalue())
                 saved = time.monotonic()
 

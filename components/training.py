@@ -56,7 +56,7 @@ class LogitsAt(nn.Module):
     def forward(self, ids_BT: Tensor, positions_P: Tensor) -> Tensor:
         # Right padding under causal attention is never looked at, so no mask is needed.
         hidden_BTD = self.model.base_model(input_ids=ids_BT, use_cache=False).last_hidden_state
-        head = self.model.get_output_embeddings() or self.model.score
+        head = self.model.get_output_embeddings() or getattr(self.model, "score", None) or self.model.classifier
         logits_PC: Tensor = head(hidden_BTD.flatten(0, 1)[positions_P])
         return logits_PC
 

@@ -6,12 +6,13 @@ import argparse
 import dataclasses
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cluster import placements
 from components.generation import SamplingConfig, engine_distribution, installed_engine
@@ -19,7 +20,7 @@ from components.labelled_solutions import LabelledFile, describe_labelled, read_
 from components.problems import InputError, ProblemFiles, check_disjoint, describe_file, read_problems
 from components.runner import Runner
 from components.stage import Model
-from components.store import Store, folder_digest
+from components.store import Store, StoreError, folder_digest
 from flows.presets import PRESETS, Preset
 
 _EXAMPLES = """\
@@ -48,11 +49,15 @@ class Study:
     notes: tuple[str, ...]
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One line and status 2, like every other refusal."""
+        self.exit(2, f"error: {message}; see --help\n")
+
+
 def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     """The options; exits with status 2 and one line on a wrong one."""
-    parser = argparse.ArgumentParser(
-        description=description, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = _Parser(description=description, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     presets = "; ".join(f"{preset.name}: {preset.about}" for preset in PRESETS.values())
     parser.add_argument("--preset", default="laptop", help=f"which numbers to use (default: laptop). {presets}")
     parser.add_argument(
@@ -68,7 +73,8 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
         nargs="+",
         metavar="[SPLIT=]N",
         default=[],
-        help="samples per problem, for all splits or for train, test or ood alone; raising it keeps those there are",
+        help="samples per problem, for all splits or for train, test or ood alone; raising it keeps every full block "
+        "(of 16) that is there",
     )
     parser.add_argument("--temperature", type=float, help="of sampling (default: the preset's)")
     parser.add_argument("--max-tokens", type=int, help="cap of a solution's tokens (default: the preset's)")
@@ -161,10 +167,15 @@ def _with_options(preset: Preset, options: argparse.Namespace, notes: list[str])
         ("--temperature", options.temperature, 0.01),
         ("--seed", options.seed, 0),
     ):
-        if value is not None and not value >= least:
+        if value is not None and not (math.isfinite(value) and value >= least):
             raise InputError(f"{flag} {value}: must be {least} or more")
-    if options.max_tokens is not None and options.max_tokens >= sampling.max_model_length:
-        raise InputError(f"--max-tokens {options.max_tokens}: must be below the model's {sampling.max_model_length}")
+    if options.max_tokens is not None and options.max_tokens > sampling.max_model_length // 2:
+        raise InputError(
+            f"--max-tokens {options.max_tokens}: at most {sampling.max_model_length // 2}, half of the model's length: "
+            "the prompt needs room too"
+        )
+    if options.max_problems is not None and options.train_problems is None:
+        raise InputError("--max-problems cuts files of problems; give --train-problems and --test-problems too")
     engine = options.engine or installed_engine()
     try:
         engine_distribution(engine)
@@ -241,6 +252,9 @@ def _base_model(folder: Path | None) -> Model | None:
         return None
     if not (folder / "config.json").is_file():
         raise InputError(f"--base-model {folder}: no model is there (a Hugging Face folder with config.json is wanted)")
+    for what, patterns in {"weights": ("*.safetensors", "*.bin"), "tokenizer": ("tokenizer*",)}.items():
+        if not any(list(folder.glob(pattern)) for pattern in patterns):
+            raise InputError(f"--base-model {folder}: it has no {what} ({' or '.join(patterns)})")
     return Model(folder.absolute(), folder_digest(folder)[0])
 
 
@@ -279,7 +293,11 @@ def run(main: Any, argv: Sequence[str] | None, description: str) -> int:
         return 2
     for note in study.notes:
         print(f"note: {note}")
-    main(study)
+    try:
+        main(study)
+    except (InputError, StoreError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -292,4 +310,4 @@ def sampling_engine(config: SamplingConfig) -> dict[str, str]:
 
 
 def write_json(store: Store, path: Path, value: object) -> None:
-    store.put(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    store.put(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import version
 from typing import Any
 
@@ -22,8 +23,7 @@ def write(study: cli.Study) -> None:
     folder = store.study_folder(study.name)
     tables = {name: result for name, result in run.results.items() if isinstance(result, Dataset)}
     frames = {
-        name: store.read(tables[name]).to_pandas()
-        for name in ("problems", "grades", "best_of_n", "comparisons", "score_quality")
+        name: store.read(tables[name]).to_pandas() for name in ("grades", "best_of_n", "comparisons", "score_quality")
     }
     content = _summary(study, tables, frames)
     title = f"{study.name}: {content['num_test_problems']} test problems"
@@ -55,9 +55,9 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
         for name, dataset in tables.items()
         if dataset.rows_error
     }
-    by_split = grades.groupby("split", sort=False)
+    by_split = grades[grades["error"].isna()].groupby("split", sort=False)
     auc = {
-        model: {row["split"]: float(row["within_problem_auc"]) for _, row in rows.iterrows()}
+        model: {row["split"]: _number(row["within_problem_auc"]) for _, row in rows.iterrows()}
         for model, rows in quality.groupby("model")
     }
     return {
@@ -92,6 +92,11 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
     }
 
 
+def _number(value: float) -> float | None:
+    """JSON has no NaN."""
+    return None if math.isnan(value) else float(value)
+
+
 def _notes(study: cli.Study, grades: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
     """What a reader of the numbers must know."""
     notes = list(study.notes)
@@ -99,7 +104,12 @@ def _notes(study: cli.Study, grades: pd.DataFrame, curves: pd.DataFrame) -> list
         notes.append(
             "no PRM: these problems have no step rule and no other source of step labels, so the ORM was trained alone"
         )
-    test = grades[grades["split"] == "test"]
+    unusable = grades[grades["split"] == "test"].groupby("problem_id")["error"].apply(lambda e: e.notna().all()).sum()
+    if unusable:
+        notes.append(
+            f"{unusable} test problems could not be used and are not in the curves: see errors in summary.json"
+        )
+    test = grades[(grades["split"] == "test") & grades["error"].isna()]
     right = float(test["is_correct"].mean())
     if right < 0.05:
         notes.append(

@@ -27,7 +27,7 @@ PROBLEMS = _table(
     ("split", pa.string(), False, "train (labelled, trains the reward models), test, or ood (harder than train)"),
     ("problem", pa.string(), False, "the text that the generator is shown"),
     ("ground_truth_answer", pa.string(), True, "the reference answer"),
-    ("source", pa.string(), False, "worked_arithmetic, or the file's name"),
+    ("source", pa.string(), False, "worked_arithmetic, or file"),
     ("source_row", pa.int64(), False, "0-based row in the source"),
     _ERROR,
 )
@@ -47,7 +47,6 @@ SOLUTIONS = _table(
     ("steps", pa.list_(pa.string()), False, "text cut into steps; joined by newlines they are the text"),
     ("finish_reason", pa.string(), True, "stop (end of text), or length (the token cap: an empty slot)"),
     ("num_tokens", pa.int32(), False, "tokens generated, the end-of-text token included"),
-    ("log_probability", pa.float64(), True, "natural log of the sampled tokens' probability, summed"),
     ("seed", pa.int64(), False, "the sample's own seed: hash of recipe seed, problem_id and sample_index"),
     _ERROR,
 )
@@ -122,8 +121,9 @@ SCORE_QUALITY = _table(
 
 LABELLED_SOLUTIONS = _table(
     ("problem", pa.string(), False, "the problem's text"),
-    ("steps", pa.list_(pa.string()), False, "the solution's steps, through the first wrong one"),
-    ("ratings", pa.list_(pa.int8()), False, "−1, 0, +1, one per step"),
+    ("steps", pa.list_(pa.string()), False, "the solution's steps, as many as the file has"),
+    ("ratings", pa.list_(pa.int8()), False, "−1, 0, +1 per step, through the first −1"),
+    ("finished", pa.bool_(), False, "the last step is the solution's end: it holds the answer section"),
     ("source_row", pa.int64(), False, "0-based row in the file"),
     _ERROR,
 )

@@ -51,7 +51,7 @@ def test_is_equal_refuses_sequences_of_unequal_length() -> None:
 def solution(text: str, finish_reason: str | None = "stop", error: str | None = None) -> dict[str, object]:
     return {
         "problem_id": "p", "sample_index": 0, "split": "test", "problem": "?", "ground_truth_answer": "12",
-        "text": text, "steps": [], "finish_reason": finish_reason, "num_tokens": 1, "log_probability": 0.0,
+        "text": text, "steps": [], "finish_reason": finish_reason, "num_tokens": 1,
         "seed": 0, "error": error,
     }  # fmt: skip
 

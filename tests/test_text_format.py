@@ -45,7 +45,9 @@ def test_tokenizer_knows_the_world_and_loses_nothing_elsewhere() -> None:
 def test_rendered_ids_are_the_text_and_step_ends_close_steps() -> None:
     worked = list(teacher_solutions(WorldConfig(teacher_solutions=200)))
     problems, solutions = [chain.problem for chain, _ in worked], [steps for _, steps in worked]
-    for problem, steps, one in zip(problems, solutions, render(TOKENIZER, problems, solutions), strict=True):
+    for problem, steps, one in zip(
+        problems, solutions, render(TOKENIZER, problems, solutions, [True] * 200), strict=True
+    ):
         assert TOKENIZER.decode(one.ids[: one.prompt_length]) == problem + PROMPT_SEPARATOR
         assert TOKENIZER.decode(one.ids[one.prompt_length : -1]) == join_steps(steps)
         assert one.ids[-1] == TOKENIZER.eos_token_id
@@ -58,6 +60,15 @@ def test_rendered_ids_are_the_text_and_step_ends_close_steps() -> None:
 
 def test_a_step_may_hold_newlines_and_a_batch_renders_as_one_by_one() -> None:
     solutions = [["x", "# Answer\n\n42"], [], ["one\n", "two"]]
-    together = render(TOKENIZER, ["p", "q", "r"], solutions)
-    assert together == [render(TOKENIZER, [p], [s])[0] for p, s in zip("pqr", solutions, strict=True)]
+    together = render(TOKENIZER, ["p", "q", "r"], solutions, [True, True, False])
+    assert together == [render(TOKENIZER, [p], [s], [p != "r"])[0] for p, s in zip("pqr", solutions, strict=True)]
     assert [len(one.step_ends) for one in together] == [2, 0, 2]
+
+
+def test_a_prefix_of_a_solution_has_a_prefix_of_its_ids() -> None:
+    for chain, steps in teacher_solutions(WorldConfig(teacher_solutions=50)):
+        [whole] = render(TOKENIZER, [chain.problem], [steps], [True])
+        for count in range(1, len(steps)):
+            [part] = render(TOKENIZER, [chain.problem], [steps[:count]], [False])
+            assert part.ids == whole.ids[: len(part.ids)]
+            assert part.step_ends == whole.step_ends[:count]

@@ -1,5 +1,5 @@
-"""Best-of-N of one reward model on 500 problems × 1860 samples: exact for all N at once, against the shuffle algorithm of
-the released evaluation (400 trials for each of 14 N). Both sides in turn, several times; seconds, then the ratio.
+"""Best-of-N of one reward model on 500 problems × 1860 samples: exact for all N at once, against the shuffle algorithm
+of the released evaluation (400 trials for each of 14 N). Both sides in turn, several times; seconds, then the ratio.
 
     python tests/benchmarks/best_of_n.py
 """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image
 
@@ -107,15 +107,14 @@ def test_a_second_run_computes_nothing_and_growing_keeps_what_there_is(smoke: Pa
     assert (merged["text"] == merged["text_after"]).all()
 
 
-def kill_workers(pattern: str, parent: int) -> int:
-    """kill -9 one Ray worker process whose title has `pattern`, of the study with this driver; returns how many."""
-    session = f"/proc/{parent}"
-    assert Path(session).exists()
-    listed = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False).stdout.split()
-    for pid in listed[:1]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
-    return min(1, len(listed))
+def kill_worker(title: str, driver: int) -> None:
+    """kill -9 a Ray worker whose process title begins so, among the descendants of a study's driver."""
+    for process in psutil.Process(driver).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if " ".join(process.cmdline()).startswith(title):
+                process.kill()
+                return
+    raise AssertionError(f"no {title} to kill")
 
 
 def start_until(root: Path, marker: str) -> subprocess.Popen[str]:
@@ -137,8 +136,7 @@ def wait_for(condition: object, seconds: float = 120) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("dummy", [None])
-def test_killed_in_every_stage_nothing_is_lost_or_twice(smoke: Path, tmp_path: Path, dummy: None) -> None:
+def test_killed_in_every_stage_nothing_is_lost_or_twice(smoke: Path, tmp_path: Path) -> None:
     root = tmp_path / "outputs"
     # Each: a stage, and the sign in the store that its work has really begun.
     signs = {
@@ -164,13 +162,13 @@ def test_a_worker_killed_while_it_trains_and_while_it_samples(smoke: Path, tmp_p
     root = tmp_path / "outputs"
     process = start_until(root, "[generator]")
     wait_for(lambda: list(root.glob("scratch/generator-*/progress.json")))
-    assert kill_workers("ray::RayTrainWorker", process.pid) == 1
+    kill_worker("ray::RayTrainWorker", process.pid)
     assert process.stdout is not None
     for line in process.stdout:
         if "[solutions]" in line:
             break
     wait_for(lambda: list(root.glob("commits/solutions/*.json")))
-    assert kill_workers("ray::MapWorker", process.pid) == 1
+    kill_worker("ray::MapWorker", process.pid)
     process.communicate(timeout=600)
     assert process.returncode == 0
     assert sample_ids(root) == sample_ids(smoke)
