@@ -41,11 +41,9 @@ def rank_weights(slots: int, n: int) -> Floats:
 
     shape (M,), sums to 1. By the recurrence w(r+1) = w(r) · (M − n − r) / (M − 1 − r), from w(0) = n / M.
     """
-    weights = np.zeros(slots)
-    weights[0] = n / slots
-    for rank in range(slots - n):
-        weights[rank + 1] = weights[rank] * (slots - n - rank) / (slots - 1 - rank)
-    return weights
+    ranks = np.arange(slots - 1)
+    ratios = np.maximum(0, slots - n - ranks) / (slots - 1 - ranks)
+    return np.asarray(n / slots * np.cumprod(np.r_[1.0, ratios]), dtype=np.float64)
 
 
 def best_of_n(scores_PM: Floats, is_correct_PM: Bools, ns: list[int]) -> Floats:
@@ -57,14 +55,14 @@ def best_of_n(scores_PM: Floats, is_correct_PM: Bools, ns: list[int]) -> Floats:
     weights_KM = np.stack([rank_weights(slots, n) for n in ns])
     keys_PM = np.where(np.isnan(scores_PM), -np.inf, scores_PM)
     right_PM = np.where(np.isnan(scores_PM), 0.0, is_correct_PM)
-    result = np.zeros((problems, len(ns)))
+    right_by_rank_PM = np.empty((problems, slots))
     for problem in range(problems):
         order = np.argsort(-keys_PM[problem], kind="stable")
         key, right = keys_PM[problem][order], right_PM[problem][order]
         starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
         counts = np.diff(np.r_[starts, slots])
-        right_by_rank = np.repeat(np.add.reduceat(right, starts) / counts, counts)
-        result[problem] = weights_KM @ right_by_rank
+        right_by_rank_PM[problem] = np.repeat(np.add.reduceat(right, starts) / counts, counts)
+    result: Floats = right_by_rank_PM @ weights_KM.T
     return result
 
 
