@@ -1,10 +1,10 @@
 """Worked arithmetic: the embedded world, where a laptop can see the whole paper happen.
 
-    Work modulo 20. Start with 7. Ann adds 5. Bob multiplies by 3. Eve keeps the last digit.
+    Work modulo 20. Start with 7. Ann adds 5. Bob multiplies by 3. Cid keeps the last digit.
 
     Ann: 7 + 5 = 12
     Bob: 12 * 3 = 16
-    Eve: last digit of 16 = 6
+    Cid: last digit of 16 = 6
     # Answer
 
     6
@@ -33,8 +33,9 @@ _OPERATION_WEIGHTS = {"+": 30, "-": 30, "*": 25, "last digit": 15}
 _CLAUSES = {"+": "adds {}.", "-": "subtracts {}.", "*": "multiplies by {}.", "last digit": "keeps the last digit."}
 _CLAUSE = re.compile(r"(?P<name>[A-Z][a-z]+) (?:adds (\d+)|subtracts (\d+)|multiplies by (\d+)|keeps the last digit)\.")
 _PROBLEM = re.compile(rf"Work modulo {MODULUS}\. Start with (\d+)\.((?: {_CLAUSE.pattern.replace('?P<name>', '?:')})+)")
-# Whoever acts is named once in a problem, and a step says whose turn it is: which turn a step belongs to can be looked
-# up, where counting lines proved to be the one thing that small models did not master.
+# Whoever acts is named once in a problem, in alphabetical order from anywhere, and a step says whose turn it is. So
+# which turn comes next is known, and what it does can be looked up: counting lines, or finding the next of names in
+# any order, proved to be the one thing that small models did not master in time.
 NAMES = "Ann Bob Cid Dan Eve Fay Gus Hal Ida Jon Kim Leo Mia Ned Ola Pam".split()
 # Every word and number of the world is one token (the tokenizer falls back to bytes for all other text).
 WORDS = "Work modulo Start with adds subtracts multiplies by keeps the last digit of So far Answer".split()
@@ -130,7 +131,8 @@ def misconceptions(config: WorldConfig) -> dict[tuple[str, int, int], int]:
 
 def _chain(rng: random.Random, length: int) -> Chain:
     symbols = rng.choices(list(_OPERATION_WEIGHTS), list(_OPERATION_WEIGHTS.values()), k=length)
-    names = rng.sample(NAMES, length)
+    first = rng.randrange(len(NAMES))
+    names = [NAMES[(first + place) % len(NAMES)] for place in range(length)]
     turns = [Turn(name, symbol, rng.choice(OPERANDS[symbol])) for name, symbol in zip(names, symbols, strict=True)]
     return Chain(rng.randrange(MODULUS), tuple(turns))
 

@@ -123,6 +123,8 @@ SMOKE = dataclasses.replace(
     sampling=dataclasses.replace(
         LAPTOP.sampling, samples_per_problem={"train": 2, "test": 8, "ood": 4}, sample_block=4
     ),
+    # A base model of this size makes nothing of worked examples: it is asked plainly.
+    few_shot=dataclasses.replace(_LAPTOP_SAMPLING, samples_per_problem={"train": 4}),
     orm=RewardModelConfig("orm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
     prm=RewardModelConfig("prm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
 )
