@@ -9,8 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ENGINE = {"stage", "store", "runner"}
-# Leaf modules: text format and the world, which know nothing of the study.
-LEAVES = {"text_format", "worked_arithmetic", "examples"}
+# Leaf modules: the text format, the world and the models' targets know nothing of the study.
+LEAVES = {"text_format", "worked_arithmetic", "examples", "tokenizer"}
 
 
 def imported(path: Path) -> set[str]:
@@ -36,6 +36,11 @@ def test_the_engine_knows_no_stage_and_no_model_library() -> None:
         path = ROOT / f"components/{name}.py"
         assert components_of(path) <= ENGINE
         assert not imported(path) & {"torch", "vllm", "transformers"}
+
+
+def test_leaves_know_no_stage_and_no_engine() -> None:
+    for name in LEAVES:
+        assert components_of(ROOT / f"components/{name}.py") <= LEAVES
 
 
 def test_only_flows_compose_and_only_the_command_line_places() -> None:

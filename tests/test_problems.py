@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.labelled_solutions import LabelledFile, labelled_solutions, read_labelled
-from components.problems import InputError, ProblemFile, file_problems, problem_id, read_problems
+from components.problems import InputError, ProblemFile, ProblemFiles, file_problems, problem_id, read_problems
 from components.store import file_digest
 
 
@@ -42,7 +42,11 @@ def test_a_file_that_changed_after_the_start_is_refused(tmp_path: Path) -> None:
     path.write_text('{"problem": "b", "steps": [{"text": "x", "rating": 1}]}')
     with pytest.raises(InputError, match="changed while the study ran"):
         stage.compute(stage.config)
-    assert file_problems  # the other reader of files makes the same check
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"problem": "a", "answer": "1"}')
+    other = file_problems(ProblemFiles(ProblemFile("0" * 64), ProblemFile(file_digest(rows))), rows, rows)
+    with pytest.raises(InputError, match="changed while the study ran"):
+        other.compute(other.config)
 
 
 def test_labelled_solutions(tmp_path: Path) -> None:
