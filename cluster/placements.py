@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from components.runner import Pool
+from components.stage import Pool
 
 
 def auto(resources: Mapping[str, float]) -> dict[str, Pool]:

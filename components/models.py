@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.stage import Model, ModelStage
+from components.stage import Model, ModelStage, Pool
 from components.worked_arithmetic import VOCABULARY
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from components.runner import Pool
     from components.text_format import Rendered
 
 

@@ -6,29 +6,20 @@ closes the stage. In plan mode nothing runs: each stage's standing is noted, and
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from tqdm import tqdm
 
-from components.stage import MapStage, Model, ModelStage, TableStage, code_digest, digest, recipe
+from components.side_by_side import TrainingRun, train_side_by_side
+from components.stage import MapStage, Model, ModelStage, Pool, TableStage, code_digest, digest, recipe
 from components.store import Dataset, Shard, Store, StoreError, content_digest, folder_digest
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Placement of a map stage: how many actors, and what each holds. Never part of a key."""
-
-    actors: int = 1
-    cpus: float = 0.25
-    gpus: float = 0
+from components.streaming import stream, tasks_of
 
 
 @dataclass
@@ -43,15 +34,6 @@ class StageRun:
     rows_error: int = 0
     seconds: float = 0.0
     waits_for: str = ""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One output shard to make: from which input shard, which item of it, and under which key."""
-
-    source: Shard
-    item: Mapping[str, int]
-    key: str
 
 
 @dataclass
@@ -93,38 +75,53 @@ class Runner:
 
     def train(self, stage: ModelStage, **inputs: Dataset) -> Model:
         """The model of a training stage. A killed training goes on from its last checkpoint."""
-        if waiting := _unknown(inputs, stage.models):
-            return self._foresee_model(stage, waiting)
-        recipe_digest = digest(recipe(stage))
-        key = digest([recipe_digest, {name: dataset.digest for name, dataset in inputs.items()}])
-        folder = self.store.folder("models", stage.name, key)
-        manifest = self.store.manifest(folder)
-        if manifest is None and self.plan_only:
-            return self._foresee_model(stage, "")
-        run = self._begin(stage.name, "MISS" if manifest is None else "HIT", int(manifest is not None))
-        if manifest is None:
-            began = time.perf_counter()
+        [model] = self.train_side_by_side((stage, inputs))
+        return model
+
+    def train_side_by_side(self, *trainings: tuple[ModelStage, Mapping[str, Dataset]]) -> list[Model]:
+        """The models of training stages that do not need each other, trained at the same time."""
+        models: dict[str, Model] = {}
+        asked: list[tuple[StageRun, str]] = []
+        pending: list[TrainingRun] = []
+        for stage, inputs in trainings:
+            waiting = _unknown(inputs, stage.models)
+            key = "" if waiting else digest([digest(recipe(stage)), {name: d.digest for name, d in inputs.items()}])
+            manifest = self.store.manifest(self.store.folder("models", stage.name, key)) if key else None
+            if waiting or (manifest is None and self.plan_only):
+                models[stage.name] = self._foresee_model(stage, waiting)
+                continue
+            asked.append((self._begin(stage.name, "HIT" if manifest else "MISS", int(manifest is not None)), key))
+            if manifest is None:
+                pending.append(self._training_run(stage, key, inputs))
+        if pending:
             self.start_engine()
-            scratch = self.store.folder("scratch", stage.name, key)
-            built = scratch / "model"
-            shutil.rmtree(built, ignore_errors=True)
-            built.mkdir(parents=True)
-            files = {name: [self._verified(shard) for shard in dataset.shards] for name, dataset in inputs.items()}
-            models = {name: model.path for name, model in stage.models.items()}
-            metrics = stage.train(stage.config, files, models, built, scratch, self.pools.get("train", Pool()))
-            about = self._about(stage, inputs, code_digest(stage.train), 0, time.perf_counter() - began)
-            self.store.write_model(stage.name, key, built, about | {"metrics": metrics})
-            shutil.rmtree(scratch, ignore_errors=True)
-            manifest = self.store.manifest(folder)
-            assert manifest is not None
+            for run, metrics, seconds in train_side_by_side(pending, self.pools.get("train", Pool())):
+                about = {**run.about, "metrics": metrics, "seconds": round(seconds, 1)}
+                self.store.write_model(run.stage.name, run.key, run.folder, about)
+                shutil.rmtree(run.scratch, ignore_errors=True)
+        models |= {stage_run.name: self._model(stage_run, key) for stage_run, key in asked}
+        self.results |= {run.name: models[run.name] for run, _ in asked}
+        return [models[stage.name] for stage, _ in trainings]
+
+    def _training_run(self, stage: ModelStage, key: str, inputs: Mapping[str, Dataset]) -> TrainingRun:
+        scratch = self.store.folder("scratch", stage.name, key)
+        built = scratch / "model"
+        shutil.rmtree(built, ignore_errors=True)
+        built.mkdir(parents=True)
+        files = {name: [self._verified(shard) for shard in dataset.shards] for name, dataset in inputs.items()}
+        about = self._about(stage, inputs, code_digest(stage.train), 0, 0.0)
+        return TrainingRun(stage, key, about, files, built, scratch)
+
+    def _model(self, run: StageRun, key: str) -> Model:
+        folder = self.store.folder("models", run.name, key)
+        manifest = self.store.manifest(folder)
+        assert manifest is not None
         if folder_digest(folder)[0] != manifest["digest"]:
             raise StoreError(
                 f"{folder} is damaged: its files are not those of its manifest; delete it to train it again"
             )
-        model = Model(folder, manifest["digest"], manifest["metrics"])
         run.seconds, run.shards_total = manifest["seconds"], 1
-        self.results[stage.name] = model
-        return model
+        return Model(folder, manifest["digest"], manifest["metrics"])
 
     def awaits(self, name: str, what: str) -> Dataset:
         """The dataset of a stage that cannot be described before the user gives `what`; for plans only."""
@@ -152,7 +149,7 @@ class Runner:
         """The stage's dataset, and how many of its shards this run computed; `streamed` of them came on the way, while
         the stage before was computed."""
         recipe_digest = digest(recipe(stage))
-        tasks = [task for shard in source.shards for task in _tasks(stage, recipe_digest, shard)]
+        tasks = [task for shard in source.shards for task in tasks_of(stage, recipe_digest, shard)]
         key = digest([stage.name, [task.key for task in tasks]])
         done = {task.key: shard for task in tasks if (shard := self.store.committed(stage.name, task.key))}
         pending = [task for task in tasks if task.key not in done]
@@ -165,7 +162,7 @@ class Runner:
         began = time.perf_counter()
         if pending:
             self.start_engine()
-            self._stream(pending, stage, downstream)
+            stream(pending, [stage, *downstream], self.pools, self.store)
             done |= {task.key: shard for task in pending if (shard := self.store.committed(stage.name, task.key))}
         dataset = self.store.dataset(stage.name, key)
         if dataset is None and self.plan_only:  # all shards are there, the manifest is not: a run would add it
@@ -179,29 +176,6 @@ class Runner:
             )
             dataset = self.store.write_dataset(stage.name, key, [done[task.key] for task in tasks], about)
         return self._end(run, dataset), len(tasks) - reused
-
-    def _stream(self, pending: Sequence[Task], first: MapStage, downstream: Sequence[MapStage]) -> None:
-        import ray.data
-
-        items = [{"task": json.dumps(asdict(task))} for task in pending]
-        stream: ray.data.Dataset = ray.data.from_items(items, override_num_blocks=len(items))
-        for stage in (first, *downstream):
-            pool = self.pools.get(stage.name, Pool())
-            stream = stream.map_batches(
-                ShardWorker,
-                fn_constructor_args=(stage, digest(recipe(stage)), self.store.root),
-                batch_size=1,
-                compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(items)), max_tasks_in_flight_per_actor=2),
-                num_cpus=pool.cpus,
-                num_gpus=pool.gpus or None,
-            )
-        # A progress line at once on a terminal, every few seconds in a log.
-        with tqdm(total=len(items), desc=f"  {first.name}", unit="shard", mininterval=5, dynamic_ncols=True) as bar:
-            rows = 0
-            for result in stream.iter_rows():
-                rows += json.loads(result["task"])["source"]["rows"]
-                bar.set_postfix_str(f"{rows:,} rows", refresh=False)
-                bar.update()
 
     # Notes for people -------------------------------------------------------------------------------------------
 
@@ -244,40 +218,6 @@ class Runner:
     def _verified(self, shard: Shard) -> Path:
         self.store.read_shard(shard)
         return self.store.shard_path(shard)
-
-
-class ShardWorker:
-    """The actor of every map stage: load a shard, compute, commit, and pass the committed shard's name on."""
-
-    def __init__(self, stage: MapStage, recipe_digest: str, root: Path) -> None:
-        self.stage, self.recipe_digest, self.store = stage, recipe_digest, Store(root)
-        self.worker = stage.make_worker(stage.config, {name: model.path for name, model in stage.models.items()})
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        return {"task": [self._one(json.loads(text)) for text in batch["task"]]}
-
-    def _one(self, message: dict[str, Any]) -> str:
-        source = Shard(**message["source"])
-        if message["key"]:
-            task = Task(source, message["item"], message["key"])
-        else:  # from the stage before in the same pipeline
-            [task] = _tasks(self.stage, self.recipe_digest, source)
-        shard = self.store.committed(self.stage.name, task.key)
-        if shard is None:
-            table = self.worker(self.store.read_shard(source), task.item)
-            expected = self.stage.expected_rows(task.item, source.rows)
-            if len(table) != expected:
-                raise StoreError(
-                    f"stage {self.stage.name} gave {len(table)} rows for {expected}: rows were lost or doubled"
-                )
-            attributes = {**source.attributes, **{name: str(value) for name, value in task.item.items()}}
-            shard = self.store.commit(self.stage.name, task.key, self.stage.schema, table, attributes)
-        return json.dumps({"source": asdict(shard), "item": {}, "key": ""})
-
-
-def _tasks(stage: MapStage, recipe_digest: str, shard: Shard) -> list[Task]:
-    items = stage.items(stage.config, shard.attributes)
-    return [Task(shard, item, digest([recipe_digest, shard.digest, item])) for item in items]
 
 
 def _unknown(inputs: Mapping[str, Dataset], models: Mapping[str, Model] | None = None) -> str:

@@ -78,6 +78,15 @@ def engine_versions(distributions: tuple[str, ...]) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """Placement of a map stage: how many actors, and what each holds. Never part of a key."""
+
+    actors: int = 1
+    cpus: float = 0.25
+    gpus: float = 0
+
+
+@dataclass(frozen=True)
 class Model:
     """A model folder in Hugging Face layout and the digest of its files."""
 

@@ -7,15 +7,13 @@ that is started again goes on from there.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import io
 import json
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,16 +21,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from components.models import TrainingConfig
-from components.runner import Pool
+from components.side_by_side import PROGRESS
+from components.stage import Pool
 from components.store import replace_file
 from components.text_format import Rendered, render
 from components.training import Examples, LogitsAt, optimise, seed_everything
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30
-_PROGRESS = "progress.json"
 _TOKENS = pa.list_(pa.int32())
 _EXAMPLE = pa.schema([("order", pa.int64()), ("ids", _TOKENS), ("targets", _TOKENS), ("left_out", pa.string())])
 
@@ -82,40 +79,12 @@ def fit(job: Job, files: Mapping[str, Sequence[Path]], folder: Path, scratch: Pa
         datasets={"train": rendered.materialize()},
         dataset_config=DataConfig(datasets_to_split=[]),
     )
-    with _progress_of(job.name, scratch):
-        result = trainer.fit()
+    result = trainer.fit()
     if result.error is not None or result.checkpoint is None or result.metrics is None:
         raise RuntimeError(f"training of {job.name} failed: {result.error}")
     with result.checkpoint.as_directory() as checkpoint:
         shutil.copytree(Path(checkpoint) / "model", folder, dirs_exist_ok=True)
     return dict(result.metrics)
-
-
-@contextlib.contextmanager
-def _progress_of(name: str, scratch: Path) -> Iterator[None]:
-    """A progress line of a training run, from what its first worker notes."""
-    done = threading.Event()
-
-    def follow() -> None:
-        with tqdm(desc=f"  {name}", unit="step", mininterval=5, dynamic_ncols=True) as bar:
-            while not done.wait(1):
-                try:
-                    note = json.loads((scratch / _PROGRESS).read_bytes())
-                except (FileNotFoundError, ValueError):
-                    continue
-                bar.total = note["steps"]
-                bar.set_postfix_str(
-                    f"loss {note['loss']:.3f}, {note['tokens_per_second']:,.0f} tokens/s", refresh=False
-                )
-                bar.update(note["step"] - bar.n)
-
-    follower = threading.Thread(target=follow, daemon=True)
-    follower.start()
-    try:
-        yield
-    finally:
-        done.set()
-        follower.join()
 
 
 def _render_shard(job: Job, batch: dict[str, Any]) -> pa.Table:
@@ -208,7 +177,7 @@ def _worker(config: dict[str, Any]) -> None:
         if rank == 0:
             if step % 10 == 0 or step == steps:
                 replace_file(
-                    config["scratch"] / _PROGRESS, json.dumps({**metrics, "step": step, "steps": steps}).encode()
+                    config["scratch"] / PROGRESS, json.dumps({**metrics, "step": step, "steps": steps}).encode()
                 )
             if step == steps or time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
                 buffer = io.BytesIO()

@@ -1,10 +1,10 @@
 """Worked arithmetic: the embedded world, where a laptop can see the whole paper happen.
 
-    Work modulo 20. Start with 7. Ann adds 5. Bob multiplies by 3. Cid keeps the last digit.
+    Start with 7 modulo 20. Ann adds 5. Bob multiplies by 3. Cid keeps the last digit.
 
-    Ann: 7 + 5 = 12
-    Bob: 12 * 3 = 16
-    Cid: last digit of 16 = 6
+    Ann 7 + 5 = 12
+    Bob 12 * 3 = 16
+    Cid 16 % 10 = 6
     # Answer
 
     6
@@ -28,18 +28,18 @@ from components.text_format import answer_step
 
 MODULUS = 20
 NEGATIVE, NEUTRAL, POSITIVE = -1, 0, 1
-OPERANDS = {"+": range(1, 5), "-": range(1, 5), "*": range(2, 4), "last digit": range(1)}
-_OPERATION_WEIGHTS = {"+": 30, "-": 30, "*": 25, "last digit": 15}
-_CLAUSES = {"+": "adds {}.", "-": "subtracts {}.", "*": "multiplies by {}.", "last digit": "keeps the last digit."}
+OPERANDS = {"+": (1, 2, 3), "-": (1, 2, 3), "*": (2, 3), "%": (10,)}
+_OPERATION_WEIGHTS = {"+": 30, "-": 30, "*": 25, "%": 15}
+_CLAUSES = {"+": "adds {}.", "-": "subtracts {}.", "*": "multiplies by {}.", "%": "keeps the last digit."}
 _CLAUSE = re.compile(r"(?P<name>[A-Z][a-z]+) (?:adds (\d+)|subtracts (\d+)|multiplies by (\d+)|keeps the last digit)\.")
-_PROBLEM = re.compile(rf"Work modulo {MODULUS}\. Start with (\d+)\.((?: {_CLAUSE.pattern.replace('?P<name>', '?:')})+)")
+_PROBLEM = re.compile(rf"Start with (\d+) modulo {MODULUS}\.((?: {_CLAUSE.pattern.replace('?P<name>', '?:')})+)")
 # Whoever acts is named once in a problem, in alphabetical order from anywhere, and a step says whose turn it is. So
 # which turn comes next is known, and what it does can be looked up: counting lines, or finding the next of names in
 # any order, proved to be the one thing that small models did not master in time.
 NAMES = "Ann Bob Cid Dan Eve Fay Gus Hal Ida Jon Kim Leo Mia Ned Ola Pam".split()
 # Every word and number of the world is one token (the tokenizer falls back to bytes for all other text).
-WORDS = "Work modulo Start with adds subtracts multiplies by keeps the last digit of So far Answer".split()
-SYMBOLS = [".", ":", "+", "-", "*", "=", "#", "\n"]
+WORDS = "Start with modulo adds subtracts multiplies by keeps the last digit So far Answer".split()
+SYMBOLS = [".", "+", "-", "*", "%", "=", "#", "\n"]
 VOCABULARY = [*WORDS, *NAMES, *SYMBOLS, *map(str, range(100))]
 
 
@@ -48,8 +48,8 @@ class WorldConfig:
     """What the embedded world is. Shares and rates are probabilities in [0, 1]."""
 
     seed: int = 1
-    train_problems: int = 2500
-    test_problems: int = 300
+    train_problems: int = 4000
+    test_problems: int = 200
     ood_problems: int = 50
     min_operations: int = 3
     max_operations: int = 5
@@ -60,7 +60,7 @@ class WorldConfig:
     curriculum_share: float = 0.3
     misconception_share: float = 0.3  # of the facts
     misconception_rate: float = 0.6  # of the times that the teacher states such a fact
-    carry_slip_share: float = 0.2  # of the misconceptions are off by ten, which "last digit" and "* 2" hide
+    carry_slip_share: float = 0.2  # of the misconceptions are off by ten, which "% 10" and "* 2" hide
     filler_rate: float = 0.08  # of the steps are followed by a neutral "So far …"
 
 
@@ -73,15 +73,13 @@ class Turn:
     operand: int
 
     def apply(self, value: int) -> int:
-        if self.symbol == "last digit":
-            return value % 10
+        if self.symbol == "%":
+            return value % self.operand
         operand = self.operand
         return {"+": value + operand, "-": value - operand, "*": value * operand}[self.symbol] % MODULUS
 
     def write(self, value: int, result: int) -> str:
-        if self.symbol == "last digit":
-            return f"{self.name}: last digit of {value} = {result}"
-        return f"{self.name}: {value} {self.symbol} {self.operand} = {result}"
+        return f"{self.name} {value} {self.symbol} {self.operand} = {result}"
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class Chain:
     @property
     def problem(self) -> str:
         clauses = " ".join(f"{turn.name} {_CLAUSES[turn.symbol].format(turn.operand)}" for turn in self.turns)
-        return f"Work modulo {MODULUS}. Start with {self.start}. {clauses}"
+        return f"Start with {self.start} modulo {MODULUS}. {clauses}"
 
     @property
     def answer(self) -> int:
@@ -111,7 +109,7 @@ class Chain:
             return None
         turns = []
         for name, *operands in _CLAUSE.findall(match[2]):
-            symbol, operand = next((pair for pair in zip("+-*", operands, strict=True) if pair[1]), ("last digit", "0"))
+            symbol, operand = next((pair for pair in zip("+-*", operands, strict=True) if pair[1]), ("%", "10"))
             turns.append(Turn(name, symbol, int(operand)))
         return Chain(int(match[1]), tuple(turns))
 
@@ -191,7 +189,7 @@ def rate_steps(problem: str, steps: Sequence[str]) -> list[int] | None:
 
     shape: at most one rating per step; shorter when a step is wrong. None when the problem is not of this world.
 
-    >>> rate_steps("Work modulo 20. Start with 7. Ann adds 5.", ["Ann: 7 + 5 = 12", "So far 12", "# Answer\\n\\n13"])
+    >>> rate_steps("Start with 7 modulo 20. Ann adds 5.", ["Ann 7 + 5 = 12", "So far 12", "# Answer\\n\\n13"])
     [1, 0, -1]
     """
     chain = Chain.parse(problem)

@@ -46,11 +46,16 @@ def full_study(study: cli.Study) -> None:
     solutions, grades = run.map(problems, generate(preset.sampling, base), grade())
     train_solutions, train_grades = solutions.select(split="train"), grades.select(split="train")
 
-    # The outcome-supervised reward model (§2.5): is the final answer right?
-    orm = run.train(reward_model(preset.orm, base), solutions=train_solutions, grades=train_grades)
-
-    # The process-supervised reward model (§2.6): is each step right? Same solutions, labels through the first error.
-    prm = train_prm(study, base, train_solutions)
+    # The outcome-supervised reward model (§2.5): is the final answer right? The process-supervised one (§2.6): is each
+    # step right, through the first error? Both from the generator's weights, on the same solutions.
+    orm_inputs = {"solutions": train_solutions, "grades": train_grades}
+    prm_inputs = step_supervision(study, train_solutions)
+    if prm_inputs is None:
+        orm, prm = run.train(reward_model(preset.orm, base), **orm_inputs), None
+    else:
+        orm, prm = run.train_side_by_side(
+            (reward_model(preset.orm, base), orm_inputs), (reward_model(preset.prm, base), prm_inputs)
+        )
 
     # Both read the same held-out samples (§3.2).
     [scores] = run.map(solutions.without(split="train"), score(preset.scoring, orm, prm))
@@ -77,19 +82,17 @@ def train_generator(study: cli.Study, problems: Dataset) -> Model:
     return run.train(generator(preset.generator, None), solutions=run.table(teacher(preset.world)))
 
 
-def train_prm(study: cli.Study, base: Model, solutions: Dataset) -> Model | None:
-    """The PRM, or None where no source rates the steps."""
+def step_supervision(study: cli.Study, solutions: Dataset) -> dict[str, Dataset] | None:
+    """What the PRM learns from, or None where no source rates the steps."""
     preset, run = study.preset, study.runner
     if study.labelled is not None:
-        labelled = run.table(labelled_solutions(study.labelled, study.labelled_solutions))
-        return run.train(reward_model(preset.prm, base), labelled_solutions=labelled)
+        return {"labelled_solutions": run.table(labelled_solutions(study.labelled, study.labelled_solutions))}
     if preset.needs_files:
-        labelled = run.awaits("labelled_solutions", "--labelled-solutions")
-        return run.train(reward_model(preset.prm, base), labelled_solutions=labelled)
+        return {"labelled_solutions": run.awaits("labelled_solutions", "--labelled-solutions")}
     if study.files is not None:
         return None
     [step_labels] = run.map(solutions, label_steps())
-    return run.train(reward_model(preset.prm, base), solutions=solutions, step_labels=step_labels)
+    return {"solutions": solutions, "step_labels": step_labels}
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from components.runner import Runner, ShardWorker
+from components.runner import Runner
 from components.stage import MapStage, TableStage, canonical_json, digest, recipe, seed_for
 from components.store import Dataset, Store, StoreError, content_digest
+from components.streaming import ShardWorker
 
 ROWS = pa.schema(
     [pa.field("number", pa.int64(), nullable=False), ("split", pa.string()), pa.field("error", pa.string())]

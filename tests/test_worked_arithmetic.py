@@ -18,12 +18,12 @@ from components.worked_arithmetic import (
 )
 
 CONFIG = WorldConfig(teacher_solutions=3000)
-PROBLEM = "Work modulo 20. Start with 7. Ann adds 5. Bob multiplies by 3. Eve keeps the last digit."
-RIGHT = ["Ann: 7 + 5 = 12", "Bob: 12 * 3 = 16", "Eve: last digit of 16 = 6", answer_step("6")]
+PROBLEM = "Start with 7 modulo 20. Ann adds 5. Bob multiplies by 3. Eve keeps the last digit."
+RIGHT = ["Ann 7 + 5 = 12", "Bob 12 * 3 = 16", "Eve 16 % 10 = 6", answer_step("6")]
 
 
 def test_the_documented_problem_reads_and_solves_as_documented() -> None:
-    chain = Chain(7, (Turn("Ann", "+", 5), Turn("Bob", "*", 3), Turn("Eve", "last digit", 0)))
+    chain = Chain(7, (Turn("Ann", "+", 5), Turn("Bob", "*", 3), Turn("Eve", "%", 10)))
     assert chain.problem == PROBLEM
     assert Chain.parse(PROBLEM) == chain
     assert chain.answer == 6
@@ -45,13 +45,13 @@ def test_other_texts_are_not_of_this_world(text: str) -> None:
         ([RIGHT[0], "So far 12", *RIGHT[1:]], [1, 0, 1, 1, 1]),
         ([RIGHT[0], *RIGHT], [1, 0, 1, 1, 1]),
         # Wrong result, wrong operand, wrong name, a skipped turn, a wrong restatement: labels end there.
-        (["Ann: 7 + 5 = 11", *RIGHT[1:]], [-1]),
-        (["Ann: 7 + 4 = 11", *RIGHT[1:]], [-1]),
-        (["Bob: 7 + 5 = 12", *RIGHT[1:]], [-1]),
+        (["Ann 7 + 5 = 11", *RIGHT[1:]], [-1]),
+        (["Ann 7 + 4 = 11", *RIGHT[1:]], [-1]),
+        (["Bob 7 + 5 = 12", *RIGHT[1:]], [-1]),
         ([RIGHT[1], *RIGHT[2:]], [-1]),
         ([RIGHT[0], "So far 11", *RIGHT[1:]], [1, -1]),
         # Wrong reasoning that the last digit hides: the answer is right, the second step is not.
-        ([RIGHT[0], "Bob: 12 * 3 = 6", "Eve: last digit of 6 = 6", RIGHT[3]], [1, -1]),
+        ([RIGHT[0], "Bob 12 * 3 = 6", "Eve 6 % 10 = 6", RIGHT[3]], [1, -1]),
         # An answer too early, or a wrong one.
         ([RIGHT[0], answer_step("12")], [1, -1]),
         ([*RIGHT[:3], answer_step("16")], [1, 1, 1, -1]),

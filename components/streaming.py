@@ -1,0 +1,87 @@
+"""How map stages run: shards stream through pools of actors by Ray Data. Ray gives parallelism and retries, the store
+correctness.
+
+Only the names of shards go through the stream. An actor loads its input shard from the store and commits its output
+shard there, so no row passes through the driver, and a run that is killed has lost only the shards in flight.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from components.stage import MapStage, Pool, digest, recipe
+from components.store import Shard, Store, StoreError
+
+
+@dataclass(frozen=True)
+class Task:
+    """One output shard to make: from which input shard, which item of it, and under which key."""
+
+    source: Shard
+    item: Mapping[str, int]
+    key: str
+
+
+def tasks_of(stage: MapStage, recipe_digest: str, shard: Shard) -> list[Task]:
+    items = stage.items(stage.config, shard.attributes)
+    return [Task(shard, item, digest([recipe_digest, shard.digest, item])) for item in items]
+
+
+def stream(pending: Sequence[Task], stages: Sequence[MapStage], pools: Mapping[str, Pool], store: Store) -> None:
+    """Compute and commit the pending shards of the first stage, and what the stages after it make of them."""
+    import ray.data
+
+    items = [{"task": json.dumps(asdict(task))} for task in pending]
+    shards: ray.data.Dataset = ray.data.from_items(items, override_num_blocks=len(items))
+    for stage in stages:
+        pool = pools.get(stage.name, Pool())
+        shards = shards.map_batches(
+            ShardWorker,
+            fn_constructor_args=(stage, digest(recipe(stage)), store.root),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(items)), max_tasks_in_flight_per_actor=2),
+            num_cpus=pool.cpus,
+            num_gpus=pool.gpus or None,
+        )
+    # A progress line at once on a terminal, every few seconds in a log.
+    with tqdm(total=len(items), desc=f"  {stages[0].name}", unit="shard", mininterval=5, dynamic_ncols=True) as bar:
+        rows = 0
+        for result in shards.iter_rows():
+            rows += json.loads(result["task"])["source"]["rows"]
+            bar.set_postfix_str(f"{rows:,} rows", refresh=False)
+            bar.update()
+
+
+class ShardWorker:
+    """The actor of every map stage: load a shard, compute, commit, and pass the committed shard's name on."""
+
+    def __init__(self, stage: MapStage, recipe_digest: str, root: Path) -> None:
+        self.stage, self.recipe_digest, self.store = stage, recipe_digest, Store(root)
+        self.worker = stage.make_worker(stage.config, {name: model.path for name, model in stage.models.items()})
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        return {"task": [self._one(json.loads(text)) for text in batch["task"]]}
+
+    def _one(self, message: dict[str, Any]) -> str:
+        source = Shard(**message["source"])
+        if message["key"]:
+            task = Task(source, message["item"], message["key"])
+        else:  # from the stage before in the same pipeline
+            [task] = tasks_of(self.stage, self.recipe_digest, source)
+        shard = self.store.committed(self.stage.name, task.key)
+        if shard is None:
+            table = self.worker(self.store.read_shard(source), task.item)
+            expected = self.stage.expected_rows(task.item, source.rows)
+            if len(table) != expected:
+                raise StoreError(
+                    f"stage {self.stage.name} gave {len(table)} rows for {expected}: rows were lost or doubled"
+                )
+            attributes = {**source.attributes, **{name: str(value) for name, value in task.item.items()}}
+            shard = self.store.commit(self.stage.name, task.key, self.stage.schema, table, attributes)
+        return json.dumps({"source": asdict(shard), "item": {}, "key": ""})
