@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from components.problems import InputError
+from components.input_files import InputError
 from components.stage import TableStage
 from components.text_format import ANSWER_HEADER, answer_step
 from schemas.tables import TEACHER_SOLUTIONS

@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.problems import InputError, check_unchanged, read_records
+from components.input_files import InputError, check_unchanged, read_records
 from components.stage import TableStage
 from components.store import file_digest
 from components.text_format import ANSWER_HEADER

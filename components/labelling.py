@@ -26,7 +26,7 @@ class LabellingConfig:
 
 def label_steps() -> MapStage:
     """The stage solutions → step_labels."""
-    return MapStage("step_labels", version=1, config=LabellingConfig(), schema=STEP_LABELS, make_worker=LabelByRule)
+    return MapStage("step_labels", version=2, config=LabellingConfig(), schema=STEP_LABELS, make_worker=LabelByRule)
 
 
 class LabelByRule:

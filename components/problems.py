@@ -11,29 +11,21 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import gzip
 import hashlib
-import json
 import math
-import zlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from components.input_files import InputError, check_unchanged, read_records
 from components.stage import TableStage
 from components.store import file_digest
 from components.worked_arithmetic import WorldConfig, chains, teacher_solutions
 from schemas.tables import PROBLEMS, TEACHER_SOLUTIONS
 
 PROBLEMS_PER_SHARD = 150
-
-
-class InputError(ValueError):
-    """A user's input that cannot be used; the message names the file, the row and the field, and how to mend it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +46,7 @@ class ProblemFiles:
 
 def world_problems(config: WorldConfig) -> TableStage:
     """The stage that makes the embedded world's problems: train, test and ood."""
-    return TableStage("problems", 1, config, PROBLEMS, _world_problems, PROBLEMS_PER_SHARD, shard_by="split")
+    return TableStage("problems", 2, config, PROBLEMS, _world_problems, PROBLEMS_PER_SHARD, shard_by="split")
 
 
 def file_problems(config: ProblemFiles, train: Path, test: Path) -> TableStage:
@@ -65,7 +57,7 @@ def file_problems(config: ProblemFiles, train: Path, test: Path) -> TableStage:
 
 def teacher(config: WorldConfig) -> TableStage:
     """The stage that writes the texts which the embedded generator learns from."""
-    return TableStage("teacher_solutions", 1, config, TEACHER_SOLUTIONS, _teacher_solutions, shard_rows=4000)
+    return TableStage("teacher_solutions", 2, config, TEACHER_SOLUTIONS, _teacher_solutions, shard_rows=4000)
 
 
 def problem_id(problem: str) -> str:
@@ -114,12 +106,6 @@ def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, A
     return rows
 
 
-def check_unchanged(path: Path, digest: str) -> None:
-    """Raises InputError when a file is not the one that the study was started with."""
-    if file_digest(path) != digest:
-        raise InputError(f"{path}: changed while the study ran; start it again")
-
-
 def _text(value: object, where: str) -> str:
     """A cell as text; 7.0, which a column of floats gives for 7, is "7". Raises InputError for what is no value."""
     if isinstance(value, float) and math.isfinite(value) and value == int(value):
@@ -127,36 +113,6 @@ def _text(value: object, where: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
         raise InputError(f"{where} is {value!r}, not text or a number")
     return str(value)
-
-
-def read_records(path: Path, most: int | None = None) -> Iterable[dict[str, Any]]:
-    """The rows of a JSON Lines (also .gz) or Parquet file, the first `most`. Raises InputError."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    if path.suffix == ".parquet":
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(f"{path}: not a Parquet file: {error}") from error
-        yield from table.slice(0, most).to_pylist()
-        return
-    opener = gzip.open if path.suffix == ".gz" else open
-    number = 0
-    try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines):
-                if number == most:
-                    return
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise InputError(f"{path}: row {number} is not a JSON object")
-                yield record
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"{path}: row {number} is not JSON (one object per line, UTF-8): {error}") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
 
 
 def check_disjoint(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> None:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from components.side_by_side import TrainingRun, train_side_by_side
 from components.stage import MapStage, Model, ModelStage, Pool, TableStage, code_digest, digest, recipe
 from components.store import Dataset, Shard, Store, StoreError, content_digest, folder_digest
-from components.streaming import stream, tasks_of
+from components.streaming import Task, stream, tasks_of
 
 
 @dataclass
@@ -44,6 +44,7 @@ class Runner:
     pools: Mapping[str, Pool] = field(default_factory=dict)
     plan_only: bool = False
     start_engine: Callable[[], None] = lambda: None
+    stream: Callable[[Sequence[Task], Sequence[MapStage], Mapping[str, Pool], Store], None] = stream
     say: Callable[[str], None] = lambda line: print(line, flush=True)
     runs: list[StageRun] = field(default_factory=list)
     results: dict[str, Dataset | Model] = field(default_factory=dict)
@@ -162,7 +163,7 @@ class Runner:
         began = time.perf_counter()
         if pending:
             self.start_engine()
-            stream(pending, [stage, *downstream], self.pools, self.store)
+            self.stream(pending, [stage, *downstream], self.pools, self.store)
             done |= {task.key: shard for task in pending if (shard := self.store.committed(stage.name, task.key))}
         dataset = self.store.dataset(stage.name, key)
         if dataset is None and self.plan_only:  # all shards are there, the manifest is not: a run would add it

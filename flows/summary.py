@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from importlib.metadata import version
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from components import report
+from components.generation import engine_distribution
 from components.store import Dataset
 from flows import cli
 
@@ -29,12 +31,9 @@ def write(study: cli.Study) -> None:
     title = f"{study.name}: {content['num_test_problems']} test problems"
     store.put(folder / "best_of_n.png", report.picture(frames["best_of_n"], title))
     store.put(folder / "best_of_n.parquet", next(tables["best_of_n"].folder.glob("*.parquet")).read_bytes())
-    cli.write_json(store, folder / "summary.json", content)
-    cli.write_json(
-        store,
-        folder / "index.json",
-        {name: str(r.folder if isinstance(r, Dataset) else r.path) for name, r in run.results.items()},
-    )
+    store.put(folder / "summary.json", _json(content))
+    where = {name: str(r.folder if isinstance(r, Dataset) else r.path) for name, r in run.results.items()}
+    store.put(folder / "index.json", _json(where))
     for split in frames["best_of_n"]["split"].unique():
         print(f"\n{split}: % of problems solved by the pick out of N samples")
         print(report.table(frames["best_of_n"], split))
@@ -63,7 +62,7 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
     return {
         "study": study.name,
         "preset": study.preset.name,
-        "engine": cli.sampling_engine(study.preset.sampling),
+        "engine": _engine(study.preset.sampling.engine),
         "libraries": {name: version(name) for name in ("ray", "torch", "transformers", "pyarrow")},
         "num_test_problems": num_test_problems,
         "pass_at_1": {str(split): float(rows["is_correct"].mean()) for split, rows in by_split},
@@ -90,6 +89,15 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
         },
         "errors": report.error_causes(with_errors),
     }
+
+
+def _engine(name: str) -> dict[str, str]:
+    distribution = engine_distribution(name)
+    return {"name": name, "distribution": distribution, "version": version(distribution)}
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _number(value: float) -> float | None:

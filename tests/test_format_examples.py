@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from components.format_examples import KeepRightConfig, keep_right
-from components.problems import InputError
+from components.input_files import InputError
 from components.text_format import answer_step
 
 

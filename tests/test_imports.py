@@ -10,7 +10,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ENGINE = {"stage", "store", "runner", "streaming", "side_by_side"}
 # Leaf modules: the text format, the world and the models' targets know nothing of the study.
-LEAVES = {"text_format", "worked_arithmetic", "examples", "tokenizer"}
+LEAVES = {"text_format", "worked_arithmetic", "examples", "tokenizer", "selection"}
+# What stages may share: leaves, the training loop, and what reads the files that users give.
+SHARED = LEAVES | {"input_files", "training", "trainer"}
 
 
 def imported(path: Path) -> set[str]:
@@ -41,6 +43,12 @@ def test_the_engine_knows_no_stage_and_no_model_library() -> None:
 def test_leaves_know_no_stage_and_no_engine() -> None:
     for name in LEAVES:
         assert components_of(ROOT / f"components/{name}.py") <= LEAVES
+
+
+def test_no_stage_imports_another() -> None:
+    stages = {path.stem for path in ROOT.glob("components/*.py")} - ENGINE - SHARED - {"__init__"}
+    for name in stages:
+        assert not components_of(ROOT / f"components/{name}.py") & (stages - {name}), name
 
 
 def test_only_flows_compose_and_only_the_command_line_places() -> None:

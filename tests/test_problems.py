@@ -7,8 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components.input_files import InputError
 from components.labelled_solutions import LabelledFile, labelled_solutions, read_labelled
-from components.problems import InputError, ProblemFile, ProblemFiles, file_problems, problem_id, read_problems
+from components.problems import ProblemFile, ProblemFiles, file_problems, problem_id, read_problems
 from components.store import file_digest
 
 

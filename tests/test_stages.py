@@ -71,15 +71,17 @@ def map_stage(config: Config = Config(), version: int = 1, name: str = "squares"
     )  # fmt: skip
 
 
-class LocalRunner(Runner):
-    """The runner without Ray: shards one after another in this process."""
+def local_stream(pending: Any, stages: Any, pools: Any, store: Store) -> None:
+    """Shards one after another in this process, without Ray."""
+    for task in pending:
+        message = json.dumps(dataclasses.asdict(task))
+        for stage in stages:
+            worker = ShardWorker(stage, digest(recipe(stage)), store.root)
+            [message] = worker({"task": [message]})["task"]
 
-    def _stream(self, pending: Any, first: MapStage, downstream: Any) -> None:
-        for task in pending:
-            message = json.dumps(dataclasses.asdict(task))
-            for stage in (first, *downstream):
-                worker = ShardWorker(stage, digest(recipe(stage)), self.store.root)
-                [message] = worker({"task": [message]})["task"]
+
+def local_runner(store: Store, plan_only: bool = False) -> Runner:
+    return Runner(store, say=lambda line: None, plan_only=plan_only, stream=local_stream)
 
 
 @pytest.fixture
@@ -88,8 +90,8 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path)
 
 
-def run_all(store: Store, **changes: Any) -> tuple[LocalRunner, Dataset, Dataset]:
-    runner = LocalRunner(store, say=lambda line: None, plan_only=changes.pop("plan_only", False))
+def run_all(store: Store, **changes: Any) -> tuple[Runner, Dataset, Dataset]:
+    runner = local_runner(store, changes.pop("plan_only", False))
     config = Config(**changes)
     source = runner.table(table_stage(Config(start=config.start, count=config.count)))
     [squares] = runner.map(source, map_stage(Config(repeats=config.repeats)))
@@ -190,7 +192,7 @@ def test_plan_runs_nothing_and_says_what_waits(store: Store) -> None:
 
 def test_early_cutoff_keys_on_content_not_on_how_it_was_made(store: Store) -> None:
     _, source, squares = run_all(store)
-    runner = LocalRunner(store, say=lambda line: None)
+    runner = local_runner(store)
     again = runner.table(dataclasses.replace(table_stage(), version=2))
     assert again.digest == source.digest
     assert runner.map(again, map_stage()) == [squares]
@@ -231,7 +233,7 @@ def test_dataset_digest_is_that_of_its_shards_in_order(store: Store) -> None:
 
 
 def test_shards_stream_through_stages_that_follow_each_other(store: Store) -> None:
-    runner = LocalRunner(store, say=lambda line: None)
+    runner = local_runner(store)
     second = map_stage(Config(repeats=1), name="fourth_powers")
     source = runner.table(table_stage())
     squares, fourth = runner.map(source, map_stage(), second)

@@ -1,0 +1,128 @@
+"""What a command line asks for, checked before any work: a preset with its changes, files, folders.
+
+Everything here raises InputError in one line: what is wrong, where, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+from components.generation import engine_distribution, installed_engine
+from components.input_files import InputError
+from components.labelled_solutions import LabelledFile, describe_labelled, read_labelled
+from components.problems import ProblemFiles, check_disjoint, describe_file, read_problems
+from components.stage import Model
+from components.store import folder_digest
+from flows.presets import Preset
+
+
+def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
+    """The preset with the command line's changes."""
+    sampling = preset.sampling
+    counts = dict(sampling.samples_per_problem)
+    for text in options.samples_per_problem:
+        split, _, number = text.rpartition("=")
+        if split and split not in counts:
+            raise InputError(f"--samples-per-problem {text}: split {split} is not one of {', '.join(counts)}")
+        if not number.isdecimal() or int(number) < 1:
+            raise InputError(f"--samples-per-problem {text}: {number} is not a whole number of 1 or more")
+        counts |= {split: int(number)} if split else dict.fromkeys(counts, int(number))
+    for flag, value, least in (
+        ("--max-tokens", options.max_tokens, 1),
+        ("--max-problems", options.max_problems, 1),
+        ("--temperature", options.temperature, 0.01),
+        ("--seed", options.seed, 0),
+    ):
+        if value is not None and not (math.isfinite(value) and value >= least):
+            raise InputError(f"{flag} {value}: must be {least} or more")
+    if options.max_tokens is not None and options.max_tokens > sampling.max_model_length // 2:
+        raise InputError(
+            f"--max-tokens {options.max_tokens}: at most {sampling.max_model_length // 2}, half of the model's length: "
+            "the prompt needs room too"
+        )
+    if options.max_problems is not None and options.train_problems is None:
+        raise InputError("--max-problems cuts files of problems; give --train-problems and --test-problems too")
+    engine = options.engine or installed_engine()
+    try:
+        engine_distribution(engine)
+    except ValueError as error:
+        raise InputError(f"--engine: {error}") from error
+    if engine != sampling.engine:
+        notes.append(f"solutions are sampled by {engine}, not by {sampling.engine}")
+    changed = dataclasses.replace(
+        sampling,
+        samples_per_problem=counts,
+        engine=engine,
+        temperature=options.temperature or sampling.temperature,
+        max_tokens=options.max_tokens or sampling.max_tokens,
+    )
+    preset = dataclasses.replace(preset, sampling=changed, few_shot=dataclasses.replace(preset.few_shot, engine=engine))
+    return preset if options.seed is None else _reseeded(preset, options.seed)
+
+
+def _reseeded(config: Any, seed: int) -> Any:
+    """A copy of nested configs with every field named `seed` set."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name == "seed":
+            changes["seed"] = seed
+        elif dataclasses.is_dataclass(value):
+            changes[field.name] = _reseeded(value, seed)
+    return dataclasses.replace(config, **changes)
+
+
+def store_root(given: str | None) -> Path:
+    """The store's folder. A job's working directory is a temporary copy: a relative root would be lost with it."""
+    in_job_copy = "runtime_resources" in Path.cwd().parts
+    if given is None:
+        return Path.home() / "stepverify" / "outputs" if in_job_copy else Path("outputs")
+    if "://" in given:
+        raise InputError(f"--root {given}: only folders can hold a store in this version")
+    if in_job_copy and not Path(given).is_absolute():
+        raise InputError(f"--root {given}: inside a Ray job give an absolute folder; the job's own is thrown away")
+    return Path(given)
+
+
+def problem_files(options: argparse.Namespace) -> ProblemFiles | None:
+    train, test = options.train_problems, options.test_problems
+    if train is None and test is None:
+        return None
+    if train is None or test is None:
+        raise InputError("--train-problems and --test-problems go together: give both")
+    columns = (options.problem_column, options.answer_column, options.max_problems)
+    files = ProblemFiles(describe_file(train, *columns), describe_file(test, *columns))
+    check_disjoint(read_problems(train, files.train, "train"), read_problems(test, files.test, "test"))
+    return files
+
+
+def labelled_file(options: argparse.Namespace, files: ProblemFiles | None) -> LabelledFile | None:
+    path: Path | None = options.labelled_solutions
+    if path is None:
+        return None
+    if files is None:
+        raise InputError("--labelled-solutions goes with files of problems; the embedded problems have an exact rule")
+    labelled = describe_labelled(path)
+    known = {row["problem"] for row in read_problems(options.test_problems, files.test, "test")}
+    for row in read_labelled(path):
+        if row["problem"] in known:
+            raise InputError(
+                f"{path}: row {row['source_row']} labels a test problem; remove such rows, or the curves would "
+                "measure memory"
+            )
+    return labelled
+
+
+def base_model(folder: Path | None) -> Model | None:
+    if folder is None:
+        return None
+    if not (folder / "config.json").is_file():
+        raise InputError(f"--base-model {folder}: no model is there (a Hugging Face folder with config.json is wanted)")
+    for what, patterns in {"weights": ("*.safetensors", "*.bin"), "tokenizer": ("tokenizer*",)}.items():
+        if not any(list(folder.glob(pattern)) for pattern in patterns):
+            raise InputError(f"--base-model {folder}: it has no {what} ({' or '.join(patterns)})")
+    return Model(folder.absolute(), folder_digest(folder)[0])
