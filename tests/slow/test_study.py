@@ -138,17 +138,16 @@ def wait_for(condition: object, seconds: float = 120) -> None:
 
 def test_killed_in_every_stage_nothing_is_lost_or_twice(smoke: Path, tmp_path: Path) -> None:
     root = tmp_path / "outputs"
-    # Each: a stage, and the sign in the store that its work has really begun.
+    # Each: a stage, and the signs in the store that its work has really begun. Both reward models train at once.
     signs = {
-        "generator": "scratch/generator-*/progress.json",
-        "solutions": "commits/solutions/*.json",
-        "orm": "scratch/orm-*/run",
-        "prm": "scratch/prm-*/run",
-        "scores": "commits/scores/*.json",
+        "generator": ["scratch/generator-*/progress.json"],
+        "solutions": ["commits/solutions/*.json"],
+        "prm": ["scratch/orm-*/run", "scratch/prm-*/run"],
+        "scores": ["commits/scores/*.json"],
     }
-    for stage, sign in signs.items():
+    for stage, begun in signs.items():
         process = start_until(root, f"[{stage}]")
-        wait_for(lambda sign=sign: list(root.glob(sign)))
+        wait_for(lambda begun=begun: all(list(root.glob(sign)) for sign in begun))
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not (root / "studies").exists()
