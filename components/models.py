@@ -8,17 +8,17 @@ in their targets alone.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.stage import Model, ModelStage, Pool
-from components.worked_arithmetic import VOCABULARY
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from components.side_by_side import TrainingRun
     from components.text_format import Rendered
 
 
@@ -73,50 +73,33 @@ def reward_model(config: RewardModelConfig, start: Model) -> ModelStage:
     )
 
 
-def _train_generator(
-    config: GeneratorConfig,
-    files: Mapping[str, Sequence[Path]],
-    models: Mapping[str, Path],
-    folder: Path,
-    scratch: Path,
-    pool: Pool,
-) -> dict[str, Any]:
-    from components.tokenizer import build_tokenizer
+def _train_generator(run: TrainingRun, pool: Pool) -> None:
     from components.trainer import Job, fit
 
-    if config.architecture is None:
-        tokenizer = start = models["base"]
-    else:
-        tokenizer = start = scratch / "tokenizer"
-        build_tokenizer(VOCABULARY).save_pretrained(tokenizer)
-    make_model = functools.partial(_causal_model, config.architecture, start, tokenizer)
-    job = Job("generator", tokenizer, config.training, make_model, _generator_targets)
-    return fit(job, files, folder, scratch, pool)
+    config: Any = run.stage.config
+    make_model = functools.partial(_causal_model, config.architecture)
+    job = Job(config.training, run.store, run.stage.models.get("base"), make_model, _generator_targets)
+    fit(run, job, pool)
 
 
-def _train_reward_model(
-    config: RewardModelConfig,
-    files: Mapping[str, Sequence[Path]],
-    models: Mapping[str, Path],
-    folder: Path,
-    scratch: Path,
-    pool: Pool,
-) -> dict[str, Any]:
+def _train_reward_model(run: TrainingRun, pool: Pool) -> None:
     from components.trainer import Job, fit
 
-    make_model = functools.partial(_token_classifier, models["generator"], config.kind)
-    make_targets = {"orm": _orm_targets, "prm": _prm_targets}[config.kind]
-    job = Job(config.kind, models["generator"], config.training, make_model, make_targets)
-    return fit(job, files, folder, scratch, pool)
+    config: Any = run.stage.config
+    kind = config.kind
+    make_model = functools.partial(_token_classifier, kind)
+    make_targets = {"orm": _orm_targets, "prm": _prm_targets}[kind]
+    job = Job(config.training, run.store, run.stage.models["generator"], make_model, make_targets)
+    fit(run, job, pool)
 
 
-def _causal_model(architecture: Architecture | None, start: Path, tokenizer_folder: Path) -> Any:
-    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+def _causal_model(architecture: Architecture | None, start: Path | None, tokenizer: Any) -> Any:
+    from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
     if architecture is None:
         # Whatever the checkpoint's dtype: in bfloat16 most updates of a low learning rate round to nothing.
+        assert start is not None
         return AutoModelForCausalLM.from_pretrained(start, dtype="float32")
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -133,7 +116,7 @@ def _causal_model(architecture: Architecture | None, start: Path, tokenizer_fold
     )
 
 
-def _token_classifier(start: Path, kind: str) -> Any:
+def _token_classifier(kind: str, start: Path, tokenizer: Any) -> Any:
     """The generator's weights under a fresh head; everything that a reader of the folder must know is in its config."""
     from transformers import AutoConfig, AutoModelForTokenClassification
 

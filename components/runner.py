@@ -6,20 +6,26 @@ closes the stage. In plan mode nothing runs: each stage's standing is noted, and
 
 from __future__ import annotations
 
-import shutil
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.explain import why_missing
+from components.leases import Lease
+from components.provenance import git_commit, library_versions
 from components.side_by_side import TrainingRun, train_side_by_side
 from components.stage import MapStage, Model, ModelStage, Pool, TableStage, code_digest, digest, recipe
-from components.store import Dataset, Shard, Store, StoreError, content_digest, folder_digest
+from components.store import Dataset, Store, content_digest, seal
 from components.streaming import Task, stream, tasks_of
+
+
+class StudyError(Exception):
+    """The study cannot go on; the message says why and what to do."""
 
 
 @dataclass
@@ -34,35 +40,44 @@ class StageRun:
     rows_error: int = 0
     seconds: float = 0.0
     waits_for: str = ""
+    why: tuple[str, ...] = ()  # in a plan, what differs from the nearest earlier recipe of the stage
+    stage: MapStage | TableStage | ModelStage | None = None  # None: it cannot be described yet
+    inputs: Mapping[str, Dataset] = field(default_factory=dict)
 
 
 @dataclass
 class Runner:
-    """Runs stages, or in plan mode only looks. start_engine() is called once, before the first work that needs Ray."""
+    """Runs stages, or in plan mode only looks. start_engine() is called once, before the first work that needs Ray.
+
+    only: compute this stage alone; the others are reused or foreseen. max_error_rate: share of a stage's rows in [0, 1]
+    that may have errors; more stop the study, after they are stored.
+    """
 
     store: Store
+    study: str = ""  # names the run's record, the root that keeps its data from `gc`; "": no record
     pools: Mapping[str, Pool] = field(default_factory=dict)
     plan_only: bool = False
+    only: str | None = None
+    max_error_rate: float = 1.0
     start_engine: Callable[[], None] = lambda: None
     stream: Callable[[Sequence[Task], Sequence[MapStage], Mapping[str, Pool], Store], None] = stream
     say: Callable[[str], None] = lambda line: print(line, flush=True)
     runs: list[StageRun] = field(default_factory=list)
     results: dict[str, Dataset | Model] = field(default_factory=dict)
+    run_id: str = field(
+        default_factory=lambda: f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+    )
 
     # Barrier stages ---------------------------------------------------------------------------------------------
 
     def table(self, stage: TableStage, **inputs: Dataset) -> Dataset:
         """The dataset of a barrier stage, computed in this process if it is not there."""
-        if waiting := _unknown(inputs):
-            return self._foresee(stage, waiting)
-        recipe_digest = digest(recipe(stage))
-        key = digest([recipe_digest, {name: dataset.digest for name, dataset in inputs.items()}])
-        dataset = self.store.dataset(stage.name, key)
-        if dataset is None and self.plan_only:
-            return self._foresee(stage, "")
-        run = self._begin(
-            stage.name, "MISS" if dataset is None else "HIT", 0 if dataset is None else len(dataset.shards)
-        )
+        key = self._barrier_key(stage, inputs)
+        dataset = self.store.dataset(stage.name, key) if key else None
+        if dataset is None and not (key and self._computes(stage)):
+            return self._foresee(stage, inputs)
+        reused = len(dataset.shards) if dataset is not None else 0
+        run = self._begin(stage, inputs, "MISS" if dataset is None else "HIT", reused)
         if dataset is None:
             began = time.perf_counter()
             rows = stage.compute(stage.config, **{n: self.store.read(d) for n, d in inputs.items()})
@@ -70,7 +85,7 @@ class Runner:
             for index, (part, attributes) in enumerate(_cut(rows, stage)):
                 shard_key = digest([key, index])
                 shards.append(self.store.commit(stage.name, shard_key, stage.schema, part, attributes))
-            about = self._about(stage, inputs, code_digest(stage.compute), len(rows), time.perf_counter() - began)
+            about = self._about(stage, inputs, len(rows), time.perf_counter() - began)
             dataset = self.store.write_dataset(stage.name, key, shards, about)
         return self._end(run, dataset)
 
@@ -85,49 +100,44 @@ class Runner:
         asked: list[tuple[StageRun, str]] = []
         pending: list[TrainingRun] = []
         for stage, inputs in trainings:
-            waiting = _unknown(inputs, stage.models)
-            key = "" if waiting else digest([digest(recipe(stage)), {name: d.digest for name, d in inputs.items()}])
-            manifest = self.store.manifest(self.store.folder("models", stage.name, key)) if key else None
-            if waiting or (manifest is None and self.plan_only):
-                models[stage.name] = self._foresee_model(stage, waiting)
+            key = self._barrier_key(stage, inputs)
+            there = bool(key) and self._manifest("models", stage.name, key) is not None
+            if not there and not (key and self._computes(stage)):
+                models[stage.name] = self._foresee_model(stage, inputs)
                 continue
-            asked.append((self._begin(stage.name, "HIT" if manifest else "MISS", int(manifest is not None)), key))
-            if manifest is None:
-                pending.append(self._training_run(stage, key, inputs))
+            asked.append((self._begin(stage, inputs, "HIT" if there else "MISS", int(there)), key))
+            if not there:
+                pending.append(TrainingRun(stage, key, inputs, self._about(stage, inputs, 0, 0.0), self.store))
         if pending:
-            self.start_engine()
-            for run, metrics, seconds in train_side_by_side(pending, self.pools.get("train", Pool())):
-                about = {**run.about, "metrics": metrics, "seconds": round(seconds, 1)}
-                self.store.write_model(run.stage.name, run.key, run.folder, about)
-                shutil.rmtree(run.scratch, ignore_errors=True)
-        models |= {stage_run.name: self._model(stage_run, key) for stage_run, key in asked}
+            self._train(pending)
+        models |= {run.name: self._model(run, key) for run, key in asked}
         self.results |= {run.name: models[run.name] for run, _ in asked}
         return [models[stage.name] for stage, _ in trainings]
 
-    def _training_run(self, stage: ModelStage, key: str, inputs: Mapping[str, Dataset]) -> TrainingRun:
-        scratch = self.store.folder("scratch", stage.name, key)
-        built = scratch / "model"
-        shutil.rmtree(built, ignore_errors=True)
-        built.mkdir(parents=True)
-        files = {name: [self._verified(shard) for shard in dataset.shards] for name, dataset in inputs.items()}
-        about = self._about(stage, inputs, code_digest(stage.train), 0, 0.0)
-        return TrainingRun(stage, key, about, files, built, scratch)
+    def _train(self, pending: list[TrainingRun]) -> None:
+        def left() -> list[TrainingRun]:
+            return [run for run in pending if self._manifest("models", run.stage.name, run.key) is None]
+
+        name = "-".join(f"{run.stage.name}-{run.key[:16]}" for run in pending)
+        with Lease(self.store.files, name, lambda: not left(), self.say):
+            if runs := left():
+                self.start_engine()
+                train_side_by_side(runs, self.pools.get("train", Pool()))
+        for run in pending:
+            for file in self.store.files.find(run.scratch):
+                self.store.files.delete(file.path)
 
     def _model(self, run: StageRun, key: str) -> Model:
         folder = self.store.folder("models", run.name, key)
         manifest = self.store.manifest(folder)
         assert manifest is not None
-        if folder_digest(folder)[0] != manifest["digest"]:
-            raise StoreError(
-                f"{folder} is damaged: its files are not those of its manifest; delete it to train it again"
-            )
         run.seconds, run.shards_total = manifest["seconds"], 1
-        return Model(folder, manifest["digest"], manifest["metrics"])
+        return Model(self.store.files.url(folder), manifest["digest"], manifest["files"], manifest["metrics"])
 
     def awaits(self, name: str, what: str) -> Dataset:
         """The dataset of a stage that cannot be described before the user gives `what`; for plans only."""
         self.runs.append(StageRun(name, "WAITS", waits_for=what))
-        return Dataset(name, Path(), None, ())
+        return Dataset(name, "", None, ())
 
     # Map stages -------------------------------------------------------------------------------------------------
 
@@ -137,56 +147,68 @@ class Runner:
         datasets: list[Dataset] = []
         computed = 0
         for index, stage in enumerate(stages):
-            if waiting := _unknown({"": source}, stage.models):
-                source = self._foresee(stage, waiting)
+            if _unknown({"source": source}, stage.models):
+                source = self._foresee(stage, {"source": source})
             else:
-                source, computed = self._map_one(source, stage, stages[index + 1 :], computed)
+                following = [later for later in stages[index + 1 :] if self._computes(later)]
+                source, computed = self._map_one(source, stage, following, computed)
             datasets.append(source)
         return datasets
 
     def _map_one(
-        self, source: Dataset, stage: MapStage, downstream: Sequence[MapStage], streamed: int
+        self, source: Dataset, stage: MapStage, following: Sequence[MapStage], streamed: int
     ) -> tuple[Dataset, int]:
         """The stage's dataset, and how many of its shards this run computed; `streamed` of them came on the way, while
         the stage before was computed."""
-        recipe_digest = digest(recipe(stage))
+        recipe_digest, inputs = digest(recipe(stage)), {"source": source}
         tasks = [task for shard in source.shards for task in tasks_of(stage, recipe_digest, shard)]
         key = digest([stage.name, [task.key for task in tasks]])
+        if dataset := self.store.dataset(stage.name, key):
+            run = self._begin(stage, inputs, "MISS" if streamed else "HIT", len(tasks) - streamed, len(tasks))
+            return self._end(run, dataset), streamed
         done = {task.key: shard for task in tasks if (shard := self.store.committed(stage.name, task.key))}
         pending = [task for task in tasks if task.key not in done]
         reused = max(0, len(done) - streamed)
         status = "HIT" if reused == len(tasks) else "PARTIAL" if reused else "MISS"
-        run = self._begin(stage.name, status, reused, len(tasks))
-        if pending and self.plan_only:
-            run.rows = sum(stage.expected_rows(task.item, task.source.rows) for task in tasks)
-            return Dataset(stage.name, Path(), None, ()), 0
+        rows_in = sum(stage.expected_rows(task.item, task.source.rows) for task in tasks)
+        if not self._computes(stage):
+            run = self._look(stage, inputs, status, reused, len(tasks))
+            run.rows = rows_in
+            if pending:
+                return Dataset(stage.name, "", None, ()), 0
+            shards = tuple(done[task.key] for task in tasks)  # all are there, the manifest is not: a run would add it
+            return Dataset(stage.name, "", content_digest(shards), shards), 0
+        run = self._begin(stage, inputs, status, reused, len(tasks))
         began = time.perf_counter()
         if pending:
-            self.start_engine()
-            self.stream(pending, [stage, *downstream], self.pools, self.store)
-            done |= {task.key: shard for task in pending if (shard := self.store.committed(stage.name, task.key))}
-        dataset = self.store.dataset(stage.name, key)
-        if dataset is None and self.plan_only:  # all shards are there, the manifest is not: a run would add it
-            shards = tuple(done[task.key] for task in tasks)
-            run.rows = sum(shard.rows for shard in shards)
-            return Dataset(stage.name, Path(), content_digest(shards), shards), 0
-        if dataset is None:
-            rows_in = sum(stage.expected_rows(task.item, task.source.rows) for task in tasks)
-            about = self._about(
-                stage, {"source": source}, code_digest(stage.make_worker), rows_in, time.perf_counter() - began
-            )
-            dataset = self.store.write_dataset(stage.name, key, [done[task.key] for task in tasks], about)
+            done |= self._stream(stage, key, pending, following)
+        about = self._about(stage, inputs, rows_in, time.perf_counter() - began)
+        dataset = self.store.write_dataset(stage.name, key, [done[task.key] for task in tasks], about)
         return self._end(run, dataset), len(tasks) - reused
+
+    def _stream(
+        self, stage: MapStage, key: str, pending: Sequence[Task], following: Sequence[MapStage]
+    ) -> dict[str, Any]:
+        name = f"{stage.name}-{key[:16]}"
+        with Lease(self.store.files, name, lambda: self.store.dataset(stage.name, key) is not None, self.say):
+            if left := [task for task in pending if self.store.committed(stage.name, task.key) is None]:
+                self.start_engine()
+                self.stream(left, [stage, *following], self.pools, self.store)
+        return {task.key: self.store.committed(stage.name, task.key) for task in pending}
 
     # Notes for people -------------------------------------------------------------------------------------------
 
-    def _begin(self, name: str, status: str, reused: int, total: int = 0) -> StageRun:
-        run = StageRun(name, status, reused, total or reused)
+    def _computes(self, stage: MapStage | TableStage | ModelStage) -> bool:
+        return not self.plan_only and self.only in (None, stage.name)
+
+    def _begin(self, stage: Any, inputs: Mapping[str, Dataset], status: str, reused: int, total: int = 0) -> StageRun:
+        run = StageRun(stage.name, status, reused, total or reused, stage=stage, inputs=inputs)
         self.runs.append(run)
         if not self.plan_only:
-            self.say(
-                f"[{name}] " + {"HIT": "reused", "MISS": "computing …"}.get(status, f"{reused} of {total} reused …")
-            )
+            standing = {"HIT": "reused", "MISS": "computing …"}.get(status, f"{reused} of {total} reused …")
+            self.say(f"[{stage.name}] {standing}")
+            if status != "HIT":
+                self.write_record()  # what this stage builds on is not to be collected while it works
         return run
 
     def _end(self, run: StageRun, dataset: Dataset) -> Dataset:
@@ -194,31 +216,76 @@ class Runner:
         run.shards_total, run.rows, run.rows_error = len(dataset.shards), dataset.rows, dataset.rows_error
         run.seconds = manifest["seconds"]
         self.results[dataset.name] = dataset
+        if dataset.rows_error > self.max_error_rate * dataset.rows and not self.plan_only:
+            self._refuse_errors(dataset)
         return dataset
 
-    def _foresee(self, stage: MapStage | TableStage, waits_for: str) -> Dataset:
-        self.runs.append(StageRun(stage.name, "WAITS" if waits_for else "MISS", waits_for=waits_for))
-        return Dataset(stage.name, Path(), None, ())
+    def _refuse_errors(self, dataset: Dataset) -> None:
+        bad = next(shard for shard in dataset.shards if shard.rows_error)
+        first = next(error for error in self.store.read_shard(bad, ["error"])["error"].to_pylist() if error)
+        raise StudyError(
+            f"stage {dataset.name}: {dataset.rows_error} of {dataset.rows} rows have errors, more than "
+            f"--max-error-rate {self.max_error_rate:g} allows; the first: {first}. All rows are kept in "
+            f"{self.store.files.url(dataset.folder)}: mend the input, or raise the rate"
+        )
 
-    def _foresee_model(self, stage: ModelStage, waits_for: str) -> Model:
-        self.runs.append(StageRun(stage.name, "WAITS" if waits_for else "MISS", waits_for=waits_for))
-        return Model(Path(stage.name), None)
+    def _foresee(self, stage: MapStage | TableStage, inputs: Mapping[str, Dataset]) -> Dataset:
+        self._look(stage, inputs, "MISS")
+        return Dataset(stage.name, "", None, ())
 
-    def _about(
-        self, stage: Any, inputs: Mapping[str, Dataset], code: str, rows_in: int, seconds: float
-    ) -> dict[str, Any]:
+    def _foresee_model(self, stage: ModelStage, inputs: Mapping[str, Dataset]) -> Model:
+        self._look(stage, inputs, "MISS")
+        return Model(stage.name, None)
+
+    def _look(
+        self, stage: Any, inputs: Mapping[str, Dataset], status: str, reused: int = 0, total: int = 0
+    ) -> StageRun:
+        """Note the standing of a stage that is not computed now."""
+        waiting = _unknown(inputs, getattr(stage, "models", {}))
+        if stage.name == self.only:
+            raise StudyError(f"--only {stage.name}: it builds on {waiting}, which is not there; compute that first")
+        why = () if waiting or status == "HIT" else why_missing(self.store, stage, inputs)
+        status = "WAITS" if waiting else status
+        run = StageRun(
+            stage.name, status, reused, total or reused, waits_for=waiting, why=why, stage=stage, inputs=inputs
+        )
+        self.runs.append(run)
+        return run
+
+    def write_record(self, finished: bool = False) -> None:
+        """Note what this run uses and made so far: the root that keeps it all from `gc`."""
+        if not self.study or self.plan_only:
+            return
+        stages = {name: _folder(self.store, result) for name, result in self.results.items()}
+        record = {"study": self.study, "run": self.run_id, "finished": finished, "stages": stages}
+        record |= {"git_commit": git_commit(), "libraries": library_versions()}
+        self.store.files.put(f"runs/{self.study}/{self.run_id}.json", seal(record))
+
+    def _barrier_key(self, stage: TableStage | ModelStage, inputs: Mapping[str, Dataset]) -> str:
+        """The key of a barrier stage: its recipe and what its inputs contain; "" while an input is only foreseen."""
+        if _unknown(inputs, getattr(stage, "models", {})):
+            return ""
+        return digest([digest(recipe(stage)), {name: dataset.digest for name, dataset in inputs.items()}])
+
+    def _manifest(self, kind: str, name: str, key: str) -> dict[str, Any] | None:
+        return self.store.manifest(self.store.folder(kind, name, key))
+
+    def _about(self, stage: Any, inputs: Mapping[str, Dataset], rows_in: int, seconds: float) -> dict[str, Any]:
         return {
             "rows_in": rows_in,
             "recipe": recipe(stage),
             "inputs": {name: {"stage": d.name, "digest": d.digest} for name, d in inputs.items()},
-            "code_digest": code,
+            "model_files": {name: dict(model.files) for name, model in getattr(stage, "models", {}).items()},
+            "code_digest": code_digest(stage),
+            "git_commit": git_commit(),
+            "libraries": library_versions(),
             "seconds": round(seconds, 1),
             "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         }
 
-    def _verified(self, shard: Shard) -> Path:
-        self.store.read_shard(shard)
-        return self.store.shard_path(shard)
+
+def _folder(store: Store, result: Dataset | Model) -> str:
+    return result.folder if isinstance(result, Dataset) else result.path.removeprefix(store.root + "/")
 
 
 def _unknown(inputs: Mapping[str, Dataset], models: Mapping[str, Model] | None = None) -> str:

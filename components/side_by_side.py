@@ -10,8 +10,7 @@ import contextlib
 import dataclasses
 import json
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,59 +18,68 @@ from typing import Any
 from tqdm import tqdm
 
 from components.stage import ModelStage, Pool
+from components.store import Dataset, Store
 
 PROGRESS = "progress.json"  # in a run's scratch folder: step, steps, loss, tokens_per_second
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One training to do: its stage and key, the shard files of its inputs, where the model and what outlives a kill
-    go, and what its manifest will say of it."""
+    """One training to do: its stage and key, its inputs, and what the model's manifest will say of them."""
 
     stage: ModelStage
     key: str
+    inputs: Mapping[str, Dataset]
     about: Mapping[str, Any]
-    files: Mapping[str, Sequence[Path]]
-    folder: Path
-    scratch: Path
+    store: Store
+
+    @property
+    def scratch(self) -> str:
+        """Where checkpoints go, in the store: it outlives a kill of anything."""
+        return self.store.folder("scratch", self.stage.name, self.key)
+
+    def publish(self, folder: Path, metrics: Mapping[str, Any], seconds: float) -> None:
+        """Put the trained model, a folder on this machine, into the store; the first to do so counts."""
+        about = {**self.about, "metrics": dict(metrics), "seconds": round(seconds, 1)}
+        self.store.write_model(self.stage.name, self.key, folder, about)
 
 
-def train_side_by_side(runs: Sequence[TrainingRun], pool: Pool) -> Iterator[tuple[TrainingRun, dict[str, Any], float]]:
-    """Train all runs, each with an equal share of the pool's workers, or in turn where there are fewer workers than
-    runs. Gives each as it ends: the run, its metrics, its seconds. Raises what a training raised."""
+def train_side_by_side(runs: Sequence[TrainingRun], pool: Pool) -> None:
+    """Train and publish all runs, each with an equal share of the pool's workers, or in turn where there are fewer
+    workers than runs. Raises what a training raised."""
     import ray
+    from ray.exceptions import RayTaskError
 
     if len(runs) > max(1, pool.actors):
         for run in runs:
-            yield from train_side_by_side([run], pool)
+            train_side_by_side([run], pool)
         return
     share = dataclasses.replace(pool, actors=max(1, pool.actors // max(1, len(runs))))
     with contextlib.ExitStack() as bars:
-        tasks, shown = {}, []
+        waiting, shown = [], []
         for place, run in enumerate(runs):
+            waiting.append(ray.remote(num_cpus=0)(_train).remote(run, share))
             place *= sys.stderr.isatty()  # lines one under another, and in a log simply in turn
-            tasks[ray.remote(num_cpus=0)(_train).remote(run, share)] = run
             bar = tqdm(desc=f"  {run.stage.name}", unit="step", position=place, mininterval=5, dynamic_ncols=True)
-            shown.append((bars.enter_context(bar), run.scratch / PROGRESS))
-        waiting = list(tasks)
+            shown.append((bars.enter_context(bar), run))
         while waiting:
             done, waiting = ray.wait(waiting, timeout=1)
-            for bar, progress in shown:
-                _show(bar, progress)
+            for bar, run in shown:
+                _show(bar, run)
             for task in done:
-                yield tasks[task], *ray.get(task)
+                try:
+                    ray.get(task)
+                except RayTaskError as error:
+                    raise error.cause from error
 
 
-def _train(run: TrainingRun, pool: Pool) -> tuple[dict[str, Any], float]:
-    began = time.perf_counter()
-    models = {name: model.path for name, model in run.stage.models.items()}
-    metrics = run.stage.train(run.stage.config, run.files, models, run.folder, run.scratch, pool)
-    return metrics, time.perf_counter() - began
+def _train(run: TrainingRun, pool: Pool) -> None:
+    run.stage.train(run, pool)
 
 
-def _show(bar: Any, file: Path) -> None:
+def _show(bar: Any, run: TrainingRun) -> None:
     try:
-        note = json.loads(file.read_bytes())
+        note = json.loads(run.store.files.read(f"{run.scratch}/{PROGRESS}"))
     except (FileNotFoundError, ValueError):
         return
     bar.total = note["steps"]

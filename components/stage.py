@@ -64,9 +64,13 @@ def seed_for(*parts: str | int) -> int:
     return int(digest(list(parts))[:8], 16) >> 1
 
 
-def code_digest(function: object) -> str:
+def code_digest(stage: MapStage | TableStage | ModelStage) -> str:
     """A digest of the module that defines a stage's code, comments and layout aside: kept in manifests, not in keys,
     to tell when code drifted under an unchanged version."""
+    if isinstance(stage, MapStage):
+        function: Any = stage.make_worker
+    else:
+        function = stage.compute if isinstance(stage, TableStage) else stage.train
     module = inspect.getmodule(function.func if isinstance(function, functools.partial) else function)
     assert module is not None
     return hashlib.sha256(ast.dump(ast.parse(inspect.getsource(module))).encode()).hexdigest()
@@ -88,10 +92,11 @@ class Pool:
 
 @dataclass(frozen=True)
 class Model:
-    """A model folder in Hugging Face layout and the digest of its files."""
+    """A model folder in Hugging Face layout: where it is (a path or a URL), and the digest of its files."""
 
-    path: Path
+    path: str
     digest: str | None  # None for one that a plan only foresees
+    files: Mapping[str, str] = field(default_factory=dict)  # name → sha256
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -141,14 +146,14 @@ class TableStage:
 class ModelStage:
     """A barrier stage that trains: from whole input datasets to a model folder.
 
-    train(config, files, models, folder, scratch, pool) gets the shard files of each input, leaves a Hugging Face
-    folder in `folder`, may keep checkpoints in `scratch` (which outlives a kill), and returns its metrics.
+    train(run, pool) trains as `run` (a components.side_by_side.TrainingRun) says, in a Ray task, and publishes the
+    model by `run.publish`.
     """
 
     name: str
     version: int
     config: Inert
-    train: Callable[..., dict[str, Any]]
+    train: Callable[[Any, Pool], None]
     models: dict[str, Model] = field(default_factory=dict)
     engines: tuple[str, ...] = ()
 

@@ -2,12 +2,14 @@
 
     shards/<stage>/<sha256 of the bytes>.parquet     never changed once written
     commits/<stage>/<key>.json                       "this key's rows are that shard"; created exclusively
-    datasets/<stage>-<key>/_manifest.json            written last: the stage is done; beside it links to its shards
+    datasets/<stage>-<key>/_manifest.json            written last: the stage is done; beside it its shards once more
     models/<stage>-<key>/                            a model folder, `_manifest.json` last
-    scratch/<stage>-<key>/                           training checkpoints
+    scratch/<stage>-<key>/                           training checkpoints, and the model before it is published
+    runs/<study>/<run>.json                          what a run used and made: the roots of `gc`
     studies/<name>/                                  what people read: index.json, summary.json, the picture
 
-A reader goes through manifests and checks digests. A kill at any point leaves at worst an unnamed temporary file.
+On a folder or on object storage (`components/files.py`). A reader goes through manifests and checks digests, and every
+record carries a digest of itself. A kill at any point leaves at worst a file that no record names.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import io
 import json
 import os
 import shutil
-import uuid
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +28,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.stage import digest
+from components.files import Files
+from components.stage import Model, digest
 
 MANIFEST = "_manifest.json"
 
@@ -47,13 +50,17 @@ class Shard:
     rows_error: int
     attributes: Mapping[str, str]
 
+    @property
+    def path(self) -> str:
+        return f"shards/{self.stage}/{self.digest}.parquet"
+
 
 @dataclass(frozen=True)
 class Dataset:
     """A table of the study: its shards in order. digest is None for one that a plan only foresees."""
 
     name: str
-    folder: Path
+    folder: str  # relative to the store's root
     digest: str | None
     shards: tuple[Shard, ...]
 
@@ -100,53 +107,40 @@ def folder_digest(folder: Path) -> tuple[str, dict[str, str]]:
     return digest(files), files
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all, replacing what is there; `path.parent` is made if it is not."""
-    os.replace(_temporary(path, data), path)
+def seal(value: Mapping[str, Any]) -> bytes:
+    """A record as JSON that carries its own sha256, so that a reader knows a damaged one."""
+    body = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return f'{{"sha256":"{hashlib.sha256(body.encode()).hexdigest()}","record":{body}}}\n'.encode()
 
 
-def _temporary(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return temporary
+def unseal(data: bytes, name: str) -> dict[str, Any]:
+    """The record in sealed bytes. Raises StoreError, naming the file, when they are not what was written."""
+    start, end = b'{"sha256":"', b"}\n"
+    body = data[len(start) + 64 + len(b'","record":') : -len(end)]
+    sealed = start + hashlib.sha256(body).hexdigest().encode() + b'","record":' + body + end
+    if data != sealed:
+        raise StoreError(f"{name} is damaged: it is not what was written; `verify --repair` puts it aside")
+    return dict(json.loads(body))
 
 
 class Store:
-    """A store on a local (or mounted) file system. Several processes may write the same shards at once; two that train
-    the same model at once would share its scratch folder, and must not."""
+    """A store under a folder or a URL. Any number of processes may work on one at once."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root.absolute()
+    def __init__(self, root: str | Path) -> None:
+        self.files = Files(root)
 
-    def folder(self, kind: str, stage: str, key: str) -> Path:
-        return self.root / kind / f"{stage}-{key[:16]}"
+    @property
+    def root(self) -> str:
+        return self.files.root
 
-    def study_folder(self, study: str) -> Path:
-        return self.root / "studies" / study
-
-    def shard_path(self, shard: Shard) -> Path:
-        return self.root / "shards" / shard.stage / f"{shard.digest}.parquet"
+    def folder(self, kind: str, stage: str, key: str) -> str:
+        return f"{kind}/{stage}-{key[:16]}"
 
     # Writing ----------------------------------------------------------------------------------------------------
 
-    def put(self, path: Path, data: bytes) -> None:
-        """Write a file whole or not at all, replacing what is there."""
-        replace_file(path, data)
-
-    def put_exclusively(self, path: Path, data: bytes) -> bool:
-        """Write a file whole if there is none of this name. False: another writer was first."""
-        temporary = _temporary(path, data)
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        finally:
-            temporary.unlink()
-        return True
+    def create_record(self, path: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a record, and return the one that counts: this one, or that of whoever was first."""
+        return unseal(self.files.create(path, seal(value)), self.files.url(path))
 
     def commit(self, stage: str, key: str, schema: pa.Schema, table: pa.Table, attributes: Mapping[str, str]) -> Shard:
         """Store a table under its key and return the shard that counts: ours, or that of whoever was first.
@@ -166,20 +160,15 @@ class Store:
         data = buffer.getvalue()
         rows_error = len(table) - table["error"].null_count
         shard = Shard(stage, key, hashlib.sha256(data).hexdigest(), len(data), len(table), rows_error, dict(attributes))
-        self.put(self.shard_path(shard), data)
-        if self.put_exclusively(self._record(stage, key), json.dumps(asdict(shard)).encode()):
-            return shard
-        committed = self.committed(stage, key)
-        assert committed is not None
-        return committed
+        self.files.put(shard.path, data)
+        return Shard(**self.create_record(_commit_path(stage, key), asdict(shard)))
 
     def write_dataset(self, stage: str, key: str, shards: Iterable[Shard], about: Mapping[str, Any]) -> Dataset:
-        """Publish a finished stage: links to its shards, then the manifest."""
+        """Publish a finished stage: second names of its shards, for people, then the manifest."""
         shards = tuple(shards)
         folder = self.folder("datasets", stage, key)
-        folder.mkdir(parents=True, exist_ok=True)
         for index, shard in enumerate(shards):
-            _link(self.shard_path(shard), folder / f"part-{index:05d}.parquet")
+            self.files.copy(shard.path, f"{folder}/part-{index:05d}.parquet")
         manifest = {
             "stage": stage,
             "key": key,
@@ -189,92 +178,95 @@ class Store:
             **about,
             "shards": [asdict(shard) for shard in shards],
         }
-        self.put_exclusively(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
-        dataset = self.dataset(stage, key)
-        assert dataset is not None
-        return dataset
+        return _dataset(stage, folder, self.create_record(f"{folder}/{MANIFEST}", manifest))
 
-    def write_model(self, stage: str, key: str, built: Path, about: Mapping[str, Any]) -> Path:
-        """Publish a model folder built elsewhere on this file system: its files, then the manifest."""
+    def write_model(self, stage: str, key: str, built: Path, about: Mapping[str, Any]) -> None:
+        """Publish a model folder built on this machine: its files, then the manifest."""
         folder = self.folder("models", stage, key)
-        if not (folder / MANIFEST).exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            value, files = folder_digest(built)
-            for name in files:
-                self.put(folder / name, (built / name).read_bytes())
-            manifest = {"stage": stage, "key": key, "digest": value, **about, "files": files}
-            self.put_exclusively(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
-        return folder
+        if self.manifest(folder) is None:
+            value, names = folder_digest(built)
+            for name in names:
+                self.files.upload(built / name, f"{folder}/{name}")
+            self.create_record(
+                f"{folder}/{MANIFEST}", {"stage": stage, "key": key, "digest": value, **about, "files": names}
+            )
 
     # Reading ----------------------------------------------------------------------------------------------------
 
-    def _record(self, stage: str, key: str) -> Path:
-        return self.root / "commits" / stage / f"{key}.json"
+    def record(self, path: str) -> dict[str, Any] | None:
+        """A record, or None where there is none. Raises StoreError for a damaged one."""
+        try:
+            data = self.files.read(path)
+        except FileNotFoundError:
+            return None
+        return unseal(data, self.files.url(path))
 
     def committed(self, stage: str, key: str) -> Shard | None:
         """The shard that is committed under a key, if any; StoreError when its file is gone or cut."""
-        record = _json(self._record(stage, key))
+        record = self.record(_commit_path(stage, key))
         if record is None:
             return None
         shard = Shard(**record)
-        path = self.shard_path(shard)
-        if not path.exists() or path.stat().st_size != shard.size:
+        size = self.files.size(shard.path)
+        if size != shard.size:
             raise StoreError(
-                f"{path} is missing or not {shard.size} bytes long; delete {self._record(stage, key)} "
-                "and every dataset of this stage to compute it again"
+                f"{self.files.url(shard.path)} is {'missing' if size is None else f'{size} bytes long'}, not "
+                f"{shard.size} bytes: `verify --repair` puts it aside, and it is computed again"
             )
         return shard
 
     def dataset(self, stage: str, key: str) -> Dataset | None:
         """A finished stage's dataset, or None."""
         folder = self.folder("datasets", stage, key)
-        manifest = _json(folder / MANIFEST)
-        if manifest is None:
-            return None
-        return Dataset(stage, folder, manifest["digest"], tuple(Shard(**shard) for shard in manifest["shards"]))
+        manifest = self.manifest(folder)
+        return None if manifest is None else _dataset(stage, folder, manifest)
 
-    def manifest(self, folder: Path) -> dict[str, Any] | None:
-        return _json(folder / MANIFEST)
+    def manifest(self, folder: str) -> dict[str, Any] | None:
+        return self.record(f"{folder}/{MANIFEST}")
 
     def read_shard(self, shard: Shard, columns: list[str] | None = None) -> pa.Table:
         """A shard's rows; StoreError when its bytes are not those that were committed."""
-        path = self.shard_path(shard)
+        name = self.files.url(shard.path)
         try:
-            data = path.read_bytes()
+            data = self.files.read(shard.path)
         except FileNotFoundError:
-            raise StoreError(f"{path} is missing") from None
+            raise StoreError(f"{name} is missing; `verify --repair` lets it be computed again") from None
         if hashlib.sha256(data).hexdigest() != shard.digest:
-            raise StoreError(f"{path} is damaged: its bytes are not those that were committed")
+            raise StoreError(
+                f"{name} is damaged: its bytes are not those that were committed; `verify --repair` puts it aside, "
+                "and it is computed again"
+            )
         return pq.read_table(io.BytesIO(data), columns=columns)
 
     def read(self, dataset: Dataset, columns: list[str] | None = None) -> pa.Table:
         return pa.concat_tables([self.read_shard(shard, columns) for shard in dataset.shards])
 
-    def check_writable(self) -> None:
-        """Raises OSError when the root cannot be used, before any work starts."""
-        probe = self.root / f".probe-{uuid.uuid4().hex}"
-        self.root.mkdir(parents=True, exist_ok=True)
-        if not self.put_exclusively(probe, b"") or self.put_exclusively(probe, b""):
-            raise OSError("this file system cannot create a file exclusively")
-        probe.unlink()
+    def local_model(self, model: Model) -> Path:
+        """A model's files on this machine, checked against its digest: where they are, or fetched once into a cache.
+
+        Raises StoreError when they are not what the digest says.
+        """
+        if "://" in model.path:
+            cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stepverify" / str(model.digest)
+            if not cache.exists():
+                cache.parent.mkdir(parents=True, exist_ok=True)
+                fetched = Path(tempfile.mkdtemp(dir=cache.parent))
+                for name in model.files:
+                    self.files.download(f"{model.path.removeprefix(self.root + '/')}/{name}", fetched / name)
+                try:
+                    fetched.rename(cache)
+                except OSError:  # another process was first
+                    shutil.rmtree(fetched)
+        else:
+            cache = Path(model.path)
+        if folder_digest(cache)[0] != model.digest:
+            raise StoreError(f"{cache} is damaged or changed: its files are not those that the study started with")
+        return cache
 
 
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise StoreError(f"{path} is damaged: {error}") from error
+def _commit_path(stage: str, key: str) -> str:
+    return f"commits/{stage}/{key}.json"
 
 
-def _link(source: Path, target: Path) -> None:
-    """A second name for a shard, for people; a copy where the file system has no hard links."""
-    if target.exists():
-        return
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
-    try:
-        os.link(source, temporary)
-    except OSError:
-        shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+def _dataset(stage: str, folder: str, manifest: Mapping[str, Any]) -> Dataset:
+    return Dataset(stage, folder, manifest["digest"], tuple(Shard(**shard) for shard in manifest["shards"]))

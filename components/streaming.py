@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -43,7 +42,7 @@ def stream(pending: Sequence[Task], stages: Sequence[MapStage], pools: Mapping[s
         pool = pools.get(stage.name, Pool())
         shards = shards.map_batches(
             ShardWorker,
-            fn_constructor_args=(stage, digest(recipe(stage)), store.root),
+            fn_constructor_args=(stage, digest(recipe(stage)), store),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(items)), max_tasks_in_flight_per_actor=2),
             num_cpus=pool.cpus,
@@ -61,9 +60,10 @@ def stream(pending: Sequence[Task], stages: Sequence[MapStage], pools: Mapping[s
 class ShardWorker:
     """The actor of every map stage: load a shard, compute, commit, and pass the committed shard's name on."""
 
-    def __init__(self, stage: MapStage, recipe_digest: str, root: Path) -> None:
-        self.stage, self.recipe_digest, self.store = stage, recipe_digest, Store(root)
-        self.worker = stage.make_worker(stage.config, {name: model.path for name, model in stage.models.items()})
+    def __init__(self, stage: MapStage, recipe_digest: str, store: Store) -> None:
+        self.stage, self.recipe_digest, self.store = stage, recipe_digest, store
+        models = {name: store.local_model(model) for name, model in stage.models.items()}
+        self.worker = stage.make_worker(stage.config, models)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         return {"task": [self._one(json.loads(text)) for text in batch["task"]]}

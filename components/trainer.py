@@ -7,27 +7,28 @@ that is started again goes on from there.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
 import json
-import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from components.models import TrainingConfig
-from components.side_by_side import PROGRESS
-from components.stage import Pool
-from components.store import replace_file
+from components.side_by_side import PROGRESS, TrainingRun
+from components.stage import Model, Pool
+from components.store import Shard, Store
 from components.text_format import Rendered, render
+from components.tokenizer import build_tokenizer
 from components.training import Examples, LogitsAt, optimise, seed_everything
+from components.worked_arithmetic import VOCABULARY
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30
 _TOKENS = pa.list_(pa.int32())
@@ -36,36 +37,35 @@ _EXAMPLE = pa.schema([("order", pa.int64()), ("ids", _TOKENS), ("targets", _TOKE
 
 @dataclass(frozen=True)
 class Job:
-    """What one training run is made of.
+    """What the workers of one training run do.
 
-    name: for notes and folders. columns: those read from each shard file, by input name, joined side by side.
-    make_targets(rendered, row) gives the targets of one example, or None to leave the row out.
-    make_model(folder): the model to start from; called on every worker with the seed set.
+    start: the model to start from; None: from nothing, with the embedded world's tokenizer.
+    make_model(folder of `start`, tokenizer): called on every worker with the seed set.
+    make_targets(rendered, row): the targets of one example, or None to leave the row out.
     """
 
-    name: str
-    tokenizer: Path
     training: TrainingConfig
-    make_model: Callable[[], Any]
+    store: Store
+    start: Model | None
+    make_model: Callable[[Path | None, Any], Any]
     make_targets: Callable[[Rendered, Mapping[str, Any]], np.ndarray | None]
 
 
-def fit(job: Job, files: Mapping[str, Sequence[Path]], folder: Path, scratch: Path, pool: Pool) -> dict[str, Any]:
-    """Train and leave the model in `folder`; returns metrics. Raises ValueError when no example is left."""
+def fit(run: TrainingRun, job: Job, pool: Pool) -> None:
+    """Train and publish the model. Raises ValueError when no example is left."""
     import ray
     from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    shards = [
-        {"order": i, "files": [str(file) for file in group]}
-        for i, group in enumerate(zip(*files.values(), strict=True))
-    ]
+    groups = list(zip(*(dataset.shards for dataset in run.inputs.values()), strict=True))
+    shards = [{"order": i, "shards": json.dumps([asdict(shard) for shard in group])} for i, group in enumerate(groups)]
     rendered = ray.data.from_items(shards, override_num_blocks=len(shards)).map_batches(
         functools.partial(_render_shard, job), batch_size=1, num_cpus=0.25
     )
+    storage, path = run.store.files.arrow()
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={"job": job, "scratch": scratch},
+        train_loop_config={"job": job, "run": dataclasses.replace(run, inputs={})},
         scaling_config=ScalingConfig(
             num_workers=pool.actors,
             use_gpu=pool.gpus > 0,
@@ -73,33 +73,32 @@ def fit(job: Job, files: Mapping[str, Sequence[Path]], folder: Path, scratch: Pa
         ),
         run_config=RunConfig(
             name="run",
-            storage_path=str(scratch),
+            storage_path=f"{path}/{run.scratch}",
+            storage_filesystem=storage,
             failure_config=FailureConfig(max_failures=3),
         ),
         datasets={"train": rendered.materialize()},
         dataset_config=DataConfig(datasets_to_split=[]),
     )
     result = trainer.fit()
-    if result.error is not None or result.checkpoint is None or result.metrics is None:
-        raise RuntimeError(f"training of {job.name} failed: {result.error}")
-    with result.checkpoint.as_directory() as checkpoint:
-        shutil.copytree(Path(checkpoint) / "model", folder, dirs_exist_ok=True)
-    return dict(result.metrics)
+    if result.error is not None:
+        raise RuntimeError(f"training of {run.stage.name} failed: {result.error}")
 
 
 def _render_shard(job: Job, batch: dict[str, Any]) -> pa.Table:
     """Examples of one shard: order, ids and targets; `left_out` says why a row gave none."""
-    [order], [files] = batch["order"], batch["files"]
-    rows = [dict(row) for row in pq.read_table(files[0]).to_pylist()]
-    for file in files[1:]:
-        for row, more in zip(rows, pq.read_table(file).to_pylist(), strict=True):
+    [order], [text] = batch["order"], batch["shards"]
+    shards = [Shard(**shard) for shard in json.loads(text)]
+    rows = [dict(row) for row in job.store.read_shard(shards[0]).to_pylist()]
+    for shard in shards[1:]:
+        for row, more in zip(rows, job.store.read_shard(shard).to_pylist(), strict=True):
             keys = ("problem_id", "sample_index")
             if any(row[key] != more[key] for key in keys):
-                raise ValueError(f"{file} does not have the rows of {files[0]}")
+                raise ValueError(f"{shard.path} does not have the rows of {shards[0].path}")
             row |= {name: value for name, value in more.items() if name != "error" or value is not None}
     examples = []
     rendered = render(
-        _tokenizer(job.tokenizer),
+        _start(job)[0],
         [row["problem"] for row in rows],
         [row["steps"] for row in rows],
         [row["finished"] if "finished" in row else row.get("finish_reason", "stop") == "stop" for row in rows],
@@ -123,11 +122,21 @@ def _render_shard(job: Job, batch: dict[str, Any]) -> pa.Table:
     return pa.Table.from_pylist(examples, schema=_EXAMPLE)
 
 
-@functools.lru_cache(maxsize=4)
-def _tokenizer(folder: Path) -> Any:
+_opened: dict[str | None, tuple[Any, Path | None]] = {}  # this process's: files are checked once
+
+
+def _start(job: Job) -> tuple[Any, Path | None]:
+    """The tokenizer, and the files on this machine of the model that the job starts from."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder)
+    value = job.start.digest if job.start is not None else None
+    if value not in _opened:
+        if job.start is None:
+            _opened[value] = build_tokenizer(VOCABULARY), None
+        else:
+            folder = job.store.local_model(job.start)
+            _opened[value] = AutoTokenizer.from_pretrained(folder), folder
+    return _opened[value]
 
 
 def _collect() -> tuple[Examples, dict[str, int]]:
@@ -158,39 +167,44 @@ def _worker(config: dict[str, Any]) -> None:
     import torch
 
     job: Job = config["job"]
+    run: TrainingRun = config["run"]
+    began = time.monotonic()
     context = ray.train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # two threads of one worker are slower than two workers of one
     seed_everything(job.training.seed)
     examples, counts = _collect()
-    model = LogitsAt(job.make_model())
+    tokenizer, folder = _start(job)
+    model = LogitsAt(job.make_model(folder, tokenizer))
     wrapped = ray.train.torch.prepare_model(model)
-    state_file: Path = config["scratch"] / "state.pt"
-    state = torch.load(state_file, map_location="cpu", weights_only=True) if state_file.exists() else None
-    saved = time.monotonic()
+    files, state_file = run.store.files, f"{run.scratch}/state.pt"
+    try:
+        state = torch.load(io.BytesIO(files.read(state_file)), map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        state = None
+    saved, noted = time.monotonic(), 0.0
     last: dict[str, float] = dict(state["metrics"]) if state else {}
+    seconds_before = float(state["seconds"]) if state else 0.0
 
     def after_step(step: int, steps: int, metrics: dict[str, float], get_state: Callable[[], Any]) -> None:
-        nonlocal saved
+        nonlocal saved, noted
         last.update(metrics, steps=steps)
         if rank == 0:
-            if step % 10 == 0 or step == steps:
-                replace_file(
-                    config["scratch"] / PROGRESS, json.dumps({**metrics, "step": step, "steps": steps}).encode()
-                )
+            if step == steps or time.monotonic() - noted > 1:
+                noted = time.monotonic()
+                files.put(f"{run.scratch}/{PROGRESS}", json.dumps({**metrics, "step": step, "steps": steps}).encode())
             if step == steps or time.monotonic() - saved > _SECONDS_BETWEEN_CHECKPOINTS:
                 buffer = io.BytesIO()
-                torch.save({**get_state(), "metrics": last}, buffer)
-                replace_file(state_file, buffer.getvalue())
+                seconds = seconds_before + time.monotonic() - began
+                torch.save({**get_state(), "metrics": last, "seconds": seconds}, buffer)
+                files.put(state_file, buffer.getvalue())
                 saved = time.monotonic()
 
     optimise(wrapped, examples, job.training, rank=rank, workers=workers, state=state, after_step=after_step)
-    metrics = {**last, **{f"rows_{cause}": count for cause, count in counts.items()}}
-    with tempfile.TemporaryDirectory() as temporary:
-        checkpoint = None
-        if rank == 0:
-            model.model.save_pretrained(Path(temporary) / "model")
-            _tokenizer(job.tokenizer).save_pretrained(Path(temporary) / "model")
-            checkpoint = ray.train.Checkpoint.from_directory(temporary)
-        ray.train.report(metrics, checkpoint=checkpoint)
+    if rank == 0:
+        with tempfile.TemporaryDirectory() as temporary:
+            model.model.save_pretrained(temporary)
+            tokenizer.save_pretrained(temporary)
+            metrics = {**last, **{f"rows_{cause}": count for cause, count in counts.items()}}
+            run.publish(Path(temporary), metrics, seconds_before + time.monotonic() - began)

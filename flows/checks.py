@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib.util
 import math
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from components.input_files import InputError
 from components.labelled_solutions import LabelledFile, describe_labelled, read_labelled
 from components.problems import ProblemFiles, check_disjoint, describe_file, read_problems
 from components.stage import Model
-from components.store import folder_digest
+from components.store import Store, folder_digest
 from flows.presets import Preset
 
 
@@ -36,6 +37,9 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
         ("--max-problems", options.max_problems, 1),
         ("--temperature", options.temperature, 0.01),
         ("--seed", options.seed, 0),
+        ("--max-error-rate", options.max_error_rate, 0),
+        ("--grace-days", options.grace_days, 0),
+        ("--keep-runs", options.keep_runs, 1),
     ):
         if value is not None and not (math.isfinite(value) and value >= least):
             raise InputError(f"{flag} {value}: must be {least} or more")
@@ -76,16 +80,34 @@ def _reseeded(config: Any, seed: int) -> Any:
     return dataclasses.replace(config, **changes)
 
 
-def store_root(given: str | None) -> Path:
-    """The store's folder. A job's working directory is a temporary copy: a relative root would be lost with it."""
+def store_root(given: str | None) -> str:
+    """The store's folder or URL. A job works in a temporary copy: a relative root would be lost with it."""
     in_job_copy = "runtime_resources" in Path.cwd().parts
     if given is None:
-        return Path.home() / "stepverify" / "outputs" if in_job_copy else Path("outputs")
+        return str(Path.home() / "stepverify" / "outputs") if in_job_copy else "outputs"
     if "://" in given:
-        raise InputError(f"--root {given}: only folders can hold a store in this version")
+        protocol = given.partition("://")[0]
+        if protocol != "s3":
+            raise InputError(f"--root {given}: {protocol} is not known here; give a folder, or s3://bucket/prefix")
+        if importlib.util.find_spec("s3fs") is None:
+            raise InputError(f"--root {given}: needs the package s3fs (the extra `s3`)")
+        return given
     if in_job_copy and not Path(given).is_absolute():
         raise InputError(f"--root {given}: inside a Ray job give an absolute folder; the job's own is thrown away")
-    return Path(given)
+    return given
+
+
+def open_store(root: str, writes: bool) -> Store:
+    """The store, found usable before any work: writable, and able to create files exclusively."""
+    store = Store(root)
+    try:
+        if writes:
+            store.files.check()
+        else:
+            store.files.size(f"runs/{'-'}")
+    except Exception as error:  # each storage library has its own
+        raise InputError(f"--root {store.root}: cannot be used: {error}; give a folder that can be written") from error
+    return store
 
 
 def problem_files(options: argparse.Namespace) -> ProblemFiles | None:
@@ -125,4 +147,5 @@ def base_model(folder: Path | None) -> Model | None:
     for what, patterns in {"weights": ("*.safetensors", "*.bin"), "tokenizer": ("tokenizer*",)}.items():
         if not any(list(folder.glob(pattern)) for pattern in patterns):
             raise InputError(f"--base-model {folder}: it has no {what} ({' or '.join(patterns)})")
-    return Model(folder.absolute(), folder_digest(folder)[0])
+    value, files = folder_digest(folder)
+    return Model(str(folder.absolute()), value, files)

@@ -15,10 +15,10 @@ from cluster import placements
 from components.input_files import InputError
 from components.labelled_solutions import LabelledFile
 from components.problems import ProblemFiles
-from components.runner import Runner
+from components.runner import Runner, StudyError
 from components.stage import Model
-from components.store import Store, StoreError
-from flows import checks
+from components.store import StoreError
+from flows import checks, commands
 from flows.options import parse
 from flows.presets import PRESETS, Preset
 
@@ -46,17 +46,10 @@ def open_study(options: argparse.Namespace) -> Study:
     if preset is None:
         raise InputError(f"--preset {options.preset}: there is no such preset; use one of {', '.join(PRESETS)}")
     preset = checks.with_options(preset, options, notes)
-    store = Store(checks.store_root(options.root))
+    store = checks.open_store(checks.store_root(options.root), writes=options.command == "run")
     name = options.study or preset.name
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise InputError(f"--study {name}: use letters, digits, '-', '_' and '.'")
-    if not options.plan:
-        try:
-            store.check_writable()
-        except OSError as error:
-            raise InputError(
-                f"--root {store.root}: cannot be used: {error}; give a folder that can be written"
-            ) from error
     files = checks.problem_files(options)
     base_model = checks.base_model(options.base_model)
     labelled = checks.labelled_file(options, files)
@@ -67,10 +60,16 @@ def open_study(options: argparse.Namespace) -> Study:
             "--labelled-solutions FILE": labelled,
         }
         needs = " ".join(flag for flag, value in given.items() if value is None)
-        if needs and not options.plan:
+        if needs and options.command == "run":
             raise InputError(f"--preset {preset.name} needs {needs}")
         notes += [f"to run it, {preset.name} needs {needs}"] if needs else []
-    runner = Runner(store, plan_only=options.plan)
+    runner = Runner(
+        store,
+        study=name,
+        plan_only=options.command != "run",
+        only=options.only,
+        max_error_rate=options.max_error_rate,
+    )
     runner.start_engine = lambda: start_ray(runner, options.verbose)
     return Study(
         preset=preset,
@@ -113,17 +112,21 @@ def start_ray(runner: Runner, verbose: bool) -> None:
 
 
 def run(main: Any, argv: Sequence[str] | None, description: str) -> int:
-    """Run a flow's main(study); exit status 2 and one line for input that cannot be used."""
+    """Run a flow's main(study), or the command asked for; exit status 2 and one line for input that cannot be used."""
+    options = parse(argv, description)
     try:
-        study = open_study(parse(argv, description))
-    except InputError as error:
+        if options.command in ("verify", "gc"):
+            store = checks.open_store(checks.store_root(options.root), writes=options.repair or options.command == "gc")
+            return commands.verify(store, options) if options.command == "verify" else commands.gc(store, options)
+        study = open_study(options)
+    except (InputError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for note in study.notes:
         print(f"note: {note}")
     try:
         main(study)
-    except (InputError, StoreError) as error:
+        return commands.show(study.runner, options)
+    except (InputError, StoreError, StudyError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0

@@ -74,7 +74,7 @@ def train_generator(study: cli.Study, problems: Dataset) -> Model:
     trained from nothing on the embedded world's teacher, whatever the problems are."""
     preset, run = study.preset, study.runner
     if study.base_model is not None or preset.needs_files:
-        base = study.base_model or Model(Path("--base-model"), None)  # only a plan comes so far without one
+        base = study.base_model or Model("--base-model", None)  # only a plan comes so far without one
         few_shot = generate(preset.few_shot, base, name="few_shot_solutions")
         shots, grades = run.map(problems.select(split="train"), few_shot, grade(name="few_shot_grades"))
         examples = run.table(keep_right(preset.keep_right), solutions=shots, grades=grades)

@@ -9,10 +9,21 @@ from typing import NoReturn
 
 from flows.presets import PRESETS
 
+COMMANDS = {
+    "run": "compute what is not there, and write the results (the default)",
+    "plan": "say what is reused, what would be computed, and which field made it so; nothing runs",
+    "status": "what is there of each stage, since when, and whether its code changed since",
+    "explain": "with a STAGE: its recipe, its inputs, and what differs from the nearest earlier one",
+    "verify": "check every record, shard and model of the store; --deep every byte, --repair puts what is bad aside",
+    "gc": "list what no kept run needs (--delete removes it)",
+}
+
 _EXAMPLES = """\
 examples:
   python flows/full_study.py                                   the embedded study
-  python flows/full_study.py --plan                            what would be computed, and what is there already
+  python flows/full_study.py plan                              what would be computed, and what is there already
+  python flows/full_study.py explain solutions --temperature 1 why that would be computed
+  python flows/full_study.py verify --deep --root s3://bucket/studies
   python flows/full_study.py --samples-per-problem test=128    keeps the first 64 of each problem, adds 64
   python flows/full_study.py --seed 7 --study laptop-seed7     the whole study once more, everything fresh
   python flows/full_study.py --train-problems train.jsonl.gz --test-problems test.parquet --samples-per-problem 4
@@ -29,14 +40,27 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     """The options; exits with status 2 and one line on a wrong one."""
     parser = _Parser(description=description, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     presets = "; ".join(f"{preset.name}: {preset.about}" for preset in PRESETS.values())
+    commands = ". ".join(f"{name}: {about}" for name, about in COMMANDS.items())
+    parser.add_argument("command", nargs="?", default="run", choices=COMMANDS, metavar="COMMAND", help=commands)
+    parser.add_argument("stage", nargs="?", metavar="STAGE", help="for explain")
     parser.add_argument("--preset", default="laptop", help=f"which numbers to use (default: laptop). {presets}")
     parser.add_argument(
-        "--root", help="folder of the store, shared by all studies (default: outputs); delete it to forget everything"
+        "--root",
+        help="the store, shared by all studies: a folder (default: outputs) or a URL (s3://bucket/prefix, with the "
+        "extra `s3` installed; credentials and AWS_ENDPOINT_URL from the environment)",
     )
     parser.add_argument(
         "--study", metavar="NAME", help="folder under ROOT/studies for the results (default: the preset)"
     )
-    parser.add_argument("--plan", action="store_true", help="say what is reused and what would be computed, then stop")
+    parser.add_argument("--plan", action="store_true", help="the same as the command plan")
+    parser.add_argument("--only", metavar="STAGE", help="compute this stage alone, from what is there")
+    parser.add_argument(
+        "--max-error-rate",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="share of a stage's rows that may have errors; more stop the study (default: 0.01); they are kept",
+    )
     parser.add_argument("--seed", type=int, help="of problems, samples and training alike (default: the preset's, 0)")
     parser.add_argument(
         "--samples-per-problem",
@@ -50,6 +74,16 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     parser.add_argument("--max-tokens", type=int, help="cap of a solution's tokens (default: the preset's)")
     parser.add_argument("--engine", choices=["vllm", "transformers"], help="default: vllm where it is installed")
     parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and training workers print")
+    upkeep = parser.add_argument_group("upkeep of the store (verify, gc)")
+    upkeep.add_argument("--deep", action="store_true", help="verify: read and hash every byte")
+    upkeep.add_argument("--repair", action="store_true", help="verify: move what is bad to quarantine/")
+    upkeep.add_argument("--delete", action="store_true", help="gc: remove what is listed, for good")
+    upkeep.add_argument(
+        "--grace-days", type=float, default=7, metavar="D", help="gc: keep all that is younger (default: 7)"
+    )
+    upkeep.add_argument(
+        "--keep-runs", type=int, default=1, metavar="K", help="gc: finished runs to keep of each study (default: 1)"
+    )
     files = parser.add_argument_group("your own problems (JSON Lines, also .gz, or Parquet)")
     files.add_argument("--train-problems", type=Path, metavar="FILE", help="problems whose solutions train the ORM")
     files.add_argument("--test-problems", type=Path, metavar="FILE", help="problems of the curves")
@@ -70,4 +104,9 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
         help="Hugging Face folder of a causal language model to finetune as the generator; without one the tiny "
         "generator is trained on the embedded world",
     )
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.plan:
+        options.command = "plan"
+    if (options.command == "explain") != (options.stage is not None):
+        parser.error("explain takes the name of a STAGE, and nothing else does")
+    return options

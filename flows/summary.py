@@ -11,29 +11,32 @@ import pandas as pd
 
 from components import report
 from components.generation import engine_distribution
+from components.provenance import git_commit, library_versions
+from components.runner import Runner
 from components.store import Dataset
 from flows import cli
 
 
 def write(study: cli.Study) -> None:
-    """Print the results and write index.json, summary.json, best_of_n.parquet and best_of_n.png; in plan mode print
-    the plan alone."""
+    """Print the results and write index.json, summary.json, best_of_n.parquet and best_of_n.png; nothing in plan
+    mode or for a single stage."""
     run, store = study.runner, study.runner.store
-    if run.plan_only:
-        print(report.plan_table(run.runs))
+    if run.plan_only or run.only is not None:
         return
-    folder = store.study_folder(study.name)
+    folder = f"studies/{study.name}"
     tables = {name: result for name, result in run.results.items() if isinstance(result, Dataset)}
     frames = {
         name: store.read(tables[name]).to_pandas() for name in ("grades", "best_of_n", "comparisons", "score_quality")
     }
     content = _summary(study, tables, frames)
     title = f"{study.name}: {content['num_test_problems']} test problems"
-    store.put(folder / "best_of_n.png", report.picture(frames["best_of_n"], title))
-    store.put(folder / "best_of_n.parquet", next(tables["best_of_n"].folder.glob("*.parquet")).read_bytes())
-    store.put(folder / "summary.json", _json(content))
-    where = {name: str(r.folder if isinstance(r, Dataset) else r.path) for name, r in run.results.items()}
-    store.put(folder / "index.json", _json(where))
+    store.files.put(f"{folder}/best_of_n.png", report.picture(frames["best_of_n"], title))
+    store.files.put(f"{folder}/best_of_n.parquet", store.files.read(tables["best_of_n"].shards[0].path))
+    store.files.put(f"{folder}/summary.json", _json(content))
+    where = {n: store.files.url(r.folder) if isinstance(r, Dataset) else r.path for n, r in run.results.items()}
+    store.files.put(f"{folder}/index.json", _json(where))
+    store.files.put(f"{folder}/lineage.json", _json(_lineage(run)))
+    run.write_record(finished=True)
     for split in frames["best_of_n"]["split"].unique():
         print(f"\n{split}: % of problems solved by the pick out of N samples")
         print(report.table(frames["best_of_n"], split))
@@ -41,7 +44,8 @@ def write(study: cli.Study) -> None:
     for line in [*content["verdicts"], *content["notes"]]:
         print(f"- {line}")
     print(f"\n{report.stage_table(run.runs)}")
-    print(f"\n{folder}/: summary.json, best_of_n.png, best_of_n.parquet, index.json (where each table lies)")
+    print(f"\n{store.files.url(folder)}/: summary.json, best_of_n.png, best_of_n.parquet,")
+    print("index.json (where each table lies), lineage.json (what each was made of)")
 
 
 def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.DataFrame]) -> dict[str, Any]:
@@ -63,7 +67,7 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
         "study": study.name,
         "preset": study.preset.name,
         "engine": _engine(study.preset.sampling.engine),
-        "libraries": {name: version(name) for name in ("ray", "torch", "transformers", "pyarrow")},
+        "libraries": library_versions(),
         "num_test_problems": num_test_problems,
         "pass_at_1": {str(split): float(rows["is_correct"].mean()) for split, rows in by_split},
         "no_answer_rate": {str(split): float((rows["status"] != "ok").mean()) for split, rows in by_split},
@@ -89,6 +93,22 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
         },
         "errors": report.error_causes(with_errors),
     }
+
+
+def _lineage(run: Runner) -> dict[str, Any]:
+    """Every number's descent: for each stage its recipe, its inputs by digest, its shards or files by sha256, and the
+    code and libraries that computed it."""
+    stages = {}
+    for name, result in run.results.items():
+        folder = result.folder if isinstance(result, Dataset) else result.path.removeprefix(run.store.root + "/")
+        manifest = run.store.manifest(folder) or {}
+        wanted = ("key", "digest", "recipe", "inputs", "model_files", "git_commit", "libraries", "created_at")
+        stages[name] = {"folder": folder} | {field: manifest.get(field) for field in wanted}
+        if isinstance(result, Dataset):
+            stages[name]["shards"] = [shard.path for shard in result.shards]
+        else:
+            stages[name]["files"] = dict(result.files)
+    return {"run": run.run_id, "git_commit": git_commit(), "libraries": library_versions(), "stages": stages}
 
 
 def _engine(name: str) -> dict[str, str]:

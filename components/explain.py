@@ -1,0 +1,104 @@
+"""Why a stage is not there: what differs from the nearest earlier recipe of the same stage, named by field and row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from components.stage import MapStage, ModelStage, TableStage, recipe
+from components.store import MANIFEST, Dataset, Shard, Store
+
+_ROWS_NAMED = 5  # rows of an input that are named; the others are counted
+
+
+def why_missing(
+    store: Store, stage: MapStage | TableStage | ModelStage, inputs: Mapping[str, Dataset]
+) -> tuple[str, ...]:
+    """Lines like `config.temperature: 0.7 before, 0.8 now`; empty when nothing differs (then only shards are missing).
+
+    The nearest earlier one is the one with the fewest differing fields, inputs included.
+    """
+    now = describe(stage, inputs)
+    nearest: tuple[list[str], dict[str, Any]] | None = None
+    for manifest in manifests(store, stage.name):
+        lines = list(differences(manifest["recipe"] | {"inputs": _digests(manifest["inputs"])}, now))
+        if nearest is None or len(lines) < len(nearest[0]):
+            nearest = lines, manifest
+    if nearest is None:
+        return ("it was never computed in this store",)
+    lines, manifest = nearest
+    more = [line for name, dataset in inputs.items() for line in _input_rows(store, name, dataset, manifest)]
+    return (*lines, *more, *_model_files(stage, manifest))
+
+
+def describe(stage: MapStage | TableStage | ModelStage, inputs: Mapping[str, Dataset]) -> dict[str, Any]:
+    """A stage's recipe and what its inputs contain: all that its key depends on."""
+    return recipe(stage) | {"inputs": {name: dataset.digest for name, dataset in inputs.items()}}
+
+
+def manifests(store: Store, stage: str) -> Iterator[dict[str, Any]]:
+    """The manifests of all that is finished of a stage, whatever its recipe."""
+    for kind in ("datasets", "models"):
+        for file in store.files.find(kind):
+            folder, _, name = file.path.rpartition("/")
+            if name == MANIFEST and folder.removeprefix(f"{kind}/").rpartition("-")[0] == stage:
+                manifest = store.manifest(folder)
+                if manifest is not None:
+                    yield manifest
+
+
+def differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
+    """The leaves in which two JSON values differ, one line each."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in [*before, *(name for name in now if name not in before)]:
+            inner = f"{path}.{name}" if path else str(name)
+            yield from differences(before.get(name, "absent"), now.get(name, "absent"), inner)
+    elif before != now:
+        yield f"{path}: {_short(before)} before, {_short(now)} now"
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:28] + "…" + text[-28:]
+
+
+def _digests(inputs: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value["digest"] for name, value in inputs.items()}
+
+
+def _input_rows(store: Store, name: str, dataset: Dataset, manifest: Mapping[str, Any]) -> Iterator[str]:
+    """Which rows of an input changed, where both versions are still there."""
+    was = manifest["inputs"].get(name)
+    if was is None or was["digest"] == dataset.digest:
+        return
+    old = next((m for m in manifests(store, was["stage"]) if m["digest"] == was["digest"]), None)
+    if old is None:
+        return  # a part of a dataset, or one that is gone: the digest alone tells
+    known = {shard["digest"] for shard in old["shards"]}
+    new = [shard for shard in dataset.shards if shard.digest not in known]
+    kept = {shard.digest for shard in dataset.shards}
+    gone = [Shard(**shard) for shard in old["shards"] if shard["digest"] not in kept]
+    before = {_identity(row): row for shard in gone for row in store.read_shard(shard).to_pylist()}
+    now = {_identity(row): row for shard in new for row in store.read_shard(shard).to_pylist()}
+    changed = [identity for identity in now if identity in before and now[identity] != before[identity]]
+    yield (
+        f"inputs.{name}: {len(new)} of {len(dataset.shards)} shards of {dataset.name} differ: {len(changed)} rows "
+        f"changed, {len(now.keys() - before.keys())} new, {len(before.keys() - now.keys())} gone"
+    )
+    for identity in changed[:_ROWS_NAMED]:
+        for line in differences(before[identity], now[identity]):
+            yield f"inputs.{name}: row {' '.join(map(str, identity))}: {line}"
+
+
+def _identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What a row is about: a problem keeps its place in its file when its text (and so its id) is edited."""
+    if "source_row" in row:
+        return (row.get("split"), row.get("source_row"))
+    return tuple(row[name] for name in ("problem_id", "sample_index") if name in row)
+
+
+def _model_files(stage: MapStage | TableStage | ModelStage, manifest: Mapping[str, Any]) -> Iterator[str]:
+    for name, model in getattr(stage, "models", {}).items():
+        before = manifest.get("model_files", {}).get(name, {})
+        if before:
+            yield from differences(before, dict(model.files), f"models.{name}")

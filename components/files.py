@@ -1,0 +1,249 @@
+"""One interface to the files of a store, on local disk and on object storage. Nothing is renamed, listed or locked in
+order to be right: a file is put whole, or created exclusively.
+
+Local: written under a temporary name, synced, then renamed (`put`) or hard-linked (`create`). Object storage, through
+fsspec: an object appears whole or not at all, and `create` is a conditional write (on S3 `If-None-Match: *`).
+An uncertain answer (a timeout, a 500, a 412 that may be our own earlier success) is settled by reading back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import random
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+_ATTEMPTS = 8  # of one remote call that fails for a passing reason; waits from 0.05 s, doubled each time, to 5 s
+_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotImplementedError, ValueError, TypeError)
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class FileInfo:
+    path: str  # relative to the root
+    size: int  # bytes
+    modified: float  # seconds since the epoch, by the clock of the storage
+
+
+class Files:
+    """The files under a root: a folder, or a URL such as s3://bucket/prefix. Paths are relative, with slashes.
+
+    Raises FileNotFoundError for a file that is not there, and OSError for a storage that keeps failing.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.is_local = "://" not in str(root)
+        self.root = os.path.abspath(root) if self.is_local else str(root).rstrip("/")
+        self._connection: Any = None
+
+    def __reduce__(self) -> tuple[type[Files], tuple[str]]:
+        return Files, (self.root,)  # a connection does not travel to other processes
+
+    def url(self, path: str) -> str:
+        """The full name of a file, for people and for pandas."""
+        return f"{self.root}/{path}"
+
+    # Writing ----------------------------------------------------------------------------------------------------
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a file whole or not at all, replacing what is there."""
+        if self.is_local:
+            with _temporary(self.url(path), data) as temporary:
+                os.replace(temporary, self.url(path))
+        else:
+            _patiently(lambda: self._fs.pipe_file(self.url(path), data))
+
+    def create(self, path: str, data: bytes) -> bytes:
+        """Write a file if there is none of this name. Returns what the file holds: `data`, or what whoever was first
+        wrote there."""
+        if self.is_local:
+            with _temporary(self.url(path), data) as temporary:
+                try:
+                    os.link(temporary, self.url(path))
+                except FileExistsError:
+                    return self.read(path)
+                return data
+        return _patiently(lambda: self._create_once(path, data))
+
+    def _create_once(self, path: str, data: bytes) -> bytes:
+        try:
+            self._fs.pipe_file(self.url(path), data, mode="create")
+        except _FINAL:
+            raise
+        except Exception:
+            # Another was first, or our own write succeeded and its answer was lost: what is there now is what counts.
+            try:
+                return bytes(self._fs.cat_file(self.url(path)))
+            except FileNotFoundError:
+                pass
+            raise
+        return data
+
+    def upload(self, source: Path, path: str) -> None:
+        """Copy a local file into the store, whole or not at all, without holding it in memory."""
+        if self.is_local:
+            target = Path(self.url(path))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+            try:
+                shutil.copyfile(source, part)
+                os.replace(part, target)
+            finally:
+                part.unlink(missing_ok=True)
+        else:
+            _patiently(lambda: self._fs.put_file(str(source), self.url(path)))
+
+    def copy(self, source: str, target: str) -> None:
+        """A second name for a file: a hard link where the file system has them, else a copy made by the storage."""
+        if not self.is_local:
+            _patiently(lambda: self._fs.cp_file(self.url(source), self.url(target)))
+            return
+        path = Path(self.url(target))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
+        try:
+            try:
+                os.link(self.url(source), part)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV):
+                    raise
+                shutil.copyfile(self.url(source), part)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+    def delete(self, path: str) -> None:
+        """Remove a file; one that is not there is fine."""
+        if self.is_local:
+            Path(self.url(path)).unlink(missing_ok=True)
+            return
+        with contextlib.suppress(FileNotFoundError):
+            _patiently(lambda: self._fs.rm_file(self.url(path)))
+
+    # Reading ----------------------------------------------------------------------------------------------------
+
+    def read(self, path: str) -> bytes:
+        if self.is_local:
+            return Path(self.url(path)).read_bytes()
+        return bytes(_patiently(lambda: self._fs.cat_file(self.url(path))))
+
+    def size(self, path: str) -> int | None:
+        """Bytes of a file, or None when there is none."""
+        try:
+            if self.is_local:
+                return os.stat(self.url(path)).st_size
+            return int(_patiently(lambda: self._fs.info(self.url(path)))["size"])
+        except FileNotFoundError:
+            return None
+
+    def download(self, path: str, target: Path) -> None:
+        """Copy a file of the store to a local one."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if self.is_local:
+            shutil.copyfile(self.url(path), target)
+        else:
+            _patiently(lambda: self._fs.get_file(self.url(path), str(target)))
+
+    def find(self, folder: str) -> Iterator[FileInfo]:
+        """All files under a folder, for upkeep alone: what is committed is never learned from a listing."""
+        if self.is_local:
+            for parent, _, names in os.walk(self.url(folder)):
+                for name in names:
+                    path = os.path.join(parent, name)
+                    try:
+                        stat = os.stat(path)
+                    except FileNotFoundError:
+                        continue  # a temporary file that is gone already
+                    yield FileInfo(os.path.relpath(path, self.root), stat.st_size, stat.st_mtime)
+            return
+        found = _patiently(lambda: self._fs.find(self.url(folder), detail=True))
+        prefix = self._fs._strip_protocol(self.root)
+        for name, info in sorted(found.items()):
+            modified = info.get("LastModified") or info.get("mtime") or info.get("updated") or info.get("created")
+            seconds = modified if isinstance(modified, float | int) else modified.timestamp()
+            yield FileInfo(name[len(prefix) + 1 :], int(info["size"]), float(seconds))
+
+    # The storage ------------------------------------------------------------------------------------------------
+
+    @property
+    def _fs(self) -> Any:
+        if self._connection is None:
+            from fsspec.core import url_to_fs
+
+            self._connection, _ = url_to_fs(self.root, use_listings_cache=False)
+        return self._connection
+
+    def arrow(self) -> tuple[Any, str]:
+        """The root for libraries that take a pyarrow file system (None: the local one) and a path in it."""
+        if self.is_local:
+            return None, self.root
+        import pyarrow.fs
+
+        return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(self._fs)), str(self._fs._strip_protocol(self.root))
+
+    def check(self) -> None:
+        """Raises OSError when the storage cannot be used, or cannot create exclusively, before any work starts."""
+        probe = f".probes/{uuid.uuid4().hex}"
+        if self.is_local:
+            os.makedirs(self.root, exist_ok=True)
+        try:
+            exclusive = self.create(probe, b"first") == b"first" and self.create(probe, b"second") == b"first"
+            exclusive = exclusive and self.read(probe) == b"first"
+        finally:
+            self.delete(probe)
+        if not exclusive:
+            raise OSError("this storage does not create files exclusively, so two runs could overwrite each other")
+
+    def now(self) -> float:
+        """The storage's own clock, seconds since the epoch: ages of files are told by it, not by this machine's."""
+        probe = f".probes/{uuid.uuid4().hex}"
+        self.put(probe, b"")
+        try:
+            return next(info.modified for info in self.find(".probes") if info.path == probe)
+        finally:
+            self.delete(probe)
+
+
+class _temporary:
+    """A file written and synced under a temporary name, gone at the end of the block whatever happens."""
+
+    def __init__(self, path: str, data: bytes) -> None:
+        target = Path(path)
+        self.path = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+        self.data = data
+
+    def __enter__(self) -> Path:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with self.path.open("wb") as file:
+                file.write(self.data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            self.path.unlink(missing_ok=True)  # a full disk must not stay full for our sake
+            raise
+        return self.path
+
+    def __exit__(self, *exception: object) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _patiently(call: Callable[[], _Result]) -> _Result:
+    """A remote call, made again while it fails for a reason that may pass."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            return call()
+        except _FINAL:
+            raise
+        except Exception:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            time.sleep(min(5.0, 0.05 * 2**attempt) * random.uniform(0.5, 1.0))
+    raise AssertionError

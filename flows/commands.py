@@ -1,0 +1,96 @@
+"""The commands that every flow shares besides running: plan, status, explain, verify, gc."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from components import report
+from components.explain import describe
+from components.runner import Runner, StageRun
+from components.stage import code_digest
+from components.store import Dataset, Store
+from components.upkeep import collect, garbage, repair
+from components.upkeep import verify as verify_store
+
+
+def show(runner: Runner, options: argparse.Namespace) -> int:
+    """What plan, status, explain and --only print once the flow has looked at (or computed) its stages."""
+    if options.only is not None and options.only not in {run.name for run in runner.runs}:
+        return _no_stage("--only", options.only, runner)
+    if options.command == "plan":
+        print(report.plan_table(runner.runs))
+    elif options.command == "status":
+        for run in runner.runs:
+            print(_status(runner, run))
+    elif options.command == "explain":
+        runs = [run for run in runner.runs if run.name == options.stage]
+        if not runs:
+            return _no_stage("explain", options.stage, runner)
+        print(_explanation(runner, runs[0]))
+    elif options.only is not None:
+        print(report.stage_table(runner.runs))
+    return 0
+
+
+def _no_stage(what: str, name: str, runner: Runner) -> int:
+    print(f"error: {what} {name}: this study has no such stage; it has {', '.join(run.name for run in runner.runs)}")
+    return 2
+
+
+def _status(runner: Runner, run: StageRun) -> str:
+    result = runner.results.get(run.name)
+    if result is None:
+        return f"{run.name:<20} {run.status:<8} {run.waits_for and 'waits for ' + run.waits_for}".rstrip()
+    folder = result.folder if isinstance(result, Dataset) else result.path.removeprefix(runner.store.root + "/")
+    manifest = runner.store.manifest(folder)
+    if manifest is None:
+        return f"{run.name:<20} {run.status:<8}"
+    line = f"{run.name:<20} there    {manifest['created_at']}  commit {(manifest['git_commit'] or 'unknown')[:12]}"
+    line += f"  {run.rows:,} rows, {run.rows_error:,} with errors" if isinstance(result, Dataset) else ""
+    if run.stage is not None and manifest["code_digest"] != code_digest(run.stage):
+        line += "  ! its code changed since, under the same version: raise the version if results can differ"
+    return line
+
+
+def _explanation(runner: Runner, run: StageRun) -> str:
+    lines = [f"{run.name}: {run.status}" + (f", waits for {run.waits_for}" if run.waits_for else "")]
+    if run.why:
+        lines += ["what differs from the nearest earlier one:", *(f"  {line}" for line in run.why)]
+    for other in runner.runs:
+        if other.name in run.waits_for.split(", ") and other.why:
+            lines += [f"{other.name}, which it waits for, differs in:", *(f"  {line}" for line in other.why)]
+    if run.stage is not None:
+        lines += ["its key is made of:", json.dumps(describe(run.stage, run.inputs), indent=2, ensure_ascii=False)]
+    return "\n".join(lines)
+
+
+def verify(store: Store, options: argparse.Namespace) -> int:
+    """Exit status 0 when everything is as it was written, else 1."""
+    checked = verify_store(store, options.deep)
+    for finding in checked.findings:
+        print(f"bad: {finding.path}: {finding.what}")
+    how = "every byte" if options.deep else "sizes and footers; --deep reads every byte"
+    print(
+        f"{checked.records:,} records, {checked.shards:,} shards, {checked.models:,} models ({how}): "
+        f"{len(checked.findings):,} bad"
+    )
+    if checked.findings and options.repair:
+        moved = repair(store, checked.findings)
+        print(f"{len(moved):,} files moved to {store.files.url('quarantine')}; the next run computes them again")
+        return 0
+    return int(bool(checked.findings))
+
+
+def gc(store: Store, options: argparse.Namespace) -> int:
+    """List, or with --delete remove, what no kept run needs."""
+    rubbish = garbage(store, options.grace_days * 86_400, options.keep_runs)
+    for file in rubbish.files:
+        print(f"{'removed' if options.delete else 'would remove'} {file.path} ({file.size:,} bytes)")
+    if options.delete:
+        collect(store, rubbish)
+    print(
+        f"{len(rubbish.files):,} files, {rubbish.size / 1e6:,.1f} MB; {rubbish.kept:,} files are kept"
+        + ("" if options.delete else "; nothing was removed: add --delete")
+    )
+    return 0

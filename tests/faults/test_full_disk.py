@@ -1,0 +1,75 @@
+"""A disk that is full at any write: a clear failure, nothing torn, and the next run goes on."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from components.files import Files
+from components.store import Store
+from components.upkeep import verify
+from tests.faults.fake import in_child, rows_of, study
+
+
+@pytest.mark.parametrize("limit", [0, 1, 100, 400, 1000, 1300, 1500, 2000])
+def test_files_that_cannot_grow(tmp_path: Path, limit: int) -> None:
+    """RLIMIT_FSIZE ends a write in the middle, as a full disk does."""
+
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        study(Store(tmp_path))
+
+    status = in_child(limited)
+    assert [file.path for file in Files(tmp_path).find("") if file.path.endswith(".tmp")] == []
+    assert status == (0 if limit >= 2000 and _largest(tmp_path) <= limit else 1)
+    _, datasets = study(Store(tmp_path))
+    _, alone = study(Store(tmp_path / "alone"))
+    assert rows_of(Store(tmp_path), datasets) == rows_of(Store(tmp_path / "alone"), alone)
+    assert verify(Store(tmp_path), deep=True).findings == []
+
+
+def _largest(root: Path) -> int:
+    return max(os.path.getsize(root / file.path) for file in Files(root).find(""))
+
+
+def test_a_disk_that_fills_at_every_write_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, alone = study(Store(tmp_path / "alone"))
+    writes = _count_writes(tmp_path / "counted")
+    assert writes > 50
+    for fail_at in range(1, writes + 1):
+        root = tmp_path / str(fail_at)
+        with monkeypatch.context() as patch:
+            _fail_at(patch, fail_at)
+            with pytest.raises(OSError, match="No space left"):
+                study(Store(root))
+        _, datasets = study(Store(root))
+        assert [dataset.digest for dataset in datasets] == [dataset.digest for dataset in alone]
+        assert [file.path for file in Files(root).find("") if file.path.endswith(".tmp")] == []
+    print(f"a disk full at each of {writes} writes: 0 rows lost, doubled or changed")
+
+
+def _count_writes(root: Path) -> int:
+    with pytest.MonkeyPatch.context() as patch:
+        calls = _fail_at(patch, -1)
+        study(Store(root))
+    return len(calls)
+
+
+def _fail_at(patch: pytest.MonkeyPatch, number: int) -> list[str]:
+    """Make the number-th fsync fail, as a delayed allocation on a full disk does; leases aside."""
+    real, calls = os.fsync, []
+
+    def fsync(descriptor: int) -> None:
+        if "/leases/" not in os.readlink(f"/proc/self/fd/{descriptor}"):
+            calls.append("")
+            if len(calls) == number:
+                raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    patch.setattr(os, "fsync", fsync)
+    return calls

@@ -1,0 +1,99 @@
+"""The same promises on object storage, against a real S3 protocol that fails as S3 does."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components.files import Files
+from components.store import Store
+from components.upkeep import collect, garbage, verify
+from tests.faults import s3
+from tests.faults.fake import rows_of, study, threaded_stream
+
+pytest.importorskip("s3fs")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[str, s3.Faults]]:
+    with s3.serve() as (root, faults, environment), pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield root, faults
+
+
+@pytest.fixture
+def root(server: tuple[str, s3.Faults]) -> Iterator[str]:
+    yield f"{server[0]}/{uuid.uuid4().hex}"
+    server[1].rates, server[1].struck = {}, {}
+
+
+def test_a_store_on_s3_is_the_one_on_disk(root: str, tmp_path: Path) -> None:
+    _, local = study(Store(tmp_path))
+    store = Store(root)
+    store.files.check()
+    _, remote = study(store)
+    assert [dataset.digest for dataset in remote] == [dataset.digest for dataset in local]
+    runner, again = study(Store(root))
+    assert {run.status for run in runner.runs} == {"HIT"}
+    assert again == remote
+    frame = pd.read_parquet(store.files.url(remote[2].folder))
+    assert sorted(frame["number"]) == sorted(number for number, _, _ in rows_of(store, remote)[2])
+    assert verify(store, deep=True).findings == []
+    assert garbage(store, grace_seconds=3600).files == ()
+    rubbish = garbage(store, grace_seconds=-10)
+    collect(store, rubbish)
+    assert rows_of(store, remote) == rows_of(Store(tmp_path), local)
+
+
+def test_sixteen_creators_have_one_winner(root: str) -> None:
+    files = Files(root)
+    start, answers = threading.Barrier(16), []
+
+    def write(number: int) -> None:
+        start.wait()
+        answers.append(files.create("race", str(number).encode()))
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(answers) == {files.read("race")}
+
+
+@pytest.mark.parametrize(
+    "rates",
+    [
+        {"503": 0.05},
+        {"reset": 0.05},
+        {"applied_then_500": 0.1},
+        {"409": 0.05},
+        {"slow": 0.05},
+        {"503": 0.05, "reset": 0.03, "applied_then_500": 0.05, "409": 0.03, "slow": 0.02},
+    ],
+    ids=lambda rates: "+".join(rates),
+)
+def test_storage_that_fails_now_and_then(
+    server: tuple[str, s3.Faults], root: str, tmp_path: Path, rates: dict[str, float]
+) -> None:
+    _, local = study(Store(tmp_path))
+    server[1].rates = rates
+    _, remote = study(Store(root), stream=threaded_stream)
+    struck = dict(server[1].struck)
+    server[1].rates = {}
+    assert all(struck.get(name, 0) > 0 for name in rates)
+    assert [dataset.digest for dataset in remote] == [dataset.digest for dataset in local]
+    assert rows_of(Store(root), remote) == rows_of(Store(tmp_path), local)
+    assert verify(Store(root), deep=True).findings == []
+    print(f"faults struck {struck}: 0 rows lost, doubled or changed")
+
+
+def test_a_storage_that_is_not_there_is_said(server: tuple[str, s3.Faults]) -> None:
+    with pytest.raises(FileNotFoundError):
+        Files("s3://no-such-bucket-here/prefix").check()
