@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any
 
 from components.generation import engine_distribution, installed_engine
 from components.input_files import InputError
@@ -17,7 +16,7 @@ from components.labelled_solutions import LabelledFile, describe_labelled, read_
 from components.problems import ProblemFiles, check_disjoint, describe_file, read_problems
 from components.stage import Model
 from components.store import folder_digest
-from flows.presets import Preset
+from flows.presets import Preset, reseeded
 
 
 def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
@@ -61,19 +60,7 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
         max_tokens=options.max_tokens or sampling.max_tokens,
     )
     preset = dataclasses.replace(preset, sampling=changed, few_shot=dataclasses.replace(preset.few_shot, engine=engine))
-    return preset if options.seed is None else _reseeded(preset, options.seed)
-
-
-def _reseeded(config: Any, seed: int) -> Any:
-    """A copy of nested configs with every field named `seed` set."""
-    changes: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name == "seed":
-            changes["seed"] = seed
-        elif dataclasses.is_dataclass(value):
-            changes[field.name] = _reseeded(value, seed)
-    return dataclasses.replace(config, **changes)
+    return preset if options.seed is None else reseeded(preset, options.seed)
 
 
 def store_root(given: str | None) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from flows.presets import PRESETS
+from flows.presets import PRESETS, SEED
 
 _EXAMPLES = """\
 examples:
@@ -37,7 +37,7 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
         "--study", metavar="NAME", help="folder under ROOT/studies for the results (default: the preset)"
     )
     parser.add_argument("--plan", action="store_true", help="say what is reused and what would be computed, then stop")
-    parser.add_argument("--seed", type=int, help="of problems, samples and training alike (default: the preset's, 0)")
+    parser.add_argument("--seed", type=int, help=f"of problems, samples and training alike (default: {SEED})")
     parser.add_argument(
         "--samples-per-problem",
         nargs="+",
