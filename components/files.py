@@ -127,6 +127,14 @@ class Files:
         with contextlib.suppress(FileNotFoundError):
             _patiently(lambda: self._fs.rm_file(self.url(path)))
 
+    def delete_folder(self, path: str) -> None:
+        """Remove all files under a folder."""
+        if self.is_local:
+            shutil.rmtree(self.url(path), ignore_errors=True)
+            return
+        with contextlib.suppress(FileNotFoundError):
+            _patiently(lambda: self._fs.rm(self.url(path), recursive=True))
+
     # Reading ----------------------------------------------------------------------------------------------------
 
     def read(self, path: str) -> bytes:

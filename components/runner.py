@@ -124,8 +124,7 @@ class Runner:
                 self.start_engine()
                 train_side_by_side(runs, self.pools.get("train", Pool()))
         for run in pending:
-            for file in self.store.files.find(run.scratch):
-                self.store.files.delete(file.path)
+            self.store.files.delete_folder(run.scratch)
 
     def _model(self, run: StageRun, key: str) -> Model:
         folder = self.store.folder("models", run.name, key)

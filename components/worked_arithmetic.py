@@ -52,13 +52,13 @@ class WorldConfig:
     test_problems: int = 200
     ood_problems: int = 50
     min_operations: int = 3
-    max_operations: int = 5
-    ood_min_operations: int = 7
-    ood_max_operations: int = 9
+    max_operations: int = 4
+    ood_min_operations: int = 5
+    ood_max_operations: int = 7
     teacher_solutions: int = 36_000
     # The first lessons: chains of one or two operations, before those of the problems' length.
     curriculum_share: float = 0.3
-    misconception_share: float = 0.3  # of the facts
+    misconception_share: float = 0.35  # of the facts
     misconception_rate: float = 0.6  # of the times that the teacher states such a fact
     carry_slip_share: float = 0.2  # of the misconceptions are off by ten, which "% 10" and "* 2" hide
     filler_rate: float = 0.08  # of the steps are followed by a neutral "So far …"

@@ -10,7 +10,6 @@ import dataclasses
 import importlib.util
 import math
 from pathlib import Path
-from typing import Any
 
 from components.generation import engine_distribution, installed_engine
 from components.input_files import InputError
@@ -18,7 +17,7 @@ from components.labelled_solutions import LabelledFile, describe_labelled, read_
 from components.problems import ProblemFiles, check_disjoint, describe_file, read_problems
 from components.stage import Model
 from components.store import Store, folder_digest
-from flows.presets import Preset
+from flows.presets import Preset, reseeded
 
 
 def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
@@ -65,19 +64,7 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
         max_tokens=options.max_tokens or sampling.max_tokens,
     )
     preset = dataclasses.replace(preset, sampling=changed, few_shot=dataclasses.replace(preset.few_shot, engine=engine))
-    return preset if options.seed is None else _reseeded(preset, options.seed)
-
-
-def _reseeded(config: Any, seed: int) -> Any:
-    """A copy of nested configs with every field named `seed` set."""
-    changes: dict[str, Any] = {}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name == "seed":
-            changes["seed"] = seed
-        elif dataclasses.is_dataclass(value):
-            changes[field.name] = _reseeded(value, seed)
-    return dataclasses.replace(config, **changes)
+    return preset if options.seed is None else reseeded(preset, options.seed)
 
 
 def store_root(given: str | None) -> str:
@@ -104,7 +91,7 @@ def open_store(root: str, writes: bool) -> Store:
         if writes:
             store.files.check()
         else:
-            store.files.size(f"runs/{'-'}")
+            store.files.size("studies")  # an answer of any kind will do
     except Exception as error:  # each storage library has its own
         raise InputError(f"--root {store.root}: cannot be used: {error}; give a folder that can be written") from error
     return store

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from flows.presets import PRESETS
+from flows.presets import PRESETS, SEED
 
 COMMANDS = {
     "run": "compute what is not there, and write the results (the default)",
@@ -61,7 +61,7 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
         metavar="SHARE",
         help="share of a stage's rows that may have errors; more stop the study (default: 0.01); they are kept",
     )
-    parser.add_argument("--seed", type=int, help="of problems, samples and training alike (default: the preset's, 0)")
+    parser.add_argument("--seed", type=int, help=f"of problems, samples and training alike (default: {SEED})")
     parser.add_argument(
         "--samples-per-problem",
         nargs="+",

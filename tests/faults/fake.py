@@ -45,9 +45,13 @@ class Multiply:
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
         rows = [
-            {**row, "number": row["number"] * 10 + item.get("sample", 0), "error": "refused" if row["number"] % 7 == 0 else None}
+            {
+                "number": row["number"] * 10 + item.get("sample", 0),
+                "split": row["split"],
+                "error": "refused" if row["number"] % 7 == 0 else None,
+            }
             for row in table.to_pylist()
-        ]  # fmt: skip
+        ]
         return pa.Table.from_pylist(rows, schema=ROWS)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import multiprocessing
 import threading
 from pathlib import Path
@@ -19,8 +18,9 @@ from tests.faults.fake import ROWS, Config, rows_of, study, threaded_stream
 
 
 def run_without_leases(root: Path, barrier: object, results: object) -> None:
-    with mock.patch.object(leases.Lease, "__enter__", lambda self: self), mock.patch.object(
-        leases.Lease, "__exit__", lambda self, *error: None
+    with (
+        mock.patch.object(leases.Lease, "__enter__", return_value=None),
+        mock.patch.object(leases.Lease, "__exit__", return_value=None),
     ):
         barrier.wait()  # type: ignore[attr-defined]
         _, datasets = study(Store(root), Config(count=60), stream=threaded_stream)
@@ -101,7 +101,7 @@ def test_a_second_run_waits_for_the_first_and_a_dead_one_is_not_waited_for(tmp_p
 def test_clock_jumps_change_nothing(tmp_path: Path) -> None:
     _, alone = study(Store(tmp_path / "alone"))
     jumps = iter([0.0, 4e9, -1e9, 1.7e9, 5e8] * 10_000)
-    with mock.patch("time.time", lambda: next(jumps)):
+    with mock.patch("time.time", side_effect=jumps):
         store = Store(tmp_path / "jumping")
         _, datasets = study(store)
         assert garbage(store, grace_seconds=3600).files == ()
@@ -146,4 +146,3 @@ def test_a_storage_that_does_not_create_exclusively_is_refused(tmp_path: Path) -
         Overwriting(tmp_path).check()
     Files(tmp_path).check()
     assert [file.path for file in Files(tmp_path).find("")] == []
-    assert dataclasses.is_dataclass(Config)

@@ -1,8 +1,9 @@
-"""A state machine over the store's protocol: writers, crashes half-way, readers, gc. What is committed stays readable and
-unchanged, and one key never has two meanings."""
+"""A state machine over the store's protocol: writers, crashes half-way, readers, gc. What is committed stays readable
+and unchanged, and one key never has two meanings."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -75,10 +76,8 @@ class Protocol(RuleBasedStateMachine):
     def commit_and_crash(self, key: str, number: int, at: int, after: bool) -> None:
         store = Store(self.root)
         store.files = StopsAt(str(self.root), at, after)
-        try:
+        with contextlib.suppress(Crash):
             store.commit("stage", key, ROWS, self.table(number), {})
-        except Crash:
-            pass
         if (shard := self.store.committed("stage", key)) is not None:
             assert shard == self.committed.setdefault(key, shard)
 
@@ -88,14 +87,12 @@ class Protocol(RuleBasedStateMachine):
         store = Store(self.root)
         store.files = StopsAt(str(self.root), crash_at, False)
         shards = [self.committed[key] for key in KEYS]
-        try:
+        with contextlib.suppress(Crash):
             dataset = store.write_dataset("stage", "d" * 64, shards, {"rows_in": 4})
             self.runs += 1
             record = {"study": "s", "finished": True, "stages": {"stage": dataset.folder}}
             self.store.files.put(f"runs/s/{self.runs:06d}.json", seal(record))
             self.rooted["stage"] = dataset
-        except Crash:
-            pass
 
     @rule()
     def collect_garbage(self) -> None:

@@ -11,10 +11,10 @@ ROOT = Path(__file__).parents[2]
 STUDY = [sys.executable, str(ROOT / "flows/full_study.py"), "--preset", "smoke"]
 
 
-def run_study(root: Path, *argv: str, **kwargs: object) -> str:
+def run_study(root: Path | str, *argv: str) -> str:
     """Run a smoke study to its end and return what it printed."""
     done = subprocess.run(
-        [*STUDY, "--root", str(root), *argv], capture_output=True, text=True, timeout=900, cwd=root.parent,
+        [*STUDY, "--root", str(root), *argv], capture_output=True, text=True, timeout=900, cwd=ROOT.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
     return done.stdout

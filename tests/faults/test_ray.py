@@ -1,0 +1,163 @@
+"""kill -9 of a worker, of a driver and of one of two nodes while shards stream through real Ray actors."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+
+from components.runner import Runner
+from components.stage import MapStage, Pool, TableStage
+from components.store import Dataset, Store
+from components.upkeep import verify
+from tests.faults.fake import ROWS, Config, Multiply, numbers, rows_of
+
+pytestmark = pytest.mark.slow
+COUNT = 400  # rows, in shards of 4
+
+
+class Slow(Multiply):
+    def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        time.sleep(0.05)
+        return super().__call__(table, item)
+
+
+def study(root: Path) -> list[Dataset]:
+    pools = {"samples": Pool(2, 0.5), "graded": Pool(1, 0.25)}
+    runner = Runner(Store(root), study="fake", say=lambda line: None, pools=pools)
+    source = runner.table(TableStage("numbers", 1, Config(COUNT), ROWS, numbers, shard_rows=4, shard_by="split"))
+    config = dataclasses.replace(Config(), count=0)
+    return [source, *runner.map(source, MapStage("samples", 1, config, ROWS, Slow), MapStage("graded", 1, config, ROWS, Multiply))]  # fmt: skip  # noqa: E501
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    import ray
+
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str | None], object]:
+    root = tmp_path_factory.mktemp("undisturbed")
+    datasets = study(root)
+    return [dataset.digest for dataset in datasets], rows_of(Store(root), datasets)
+
+
+def assert_whole(root: Path, datasets: list[Dataset], undisturbed: tuple[list[str | None], object]) -> None:
+    assert [dataset.digest for dataset in datasets] == undisturbed[0]
+    assert rows_of(Store(root), datasets) == undisturbed[1]
+    assert verify(Store(root), deep=True).findings == []
+
+
+def committed(root: Path) -> int:
+    return len(list((root / "commits/samples").glob("*.json"))) if (root / "commits/samples").exists() else 0
+
+
+def strike(root: Path, title: str, after: int, tree: psutil.Process) -> int:
+    """kill -9 a process of this title once `after` shards are committed; 1 when work had begun and was not over."""
+    while committed(root) < after:
+        time.sleep(0.02)
+    for process in tree.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if " ".join(process.cmdline()).startswith(title):
+                process.kill()
+                return int(0 < committed(root) < COUNT // 4)
+    return 0
+
+
+def test_workers_killed_at_random_points(
+    ray_here: None, undisturbed: tuple[list[str | None], object], tmp_path: Path
+) -> None:
+    rng, kills = random.Random(0), 0
+    for round_ in range(5):
+        root = tmp_path / str(round_)
+        title = rng.choice(["ray::MapWorker(MapBatches(ShardWorker)", "ray::MapWorker"])
+        after = rng.randrange(5, 80)
+        with ThreadPoolExecutor(1) as thread:
+            struck = thread.submit(strike, root, title, after, psutil.Process())
+            datasets = study(root)
+            kills += struck.result(timeout=60)
+        assert_whole(root, datasets, undisturbed)
+    assert kills >= 3
+    print(f"{kills} workers killed in 5 runs: 0 rows lost, doubled or changed")
+
+
+def test_drivers_killed_at_random_points(undisturbed: tuple[list[str | None], object], tmp_path: Path) -> None:
+    rng = random.Random(1)
+    kills = 0
+    for after in sorted(rng.sample(range(1, 90), 4)):
+        driver = subprocess.Popen([sys.executable, __file__, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip  # noqa: E501
+        while committed(tmp_path) < after and driver.poll() is None:
+            time.sleep(0.02)
+        assert driver.poll() is None
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        kills += 1
+    subprocess.run([sys.executable, __file__, str(tmp_path)], check=True, capture_output=True, timeout=120)
+    import ray
+
+    assert ray.is_initialized()
+    assert_whole(tmp_path, study(tmp_path), undisturbed)
+    print(f"{kills} drivers killed: 0 rows lost, doubled or changed")
+
+
+def test_one_of_two_nodes_dies(undisturbed: tuple[list[str | None], object], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, __file__, str(tmp_path), "two-nodes"], capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert "node removed with" in done.stdout
+    assert_whole(tmp_path, study(tmp_path), undisturbed)
+
+
+def on_two_nodes(root: Path) -> None:
+    import threading
+
+    import ray
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_health_check_period_ms"] = "1000"  # noqa: SIM112
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    doomed = cluster.add_node(num_cpus=2)
+    ray.init(address=cluster.address, log_to_driver=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+
+    def remove() -> None:
+        while committed(root) < 20:
+            time.sleep(0.02)
+        print(f"node removed with {committed(root)} of {COUNT // 4} shards done", flush=True)
+        assert committed(root) < COUNT // 4
+        cluster.remove_node(doomed, allow_graceful=False)
+
+    remover = threading.Thread(target=remove)
+    remover.start()
+    study(root)
+    remover.join()
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    if sys.argv[2:] == ["two-nodes"]:
+        on_two_nodes(Path(sys.argv[1]))
+    else:
+        import ray
+
+        ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
+        study(Path(sys.argv[1]))
