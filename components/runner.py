@@ -19,30 +19,10 @@ from components.explain import why_missing
 from components.leases import Lease
 from components.provenance import git_commit, library_versions
 from components.side_by_side import TrainingRun, train_side_by_side
-from components.stage import MapStage, Model, ModelStage, Pool, TableStage, code_digest, digest, recipe
+from components.stage import MapStage, Model, ModelStage, Pool, TableStage, digest, recipe
+from components.standing import StageRun, StudyError, about, refuse_errors, unknown
 from components.store import Dataset, Store, content_digest, seal
 from components.streaming import Task, stream, tasks_of
-
-
-class StudyError(Exception):
-    """The study cannot go on; the message says why and what to do."""
-
-
-@dataclass
-class StageRun:
-    """What became of one stage. status: HIT, PARTIAL, MISS or WAITS, as it stood before any work."""
-
-    name: str
-    status: str
-    shards_reused: int = 0
-    shards_total: int = 0
-    rows: int = 0
-    rows_error: int = 0
-    seconds: float = 0.0
-    waits_for: str = ""
-    why: tuple[str, ...] = ()  # in a plan, what differs from the nearest earlier recipe of the stage
-    stage: MapStage | TableStage | ModelStage | None = None  # None: it cannot be described yet
-    inputs: Mapping[str, Dataset] = field(default_factory=dict)
 
 
 @dataclass
@@ -64,9 +44,7 @@ class Runner:
     say: Callable[[str], None] = lambda line: print(line, flush=True)
     runs: list[StageRun] = field(default_factory=list)
     results: dict[str, Dataset | Model] = field(default_factory=dict)
-    run_id: str = field(
-        default_factory=lambda: f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}"
-    )
+    run_id: str = field(default_factory=lambda: f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}")
 
     # Barrier stages ---------------------------------------------------------------------------------------------
 
@@ -85,8 +63,8 @@ class Runner:
             for index, (part, attributes) in enumerate(_cut(rows, stage)):
                 shard_key = digest([key, index])
                 shards.append(self.store.commit(stage.name, shard_key, stage.schema, part, attributes))
-            about = self._about(stage, inputs, len(rows), time.perf_counter() - began)
-            dataset = self.store.write_dataset(stage.name, key, shards, about)
+            made = about(stage, inputs, len(rows), time.perf_counter() - began)
+            dataset = self.store.write_dataset(stage.name, key, shards, made)
         return self._end(run, dataset)
 
     def train(self, stage: ModelStage, **inputs: Dataset) -> Model:
@@ -107,7 +85,7 @@ class Runner:
                 continue
             asked.append((self._begin(stage, inputs, "HIT" if there else "MISS", int(there)), key))
             if not there:
-                pending.append(TrainingRun(stage, key, inputs, self._about(stage, inputs, 0, 0.0), self.store))
+                pending.append(TrainingRun(stage, key, inputs, about(stage, inputs, 0, 0.0), self.store))
         if pending:
             self._train(pending)
         models |= {run.name: self._model(run, key) for run, key in asked}
@@ -146,7 +124,7 @@ class Runner:
         datasets: list[Dataset] = []
         computed = 0
         for index, stage in enumerate(stages):
-            if _unknown({"source": source}, stage.models):
+            if unknown({"source": source}, stage.models):
                 source = self._foresee(stage, {"source": source})
             else:
                 following = [later for later in stages[index + 1 :] if self._computes(later)]
@@ -181,8 +159,8 @@ class Runner:
         began = time.perf_counter()
         if pending:
             done |= self._stream(stage, key, pending, following)
-        about = self._about(stage, inputs, rows_in, time.perf_counter() - began)
-        dataset = self.store.write_dataset(stage.name, key, [done[task.key] for task in tasks], about)
+        made = about(stage, inputs, rows_in, time.perf_counter() - began)
+        dataset = self.store.write_dataset(stage.name, key, [done[task.key] for task in tasks], made)
         return self._end(run, dataset), len(tasks) - reused
 
     def _stream(
@@ -215,18 +193,9 @@ class Runner:
         run.shards_total, run.rows, run.rows_error = len(dataset.shards), dataset.rows, dataset.rows_error
         run.seconds = manifest["seconds"]
         self.results[dataset.name] = dataset
-        if dataset.rows_error > self.max_error_rate * dataset.rows and not self.plan_only:
-            self._refuse_errors(dataset)
+        if not self.plan_only:
+            refuse_errors(self.store, dataset, self.max_error_rate)
         return dataset
-
-    def _refuse_errors(self, dataset: Dataset) -> None:
-        bad = next(shard for shard in dataset.shards if shard.rows_error)
-        first = next(error for error in self.store.read_shard(bad, ["error"])["error"].to_pylist() if error)
-        raise StudyError(
-            f"stage {dataset.name}: {dataset.rows_error} of {dataset.rows} rows have errors, more than "
-            f"--max-error-rate {self.max_error_rate:g} allows; the first: {first}. All rows are kept in "
-            f"{self.store.files.url(dataset.folder)}: mend the input, or raise the rate"
-        )
 
     def _foresee(self, stage: MapStage | TableStage, inputs: Mapping[str, Dataset]) -> Dataset:
         self._look(stage, inputs, "MISS")
@@ -240,7 +209,7 @@ class Runner:
         self, stage: Any, inputs: Mapping[str, Dataset], status: str, reused: int = 0, total: int = 0
     ) -> StageRun:
         """Note the standing of a stage that is not computed now."""
-        waiting = _unknown(inputs, getattr(stage, "models", {}))
+        waiting = unknown(inputs, getattr(stage, "models", {}))
         if stage.name == self.only:
             raise StudyError(f"--only {stage.name}: it builds on {waiting}, which is not there; compute that first")
         why = () if waiting or status == "HIT" else why_missing(self.store, stage, inputs)
@@ -262,36 +231,16 @@ class Runner:
 
     def _barrier_key(self, stage: TableStage | ModelStage, inputs: Mapping[str, Dataset]) -> str:
         """The key of a barrier stage: its recipe and what its inputs contain; "" while an input is only foreseen."""
-        if _unknown(inputs, getattr(stage, "models", {})):
+        if unknown(inputs, getattr(stage, "models", {})):
             return ""
         return digest([digest(recipe(stage)), {name: dataset.digest for name, dataset in inputs.items()}])
 
     def _manifest(self, kind: str, name: str, key: str) -> dict[str, Any] | None:
         return self.store.manifest(self.store.folder(kind, name, key))
 
-    def _about(self, stage: Any, inputs: Mapping[str, Dataset], rows_in: int, seconds: float) -> dict[str, Any]:
-        return {
-            "rows_in": rows_in,
-            "recipe": recipe(stage),
-            "inputs": {name: {"stage": d.name, "digest": d.digest} for name, d in inputs.items()},
-            "model_files": {name: dict(model.files) for name, model in getattr(stage, "models", {}).items()},
-            "code_digest": code_digest(stage),
-            "git_commit": git_commit(),
-            "libraries": library_versions(),
-            "seconds": round(seconds, 1),
-            "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-
 
 def _folder(store: Store, result: Dataset | Model) -> str:
     return result.folder if isinstance(result, Dataset) else result.path.removeprefix(store.root + "/")
-
-
-def _unknown(inputs: Mapping[str, Dataset], models: Mapping[str, Model] | None = None) -> str:
-    """Names of the inputs that a plan only foresees."""
-    names = [dataset.name for dataset in inputs.values() if dataset.digest is None]
-    names += [name for name, model in (models or {}).items() if model.digest is None]
-    return ", ".join(names)
 
 
 def _cut(rows: pa.Table, stage: TableStage) -> list[tuple[pa.Table, dict[str, str]]]:

@@ -206,7 +206,8 @@ def collect(store: Store, rubbish: Garbage) -> None:
 def _runs(store: Store) -> dict[str, list[tuple[FileInfo, dict[str, Any]]]]:
     """The run records of each study, oldest first."""
     runs: dict[str, list[tuple[FileInfo, dict[str, Any]]]] = {}
-    for file in sorted(store.files.find("runs"), key=lambda file: file.path):
+    # By the storage's clock; within its resolution by name, which begins with the run's own.
+    for file in sorted(store.files.find("runs"), key=lambda file: (file.modified, file.path)):
         if file.path.endswith(".json"):
             record = store.record(file.path)
             if record is not None:

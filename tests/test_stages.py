@@ -16,8 +16,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from components import standing
+from components.explain import why_missing
 from components.runner import Runner
-from components.stage import MapStage, TableStage, canonical_json, digest, recipe, seed_for
+from components.stage import MapStage, Model, TableStage, canonical_json, digest, recipe, seed_for
+from components.standing import StageRun, StudyError
 from components.store import Dataset, Store, StoreError, content_digest
 from components.streaming import ShardWorker
 
@@ -243,3 +246,60 @@ def test_shards_stream_through_stages_that_follow_each_other(store: Store) -> No
         ("fourth_powers", 0, "MISS"),
     ]
     assert squares.digest != fourth.digest
+
+
+def test_too_many_errors_stop_the_study_and_are_kept(store: Store) -> None:
+    runner = local_runner(store)
+    runner.max_error_rate = 0.01
+    source = runner.table(table_stage())
+    with pytest.raises(StudyError, match=r"squares: 2 of 50 rows have errors.*13 is refused"):
+        runner.map(source, map_stage())
+    runner.max_error_rate = 0.05
+    [squares] = runner.map(source, map_stage())
+    assert (squares.rows, squares.rows_error) == (50, 2)
+
+
+def test_only_one_stage_is_computed_and_a_missing_input_is_named(store: Store) -> None:
+    runner = local_runner(store)
+    runner.only = "squares"
+    with pytest.raises(StudyError, match="builds on numbers, which is not there"):
+        runner.map(runner.table(table_stage()), map_stage())
+    runner.only = "numbers"
+    source = runner.table(table_stage())
+    [squares] = runner.map(source, map_stage())
+    assert (source.rows, squares.digest) == (25, None)
+
+
+def plan(store: Store, source: TableStage, mapped: MapStage) -> list[StageRun]:
+    runner = local_runner(store, plan_only=True)
+    runner.map(runner.table(source), mapped)
+    return runner.runs
+
+
+def test_explain_names_the_field_that_differs(store: Store) -> None:
+    run_all(store)
+    assert plan(store, table_stage(), map_stage(version=2))[1].why == ("version: 1 before, 2 now",)
+    assert plan(store, table_stage(), map_stage(Config(share=0.75)))[1].why == ("config.share: 0.5 before, 0.75 now",)
+    [numbers_run, squares_run] = plan(store, table_stage(Config(count=26)), map_stage())
+    assert numbers_run.why == ("config.count: 25 before, 26 now",)
+    assert (squares_run.status, squares_run.waits_for) == ("WAITS", "numbers")
+
+
+def test_explain_names_a_swapped_model_file_and_an_edited_row(store: Store) -> None:
+    def with_model(value: str) -> MapStage:
+        model = Model("/models/x", f"digest {value}", {"config.json": "same", "model.safetensors": value})
+        return dataclasses.replace(map_stage(), models={"generator": model}, make_worker=Square)
+
+    local = local_runner(store)
+    source = local.table(table_stage())
+    store.write_dataset(
+        "squares", "k" * 64, source.shards, standing.about(with_model("a"), {"source": source}, 25, 0.0)
+    )
+    why = why_missing(store, with_model("b"), {"source": source})
+    assert "models.generator.model.safetensors: a before, b now" in why
+    edited = source.shards[0]
+    table = store.read_shard(edited).set_column(0, "number", pa.array([1, 2, 3, 77]))
+    shard = store.commit("numbers", "edited", ROWS, table, edited.attributes)
+    changed = Dataset("numbers", source.folder, "changed", (shard, *source.shards[1:]))
+    why = why_missing(store, with_model("a"), {"source": changed})
+    assert any(line.startswith(f"inputs.source: 1 of {len(source.shards)} shards of numbers differ") for line in why)

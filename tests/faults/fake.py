@@ -145,10 +145,11 @@ class CrashingFiles(Files):
                 half.parent.mkdir(parents=True, exist_ok=True)
                 half.write_bytes(arguments[0][: len(arguments[0]) // 2])
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = call(path, *arguments)
-            if struck:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return result
+            try:
+                return call(path, *arguments)
+            finally:
+                if struck:
+                    os.kill(os.getpid(), signal.SIGKILL)
 
         return counted
 

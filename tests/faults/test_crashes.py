@@ -47,17 +47,17 @@ def test_a_kill_at_every_storage_call(
 def test_kills_again_and_again_on_one_store(tmp_path: Path, undisturbed: tuple[list[str | None], object, int]) -> None:
     rng = random.Random(0)
     kills = 0
-    for round_ in range(4):
+    for round_ in range(10):
         root = tmp_path / str(round_)
         status = -9
         while status == -9:
-            call, moment = rng.randint(1, 40), rng.choice(["before", "half", "after"])
+            call, moment = rng.randint(1, 250), rng.choice(["before", "half", "after"])
             status = in_child(lambda root=root, call=call, moment=moment: study(crashing_store(root, call, moment)))
             kills += status == -9
         assert status == 0
         assert_whole(root, undisturbed)
     assert kills > 10
-    print(f"{kills} kills in turn on 4 stores: 0 rows lost, doubled or changed")
+    print(f"{kills} kills in turn on 10 stores: 0 rows lost, doubled or changed")
 
 
 def test_samples_that_were_there_stay_after_a_kill_while_growing(tmp_path: Path) -> None:

@@ -1,0 +1,70 @@
+"""What the runner notes of each stage: for people, for manifests, and to refuse what is too broken to go on with."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from components.provenance import git_commit, library_versions
+from components.stage import MapStage, Model, ModelStage, TableStage, code_digest, recipe
+from components.store import Dataset, Store
+
+Stage = MapStage | TableStage | ModelStage
+
+
+class StudyError(Exception):
+    """The study cannot go on; the message says why and what to do."""
+
+
+@dataclass
+class StageRun:
+    """What became of one stage. status: HIT, PARTIAL, MISS or WAITS, as it stood before any work."""
+
+    name: str
+    status: str
+    shards_reused: int = 0
+    shards_total: int = 0
+    rows: int = 0
+    rows_error: int = 0
+    seconds: float = 0.0
+    waits_for: str = ""
+    why: tuple[str, ...] = ()  # in a plan, what differs from the nearest earlier recipe of the stage
+    stage: MapStage | TableStage | ModelStage | None = None  # None: it cannot be described yet
+    inputs: Mapping[str, Dataset] = field(default_factory=dict)
+
+
+def about(stage: Stage, inputs: Mapping[str, Dataset], rows_in: int, seconds: float) -> dict[str, Any]:
+    """What a manifest says of how its stage was computed."""
+    return {
+        "rows_in": rows_in,
+        "recipe": recipe(stage),
+        "inputs": {name: {"stage": d.name, "digest": d.digest} for name, d in inputs.items()},
+        "model_files": {name: dict(model.files) for name, model in getattr(stage, "models", {}).items()},
+        "code_digest": code_digest(stage),
+        "git_commit": git_commit(),
+        "libraries": library_versions(),
+        "seconds": round(seconds, 1),
+        "created_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def refuse_errors(store: Store, dataset: Dataset, max_error_rate: float) -> None:
+    """Raises StudyError when too many of a dataset's rows have errors."""
+    if dataset.rows_error <= max_error_rate * dataset.rows:
+        return
+    bad = next(shard for shard in dataset.shards if shard.rows_error)
+    first = next(error for error in store.read_shard(bad, ["error"])["error"].to_pylist() if error)
+    raise StudyError(
+        f"stage {dataset.name}: {dataset.rows_error} of {dataset.rows} rows have errors, more than "
+        f"--max-error-rate {max_error_rate:g} allows; the first: {first}. All rows are kept in "
+        f"{store.files.url(dataset.folder)}: mend the input, or raise the rate"
+    )
+
+
+def unknown(inputs: Mapping[str, Dataset], models: Mapping[str, Model] | None = None) -> str:
+    """Names of the inputs that a plan only foresees."""
+    names = [dataset.name for dataset in inputs.values() if dataset.digest is None]
+    names += [name for name, model in (models or {}).items() if model.digest is None]
+    return ", ".join(names)
