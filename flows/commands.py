@@ -7,8 +7,9 @@ import json
 
 from components import report
 from components.explain import describe
-from components.runner import Runner, StageRun
+from components.runner import Runner
 from components.stage import code_digest
+from components.standing import StageRun
 from components.store import Dataset, Store
 from components.upkeep import collect, garbage, repair
 from components.upkeep import verify as verify_store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +31,7 @@ class Faults:
         if fault == "slow":
             time.sleep(0.3)
         elif fault == "reset":
+            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
             raise ConnectionResetError("planted")
         elif fault in ("503", "409"):
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
