@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a model is optimised (AdamW, warm-up, then a linear fall to zero; no dropout)."""
+    """How a model is optimised (AdamW; the rate warms up, stays, and falls to zero; no dropout)."""
 
     epochs: int
     batch_size: int  # solutions per optimiser step, over all workers
     learning_rate: float  # the peak
     warmup_share: float = 0.05  # of all steps
+    decay_share: float = 0.95  # of all steps, the last ones: a linear fall to zero
     weight_decay: float = 0.01
     gradient_clip: float = 1.0  # norm
     max_tokens: int = 2048  # a longer example is dropped, and counted

@@ -122,9 +122,10 @@ def optimise(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
     )
     warmup = max(1, round(config.warmup_share * len(schedule)))
+    decay = max(1, round(config.decay_share * len(schedule)))
 
     def rate(step: int) -> float:
-        return min((step + 1) / warmup, (len(schedule) - step) / max(1, len(schedule) - warmup))
+        return min((step + 1) / warmup, (len(schedule) - step) / decay, 1.0)
 
     first = 0
     inner: Any = model.module if hasattr(model, "module") else model
