@@ -35,7 +35,7 @@ check: .venv/ready
 lock: .venv/ready  ## compile the locks anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --quiet --no-header --no-annotate $(FIND_LINKS) --extra cpu --extra s3 --extra dev \
 		--excludes requirements/cpu-excludes.txt --output-file requirements/cpu.txt
-	$(BIN)/uv pip compile pyproject.toml --quiet --no-header --no-annotate --extra gpu --extra dev \
+	$(BIN)/uv pip compile pyproject.toml --quiet --no-header --no-annotate --extra gpu --extra s3 --extra dev \
 		--python-platform x86_64-manylinux_2_28 --output-file requirements/gpu.txt
 
 clean:  ## forget the environment and the caches; results stay in outputs/
