@@ -38,9 +38,9 @@ _EXAMPLE = pa.schema([("order", pa.int64()), ("ids", _TOKENS), ("targets", _TOKE
 class Job:
     """What one training run is made of.
 
-    name: for notes and folders. columns: those read from each shard file, by input name, joined side by side.
-    make_targets(rendered, row) gives the targets of one example, or None to leave the row out.
-    make_model(folder): the model to start from; called on every worker with the seed set.
+    name: for error messages. tokenizer: the folder that it is loaded from, and saved beside the model.
+    make_model(): the model to start from; called on every worker with the seed set.
+    make_targets(rendered, row): the targets of one example, shape (tokens,), or None to leave the row out.
     """
 
     name: str
