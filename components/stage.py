@@ -83,7 +83,7 @@ def engine_versions(distributions: tuple[str, ...]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Pool:
-    """Placement of a map stage: how many actors, and what each holds. Never part of a key."""
+    """Placement of a stage: how many actors (in training, workers), and what each holds. Never part of a key."""
 
     actors: int = 1
     cpus: float = 0.25

@@ -41,7 +41,7 @@ class Job:
 
     start: the model to start from; None: from nothing, with the embedded world's tokenizer.
     make_model(folder of `start`, tokenizer): called on every worker with the seed set.
-    make_targets(rendered, row): the targets of one example, or None to leave the row out.
+    make_targets(rendered, row): the targets of one example, shape (tokens,), or None to leave the row out.
     """
 
     training: TrainingConfig
