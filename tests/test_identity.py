@@ -71,7 +71,7 @@ def changed(draw: Any, config: Any) -> tuple[str, Any]:
     return name, dataclasses.replace(config, **{name: other})
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.data())
 def test_any_field_that_affects_results_changes_the_recipe(data: Any) -> None:
     name = data.draw(st.sampled_from(sorted(STAGES)))

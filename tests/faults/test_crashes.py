@@ -11,19 +11,21 @@ from components.store import Store
 from components.upkeep import verify
 from tests.faults.fake import Config, crashing_store, in_child, rows_of, study
 
+SMALL = Config(count=12)
+
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str | None], object, int]:
     """Digests and rows of a run that nothing disturbs, and its number of storage calls."""
     root = tmp_path_factory.mktemp("undisturbed")
     store = crashing_store(root, -1, "before")
-    _, datasets = study(store)
+    _, datasets = study(store, SMALL)
     return [dataset.digest for dataset in datasets], rows_of(Store(root), datasets), store.files.calls  # type: ignore[attr-defined]
 
 
 def assert_whole(root: Path, undisturbed: tuple[list[str | None], object, int]) -> None:
     store = Store(root)
-    _, datasets = study(store)
+    _, datasets = study(store, SMALL)
     assert [dataset.digest for dataset in datasets] == undisturbed[0]
     assert rows_of(store, datasets) == undisturbed[1]
     assert verify(store, deep=True).findings == []
@@ -36,9 +38,9 @@ def test_a_kill_at_every_storage_call(
     calls = undisturbed[2]
     assert calls > 100
     kills = 0
-    for call in range(1, calls + 1, 2 if moment != "before" else 1):
+    for call in range(1, calls + 1):
         root = tmp_path / str(call)
-        assert in_child(lambda root=root, call=call: study(crashing_store(root, call, moment))) == -9
+        assert in_child(lambda root=root, call=call: study(crashing_store(root, call, moment), SMALL)) == -9
         kills += 1
         assert_whole(root, undisturbed)
     print(f"{kills} kills {moment} storage calls: 0 rows lost, doubled or changed")
@@ -51,8 +53,10 @@ def test_kills_again_and_again_on_one_store(tmp_path: Path, undisturbed: tuple[l
         root = tmp_path / str(round_)
         status = -9
         while status == -9:
-            call, moment = rng.randint(1, 250), rng.choice(["before", "half", "after"])
-            status = in_child(lambda root=root, call=call, moment=moment: study(crashing_store(root, call, moment)))
+            call, moment = rng.randint(1, undisturbed[2] + 10), rng.choice(["before", "half", "after"])
+            status = in_child(
+                lambda root=root, call=call, moment=moment: study(crashing_store(root, call, moment), SMALL)
+            )
             kills += status == -9
         assert status == 0
         assert_whole(root, undisturbed)

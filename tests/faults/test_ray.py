@@ -6,13 +6,13 @@ import contextlib
 import dataclasses
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -26,6 +26,9 @@ from tests.faults.fake import ROWS, Config, Multiply, numbers, rows_of
 
 pytestmark = pytest.mark.slow
 COUNT = 400  # rows, in shards of 4
+ROOT = Path(__file__).parents[2]
+DRIVER = [sys.executable, "-m", "tests.faults.test_ray"]
+HERE: dict[str, Any] = {"cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "text": True}
 
 
 class Slow(Multiply):
@@ -102,14 +105,14 @@ def test_drivers_killed_at_random_points(undisturbed: tuple[list[str | None], ob
     rng = random.Random(1)
     kills = 0
     for after in sorted(rng.sample(range(1, 90), 4)):
-        driver = subprocess.Popen([sys.executable, __file__, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip  # noqa: E501
+        driver = subprocess.Popen([*DRIVER, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **HERE)
         while committed(tmp_path) < after and driver.poll() is None:
             time.sleep(0.02)
-        assert driver.poll() is None
-        driver.send_signal(signal.SIGKILL)
-        driver.wait()
+        assert driver.poll() is None, driver.communicate()[1]
+        driver.kill()
+        driver.communicate()
         kills += 1
-    subprocess.run([sys.executable, __file__, str(tmp_path)], check=True, capture_output=True, timeout=120)
+    subprocess.run([*DRIVER, str(tmp_path)], check=True, capture_output=True, timeout=120, **HERE)
     import ray
 
     assert ray.is_initialized()
@@ -118,9 +121,7 @@ def test_drivers_killed_at_random_points(undisturbed: tuple[list[str | None], ob
 
 
 def test_one_of_two_nodes_dies(undisturbed: tuple[list[str | None], object], tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, __file__, str(tmp_path), "two-nodes"], capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    done = subprocess.run([*DRIVER, str(tmp_path), "two-nodes"], capture_output=True, timeout=300, **HERE)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert "node removed with" in done.stdout
     assert_whole(tmp_path, study(tmp_path), undisturbed)
@@ -149,11 +150,11 @@ def on_two_nodes(root: Path) -> None:
     remover.start()
     study(root)
     remover.join()
+    ray.shutdown()
     cluster.shutdown()
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     if sys.argv[2:] == ["two-nodes"]:
         on_two_nodes(Path(sys.argv[1]))
     else:

@@ -14,7 +14,7 @@ from components.files import Files
 from components.store import Store
 from components.upkeep import collect, garbage, verify
 from tests.faults import s3
-from tests.faults.fake import rows_of, study, threaded_stream
+from tests.faults.fake import Config, rows_of, study, threaded_stream
 
 pytest.importorskip("s3fs")
 
@@ -82,9 +82,10 @@ def test_sixteen_creators_have_one_winner(root: str) -> None:
 def test_storage_that_fails_now_and_then(
     server: tuple[str, s3.Faults], root: str, tmp_path: Path, rates: dict[str, float]
 ) -> None:
-    _, local = study(Store(tmp_path))
+    config = Config(count=12)
+    _, local = study(Store(tmp_path), config)
     server[1].rates = rates
-    _, remote = study(Store(root), stream=threaded_stream)
+    _, remote = study(Store(root), config, stream=threaded_stream)
     struck = dict(server[1].struck)
     server[1].rates = {}
     assert all(struck.get(name, 0) > 0 for name in rates)
