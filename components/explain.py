@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pyarrow as pa
+
+from components.datasets import Dataset, Shard
 from components.stage import MapStage, ModelStage, TableStage, recipe
-from components.store import MANIFEST, Dataset, Shard, Store
+from components.store import MANIFEST, Store
 
 _ROWS_NAMED = 5  # rows of an input that are named; the others are counted
 
 
 def why_missing(
-    store: Store, stage: MapStage | TableStage | ModelStage, inputs: Mapping[str, Dataset]
+    store: Store,
+    stage: MapStage | TableStage | ModelStage,
+    inputs: Mapping[str, Dataset],
+    foreseen: Mapping[str, pa.Table],
 ) -> tuple[str, ...]:
     """Lines like `config.temperature: 0.7 before, 0.8 now`; empty when nothing differs (then only shards are missing).
 
-    The nearest earlier one is the one with the fewest differing fields, inputs included.
+    The nearest earlier one is the one with the fewest differing fields, inputs included. foreseen: by digest, the rows
+    of input shards that a plan made and the store does not hold.
     """
     now = describe(stage, inputs)
     nearest: tuple[list[str], dict[str, Any]] | None = None
@@ -27,7 +34,7 @@ def why_missing(
     if nearest is None:
         return ("it was never computed in this store",)
     lines, manifest = nearest
-    more = [line for name, dataset in inputs.items() for line in _input_rows(store, name, dataset, manifest)]
+    more = [line for name, dataset in inputs.items() for line in _input_rows(store, name, dataset, manifest, foreseen)]
     return (*lines, *more, *_model_files(stage, manifest))
 
 
@@ -66,7 +73,9 @@ def _digests(inputs: Mapping[str, Any]) -> dict[str, str]:
     return {name: value["digest"] for name, value in inputs.items()}
 
 
-def _input_rows(store: Store, name: str, dataset: Dataset, manifest: Mapping[str, Any]) -> Iterator[str]:
+def _input_rows(
+    store: Store, name: str, dataset: Dataset, manifest: Mapping[str, Any], foreseen: Mapping[str, pa.Table]
+) -> Iterator[str]:
     """Which rows of an input changed, where both versions are still there."""
     was = manifest["inputs"].get(name)
     if was is None or was["digest"] == dataset.digest:
@@ -78,16 +87,25 @@ def _input_rows(store: Store, name: str, dataset: Dataset, manifest: Mapping[str
     new = [shard for shard in dataset.shards if shard.digest not in known]
     kept = {shard.digest for shard in dataset.shards}
     gone = [Shard(**shard) for shard in old["shards"] if shard["digest"] not in kept]
-    before = {_identity(row): row for shard in gone for row in store.read_shard(shard).to_pylist()}
-    now = {_identity(row): row for shard in new for row in store.read_shard(shard).to_pylist()}
+
+    def rows(shards: list[Shard]) -> list[dict[str, Any]]:
+        tables = [foreseen[s.digest] if s.digest in foreseen else store.read_shard(s) for s in shards]
+        return [row for table in tables for row in table.to_pylist()]
+
+    line = f"inputs.{name}: {len(new)} of {len(dataset.shards)} shards of {dataset.name} differ"
+    rows_before, rows_now = rows(gone), rows(new)
+    before, now = ({_identity(row): row for row in some} for some in (rows_before, rows_now))
+    if (len(before), len(now)) != (len(rows_before), len(rows_now)):
+        yield line  # no column tells these rows apart
+        return
     changed = [identity for identity in now if identity in before and now[identity] != before[identity]]
     yield (
-        f"inputs.{name}: {len(new)} of {len(dataset.shards)} shards of {dataset.name} differ: {len(changed)} rows "
-        f"changed, {len(now.keys() - before.keys())} new, {len(before.keys() - now.keys())} gone"
+        f"{line}: {len(changed)} rows changed, {len(now.keys() - before.keys())} new, "
+        f"{len(before.keys() - now.keys())} gone"
     )
     for identity in changed[:_ROWS_NAMED]:
-        for line in differences(before[identity], now[identity]):
-            yield f"inputs.{name}: row {' '.join(map(str, identity))}: {line}"
+        for difference in differences(before[identity], now[identity]):
+            yield f"inputs.{name}: row {' '.join(map(str, identity))}: {difference}"
 
 
 def _identity(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ LABELS = {
     "orm_weighted": "ORM-weighted voting",
     "pass": "any of N (upper bound)",
 }
+_WHY_SHOWN = 4  # lines under a stage of a plan
 _COLOURS = {
     "prm": "#e8590c",
     "orm": "#1971c2",
@@ -109,14 +110,17 @@ def verdicts(comparisons: pd.DataFrame, num_problems: int) -> list[str]:
 
 
 def plan_table(runs: Sequence[Any]) -> str:
-    """What a plan found: each stage's standing before any work."""
+    """What a plan found: each stage's standing before any work, and under it why it is not there."""
     lines = [f"{'stage':<22}{'standing':<22}{'rows':>12}"]
     for run in runs:
         standing = {
             "PARTIAL": f"PARTIAL {run.shards_reused}/{run.shards_total}",
             "WAITS": f"waits for {run.waits_for}",
         }.get(run.status, run.status)
-        lines.append(f"{run.name:<22}{standing:<22}{f'{run.rows:,}' if run.rows else '':>12}")
+        lines.append(f"{run.name:<22}{standing:<22}{f'{run.rows:,}' if run.rows else '':>12}".rstrip())
+        lines += [f"    {line}" for line in run.why[:_WHY_SHOWN]]
+        if len(run.why) > _WHY_SHOWN:
+            lines.append(f"    and {len(run.why) - _WHY_SHOWN} more: explain {run.name}")
     return "\n".join(lines)
 
 

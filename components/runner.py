@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from components.datasets import Dataset, content_digest, cut, encode
 from components.explain import why_missing
 from components.leases import Lease
 from components.provenance import git_commit, library_versions
 from components.side_by_side import TrainingRun, train_side_by_side
 from components.stage import MapStage, Model, ModelStage, Pool, TableStage, digest, recipe
 from components.standing import StageRun, StudyError, about, refuse_errors, unknown
-from components.store import Dataset, Store, content_digest, seal
+from components.store import Store, seal
 from components.streaming import Task, stream, tasks_of
 
 
@@ -44,6 +44,7 @@ class Runner:
     say: Callable[[str], None] = lambda line: print(line, flush=True)
     runs: list[StageRun] = field(default_factory=list)
     results: dict[str, Dataset | Model] = field(default_factory=dict)
+    foreseen: dict[str, pa.Table] = field(default_factory=dict)  # by digest: rows that a plan made and did not store
     run_id: str = field(default_factory=lambda: f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}")
 
     # Barrier stages ---------------------------------------------------------------------------------------------
@@ -53,14 +54,14 @@ class Runner:
         key = self._barrier_key(stage, inputs)
         dataset = self.store.dataset(stage.name, key) if key else None
         if dataset is None and not (key and self._computes(stage)):
-            return self._foresee(stage, inputs)
+            return self._foresee_table(stage, key, inputs)
         reused = len(dataset.shards) if dataset is not None else 0
         run = self._begin(stage, inputs, "MISS" if dataset is None else "HIT", reused)
         if dataset is None:
             began = time.perf_counter()
             rows = stage.compute(stage.config, **{n: self.store.read(d) for n, d in inputs.items()})
             shards = []
-            for index, (part, attributes) in enumerate(_cut(rows, stage)):
+            for index, (part, attributes) in enumerate(cut(rows, stage)):
                 shard_key = digest([key, index])
                 shards.append(self.store.commit(stage.name, shard_key, stage.schema, part, attributes))
             made = about(stage, inputs, len(rows), time.perf_counter() - began)
@@ -125,7 +126,8 @@ class Runner:
         computed = 0
         for index, stage in enumerate(stages):
             if unknown({"source": source}, stage.models):
-                source = self._foresee(stage, {"source": source})
+                self._look(stage, {"source": source}, "MISS")
+                source = Dataset(stage.name, "", None, ())
             else:
                 following = [later for later in stages[index + 1 :] if self._computes(later)]
                 source, computed = self._map_one(source, stage, following, computed)
@@ -197,9 +199,19 @@ class Runner:
             refuse_errors(self.store, dataset, self.max_error_rate)
         return dataset
 
-    def _foresee(self, stage: MapStage | TableStage, inputs: Mapping[str, Dataset]) -> Dataset:
-        self._look(stage, inputs, "MISS")
-        return Dataset(stage.name, "", None, ())
+    def _foresee_table(self, stage: TableStage, key: str, inputs: Mapping[str, Dataset]) -> Dataset:
+        """What a barrier stage would give, as far as that can be told without it. A plan makes a table that is made
+        from nothing, and does not store it: that takes seconds, and tells exactly what hangs on it."""
+        run = self._look(stage, inputs, "MISS")
+        if inputs or not self.plan_only:
+            return Dataset(stage.name, "", None, ())
+        shards = []
+        for index, (part, attributes) in enumerate(cut(stage.compute(stage.config), stage)):
+            shard, _ = encode(stage.name, digest([key, index]), stage.schema, part, attributes)
+            self.foreseen[shard.digest] = part
+            shards.append(shard)
+        run.rows, run.rows_error = sum(shard.rows for shard in shards), sum(shard.rows_error for shard in shards)
+        return Dataset(stage.name, "", content_digest(shards), tuple(shards))
 
     def _foresee_model(self, stage: ModelStage, inputs: Mapping[str, Dataset]) -> Model:
         self._look(stage, inputs, "MISS")
@@ -212,7 +224,7 @@ class Runner:
         waiting = unknown(inputs, getattr(stage, "models", {}))
         if stage.name == self.only:
             raise StudyError(f"--only {stage.name}: it builds on {waiting}, which is not there; compute that first")
-        why = () if waiting or status == "HIT" else why_missing(self.store, stage, inputs)
+        why = () if waiting or status == "HIT" else why_missing(self.store, stage, inputs, self.foreseen)
         status = "WAITS" if waiting else status
         run = StageRun(
             stage.name, status, reused, total or reused, waits_for=waiting, why=why, stage=stage, inputs=inputs
@@ -241,16 +253,3 @@ class Runner:
 
 def _folder(store: Store, result: Dataset | Model) -> str:
     return result.folder if isinstance(result, Dataset) else result.path.removeprefix(store.root + "/")
-
-
-def _cut(rows: pa.Table, stage: TableStage) -> list[tuple[pa.Table, dict[str, str]]]:
-    """A table's shards: by the values of `shard_by` in order of appearance, then in slices."""
-    groups: list[tuple[pa.Table, dict[str, str]]] = [(rows, {})]
-    if stage.shard_by is not None:
-        values = pc.unique(rows[stage.shard_by]).to_pylist()
-        groups = [(rows.filter(pc.equal(rows[stage.shard_by], v)), {stage.shard_by: str(v)}) for v in values]
-    return [
-        (group.slice(at, stage.shard_rows), attributes)
-        for group, attributes in groups
-        for at in range(0, max(1, len(group)), stage.shard_rows)
-    ]

@@ -17,8 +17,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from components.datasets import Dataset
 from components.stage import ModelStage, Pool
-from components.store import Dataset, Store
+from components.store import Store
 
 PROGRESS = "progress.json"  # in a run's scratch folder: step, steps, loss, tokens_per_second
 

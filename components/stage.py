@@ -39,7 +39,12 @@ def canonical_json(value: object) -> str:
 
 def _plain(value: object, where: str) -> object:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name), f"{where}.{f.name}") for f in dataclasses.fields(value)}
+        fields = {f.name: (getattr(value, f.name), f.metadata) for f in dataclasses.fields(value)}
+        return {
+            name: _plain(item, f"{where}.{name}")
+            for name, (item, metadata) in fields.items()
+            if "absence_meant" not in metadata or item != metadata["absence_meant"]
+        }
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
@@ -52,6 +57,12 @@ def _plain(value: object, where: str) -> object:
     if isinstance(value, float) and math.isfinite(value):
         return value
     raise TypeError(f"{where}: {value!r} has no canonical form; a config holds plain numbers, strings and tuples")
+
+
+def added_field(default: Any, *, absence_meant: Any) -> Any:
+    """A field added to a config that stores hold keys of. With the value that its absence meant it is left out of
+    recipes, so that whatever was computed before there was such a field is still found."""
+    return field(default=default, metadata={"absence_meant": absence_meant})
 
 
 def digest(value: object) -> str:

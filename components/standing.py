@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from components.datasets import Dataset
 from components.provenance import git_commit, library_versions
 from components.stage import MapStage, Model, ModelStage, TableStage, code_digest, recipe
-from components.store import Dataset, Store
+from components.store import Store
 
 Stage = MapStage | TableStage | ModelStage
 

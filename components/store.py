@@ -20,76 +20,19 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.datasets import Dataset, Shard, StoreError, content_digest, encode
 from components.files import Files
 from components.stage import Model, digest
 
 MANIFEST = "_manifest.json"
-
-
-class StoreError(Exception):
-    """The store refuses: a damaged or missing file, or rows that break a table's contract."""
-
-
-@dataclass(frozen=True)
-class Shard:
-    """One committed output shard. attributes: values that all its rows share, e.g. {"split": "train"}."""
-
-    stage: str
-    key: str
-    digest: str  # sha256 of the Parquet file
-    size: int  # bytes
-    rows: int
-    rows_error: int
-    attributes: Mapping[str, str]
-
-    @property
-    def path(self) -> str:
-        return f"shards/{self.stage}/{self.digest}.parquet"
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A table of the study: its shards in order. digest is None for one that a plan only foresees."""
-
-    name: str
-    folder: str  # relative to the store's root
-    digest: str | None
-    shards: tuple[Shard, ...]
-
-    @property
-    def rows(self) -> int:
-        return sum(shard.rows for shard in self.shards)
-
-    @property
-    def rows_error(self) -> int:
-        return sum(shard.rows_error for shard in self.shards)
-
-    def select(self, **attributes: str) -> Dataset:
-        """The shards with these attributes, e.g. select(split="train")."""
-        return self._keep(lambda shard: all(shard.attributes.get(k) == v for k, v in attributes.items()))
-
-    def without(self, **attributes: str) -> Dataset:
-        """The shards without any of these attributes."""
-        return self._keep(lambda shard: all(shard.attributes.get(k) != v for k, v in attributes.items()))
-
-    def _keep(self, wanted: Callable[[Shard], bool]) -> Dataset:
-        if self.digest is None:
-            return self
-        shards = tuple(filter(wanted, self.shards))
-        return Dataset(self.name, self.folder, content_digest(shards), shards)
-
-
-def content_digest(shards: Iterable[Shard]) -> str:
-    """What a dataset contains: the hash of its shards' digests, in order."""
-    return digest([shard.digest for shard in shards])
 
 
 def file_digest(path: Path) -> str:
@@ -147,19 +90,7 @@ class Store:
 
         Raises StoreError when the table breaks its schema.
         """
-        try:
-            table = table.select(schema.names).cast(schema)
-            table.validate(full=True)
-            for column in schema:
-                if not column.nullable and table[column.name].null_count:
-                    raise pa.ArrowInvalid(f"column {column.name} holds nulls")
-        except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, ValueError) as error:
-            raise StoreError(f"stage {stage}: its rows break the table's schema: {error}") from error
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        data = buffer.getvalue()
-        rows_error = len(table) - table["error"].null_count
-        shard = Shard(stage, key, hashlib.sha256(data).hexdigest(), len(data), len(table), rows_error, dict(attributes))
+        shard, data = encode(stage, key, schema, table, attributes)
         self.files.put(shard.path, data)
         return Shard(**self.create_record(_commit_path(stage, key), asdict(shard)))
 

@@ -14,8 +14,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from components.datasets import Shard, StoreError
 from components.stage import MapStage, Pool, digest, recipe
-from components.store import Shard, Store, StoreError
+from components.store import Store
 
 
 @dataclass(frozen=True)

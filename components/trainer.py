@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components.datasets import Shard
 from components.models import TrainingConfig
 from components.side_by_side import PROGRESS, TrainingRun
 from components.stage import Model, Pool
-from components.store import Shard, Store
+from components.store import Store
 from components.text_format import Rendered, render
 from components.tokenizer import build_tokenizer
 from components.training import Examples, LogitsAt, optimise, seed_everything

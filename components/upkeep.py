@@ -14,9 +14,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from components.datasets import Shard, StoreError
 from components.files import FileInfo
 from components.stage import digest
-from components.store import MANIFEST, Shard, Store, StoreError, unseal
+from components.store import MANIFEST, Store, unseal
 
 QUARANTINE = "quarantine"
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from cluster import placements
+from components.datasets import StoreError
 from components.input_files import InputError
 from components.labelled_solutions import LabelledFile
 from components.problems import ProblemFiles
 from components.runner import Runner
 from components.stage import Model
 from components.standing import StudyError
-from components.store import StoreError
 from flows import checks, commands
 from flows.options import parse
 from flows.presets import PRESETS, Preset

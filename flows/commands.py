@@ -6,11 +6,12 @@ import argparse
 import json
 
 from components import report
+from components.datasets import Dataset
 from components.explain import describe
 from components.runner import Runner
 from components.stage import code_digest
 from components.standing import StageRun
-from components.store import Dataset, Store
+from components.store import Store
 from components.upkeep import collect, garbage, repair
 from components.upkeep import verify as verify_store
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
+from components.datasets import Dataset
 from components.estimation import best_of_n_curves, comparisons, problem_accuracy, score_quality
 from components.format_examples import keep_right
 from components.generation import generate
@@ -23,7 +24,6 @@ from components.models import generator, reward_model
 from components.problems import file_problems, teacher, world_problems
 from components.scoring import score
 from components.stage import Model
-from components.store import Dataset
 from flows import cli, summary
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from components import report
+from components.datasets import Dataset
 from components.generation import engine_distribution
 from components.provenance import git_commit, library_versions
 from components.runner import Runner
-from components.store import Dataset
 from flows import cli
 
 

@@ -7,15 +7,24 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from components import stage
+from components.datasets import Shard, content_digest
 from components.generation import SamplingConfig, generate
 from components.models import Architecture, GeneratorConfig, RewardModelConfig, TrainingConfig, generator, reward_model
 from components.scoring import ScoringConfig, score
-from components.stage import Model, Pool, canonical_json, digest, recipe
+from components.stage import Model, Pool, added_field, canonical_json, digest, recipe
+from components.streaming import tasks_of
+from flows import cli, full_study
+from flows.options import parse
+from flows.presets import PRESETS
 
 LEAVES = {
     int: st.integers(1, 10**6),
@@ -121,3 +130,57 @@ def test_hash_seed_host_folder_and_pools_do_not_matter(tmp_path: Any) -> None:
     assert len(printed) == 1
     assert Pool(actors=1) != Pool(actors=9)  # and no stage takes one: placement is the runner's
     assert "pool" not in {field.name for kind in (SamplingConfig, TrainingConfig) for field in dataclasses.fields(kind)}
+
+
+@dataclass(frozen=True)
+class Before:
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class After(Before):
+    top_k: int = added_field(0, absence_meant=0)  # 0: all tokens, which is what was sampled when there was no top_k
+
+
+def test_a_field_that_is_added_keeps_the_keys_of_what_its_absence_meant() -> None:
+    assert digest(After()) == digest(Before())
+    assert digest(After(top_k=5)) != digest(Before())
+
+
+# The stages of the smoke study, by the first 12 digits of their recipes. A change here makes every user's store compute
+# that stage, and perhaps all below it, anew: make it on purpose, raise the stage's version if its results change, and
+# say so in the commit. Models and engines are those of no machine in particular.
+GOLDEN = {
+    "problems": "03b8d262aaf1",
+    "teacher_solutions": "ccba1f823eda",
+    "generator": "d1f799038ef1",
+    "solutions": "87e757727e47",
+    "grades": "278e26a8de9f",
+    "step_labels": "ee76d2871dff",
+    "orm": "90890b434dcb",
+    "prm": "fba09daccc1c",
+    "scores": "29ef2aec61bb",
+    "problem_accuracy": "a0f5daaec931",
+    "score_quality": "af6035ce457c",
+    "best_of_n": "3f299cd35085",
+    "comparisons": "bc77ca6fce6c",
+}
+
+
+def test_golden_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "engine_versions", lambda distributions: {"engines": str(len(distributions))})
+    options = parse(["plan", "--preset", "smoke", "--root", str(tmp_path), "--engine", "vllm"], "")
+    study = cli.open_study(options)
+    full_study.full_study(study)
+    recipes = {run.name: recipe(run.stage) for run in study.runner.runs if run.stage is not None}
+    assert {name: digest(value)[:12] for name, value in recipes.items()} == GOLDEN
+
+
+def test_golden_shard_keys() -> None:
+    sampling = dataclasses.replace(PRESETS["smoke"].sampling, samples_per_problem={"test": 8})
+    shard = Shard("problems", "any", "d" * 64, 1, 4, 0, {"split": "test"})
+    assert [(task.item, task.key[:12]) for task in tasks_of(generate(sampling, MODEL), "r" * 64, shard)] == [
+        ({"sample_start": 0, "sample_count": 4}, "02a5396da309"),
+        ({"sample_start": 4, "sample_count": 4}, "ca47b40ebc26"),
+    ]
+    assert content_digest([shard, shard])[:12] == "4c6a481cc94b"

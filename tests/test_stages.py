@@ -17,11 +17,12 @@ import pyarrow as pa
 import pytest
 
 from components import standing
+from components.datasets import Dataset, StoreError, content_digest
 from components.explain import why_missing
 from components.runner import Runner
 from components.stage import MapStage, Model, TableStage, canonical_json, digest, recipe, seed_for
 from components.standing import StageRun, StudyError
-from components.store import Dataset, Store, StoreError, content_digest
+from components.store import Store
 from components.streaming import ShardWorker
 
 ROWS = pa.schema(
@@ -184,9 +185,9 @@ def test_lost_rows_are_refused(store: Store) -> None:
         run_all(store)
 
 
-def test_plan_runs_nothing_and_says_what_waits(store: Store) -> None:
+def test_plan_runs_nothing_and_counts_what_is_there(store: Store) -> None:
     runner, _, _ = run_all(store, plan_only=True)
-    assert [(run.status, run.waits_for) for run in runner.runs] == [("MISS", ""), ("WAITS", "numbers")]
+    assert [(run.status, run.waits_for) for run in runner.runs] == [("MISS", ""), ("MISS", "")]
     assert not list(Path(store.root).iterdir())
     run_all(store)
     runner, _, _ = run_all(store, plan_only=True, repeats=4)
@@ -282,7 +283,8 @@ def test_explain_names_the_field_that_differs(store: Store) -> None:
     assert plan(store, table_stage(), map_stage(Config(share=0.75)))[1].why == ("config.share: 0.5 before, 0.75 now",)
     [numbers_run, squares_run] = plan(store, table_stage(Config(count=26)), map_stage())
     assert numbers_run.why == ("config.count: 25 before, 26 now",)
-    assert (squares_run.status, squares_run.waits_for) == ("WAITS", "numbers")
+    assert (squares_run.status, squares_run.shards_total - squares_run.shards_reused) == ("PARTIAL", 2)
+    assert squares_run.why[-1].startswith("inputs.source: 1 of ")
 
 
 def test_explain_names_a_swapped_model_file_and_an_edited_row(store: Store) -> None:
@@ -295,11 +297,11 @@ def test_explain_names_a_swapped_model_file_and_an_edited_row(store: Store) -> N
     store.write_dataset(
         "squares", "k" * 64, source.shards, standing.about(with_model("a"), {"source": source}, 25, 0.0)
     )
-    why = why_missing(store, with_model("b"), {"source": source})
+    why = why_missing(store, with_model("b"), {"source": source}, {})
     assert "models.generator.model.safetensors: a before, b now" in why
     edited = source.shards[0]
     table = store.read_shard(edited).set_column(0, "number", pa.array([1, 2, 3, 77]))
     shard = store.commit("numbers", "edited", ROWS, table, edited.attributes)
     changed = Dataset("numbers", source.folder, "changed", (shard, *source.shards[1:]))
-    why = why_missing(store, with_model("a"), {"source": changed})
+    why = why_missing(store, with_model("a"), {"source": changed}, {})
     assert any(line.startswith(f"inputs.source: 1 of {len(source.shards)} shards of numbers differ") for line in why)

@@ -15,10 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.datasets import Dataset
 from components.files import Files
 from components.runner import Runner
 from components.stage import MapStage, Pool, TableStage, digest, recipe
-from components.store import Dataset, Store
+from components.store import Store
 from components.streaming import ShardWorker, Task
 
 ROWS = pa.schema(

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 
 from components import leases
+from components.datasets import StoreError
 from components.files import Files
-from components.store import Store, StoreError
+from components.store import Store
 from components.upkeep import collect, garbage, verify
 from tests.faults.fake import ROWS, Config, rows_of, study, threaded_stream
 

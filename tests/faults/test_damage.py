@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from components.datasets import StoreError
 from components.files import Files
-from components.store import Store, StoreError
+from components.store import Store
 from components.upkeep import repair, verify
 from tests.faults.fake import rows_of, study
 

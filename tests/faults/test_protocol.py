@@ -14,8 +14,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from components.datasets import Dataset, Shard
 from components.files import Files
-from components.store import Dataset, Shard, Store, seal
+from components.store import Store, seal
 from components.upkeep import collect, garbage, repair, verify
 from tests.faults.fake import ROWS
 

@@ -18,9 +18,10 @@ import psutil
 import pyarrow as pa
 import pytest
 
+from components.datasets import Dataset
 from components.runner import Runner
 from components.stage import MapStage, Pool, TableStage
-from components.store import Dataset, Store
+from components.store import Store
 from components.upkeep import verify
 from tests.faults.fake import ROWS, Config, Multiply, numbers, rows_of
 
