@@ -14,13 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.datasets import Dataset, content_digest, cut, encode
+from components.datasets import Dataset, Shard, content_digest, cut, encode
 from components.explain import why_missing
 from components.leases import Lease
 from components.provenance import git_commit, library_versions
 from components.side_by_side import TrainingRun, train_side_by_side
 from components.stage import MapStage, Model, ModelStage, Pool, TableStage, digest, recipe
-from components.standing import StageRun, StudyError, about, refuse_errors, unknown
+from components.standing import Stage, StageRun, StudyError, about, refuse_errors, unknown
 from components.store import Store, seal
 from components.streaming import Task, stream, tasks_of
 
@@ -143,9 +143,10 @@ class Runner:
         tasks = [task for shard in source.shards for task in tasks_of(stage, recipe_digest, shard)]
         key = digest([stage.name, [task.key for task in tasks]])
         if dataset := self.store.dataset(stage.name, key):
-            run = self._begin(stage, inputs, "MISS" if streamed else "HIT", len(tasks) - streamed, len(tasks))
+            status = "HIT" if not streamed else "MISS" if streamed == len(tasks) else "PARTIAL"
+            run = self._begin(stage, inputs, status, len(tasks) - streamed, len(tasks))
             return self._end(run, dataset), streamed
-        done = {task.key: shard for task in tasks if (shard := self.store.committed(stage.name, task.key))}
+        done = self.store.all_committed(stage.name, [task.key for task in tasks])
         pending = [task for task in tasks if task.key not in done]
         reused = max(0, len(done) - streamed)
         status = "HIT" if reused == len(tasks) else "PARTIAL" if reused else "MISS"
@@ -167,20 +168,21 @@ class Runner:
 
     def _stream(
         self, stage: MapStage, key: str, pending: Sequence[Task], following: Sequence[MapStage]
-    ) -> dict[str, Any]:
+    ) -> dict[str, Shard]:
         name = f"{stage.name}-{key[:16]}"
         with Lease(self.store.files, name, lambda: self.store.dataset(stage.name, key) is not None, self.say):
-            if left := [task for task in pending if self.store.committed(stage.name, task.key) is None]:
+            there = self.store.all_committed(stage.name, [task.key for task in pending])
+            if left := [task for task in pending if task.key not in there]:
                 self.start_engine()
                 self.stream(left, [stage, *following], self.pools, self.store)
-        return {task.key: self.store.committed(stage.name, task.key) for task in pending}
+        return self.store.all_committed(stage.name, [task.key for task in pending])
 
     # Notes for people -------------------------------------------------------------------------------------------
 
-    def _computes(self, stage: MapStage | TableStage | ModelStage) -> bool:
+    def _computes(self, stage: Stage) -> bool:
         return not self.plan_only and self.only in (None, stage.name)
 
-    def _begin(self, stage: Any, inputs: Mapping[str, Dataset], status: str, reused: int, total: int = 0) -> StageRun:
+    def _begin(self, stage: Stage, inputs: Mapping[str, Dataset], status: str, reused: int, total: int = 0) -> StageRun:
         run = StageRun(stage.name, status, reused, total or reused, stage=stage, inputs=inputs)
         self.runs.append(run)
         if not self.plan_only:
@@ -218,7 +220,7 @@ class Runner:
         return Model(stage.name, None)
 
     def _look(
-        self, stage: Any, inputs: Mapping[str, Dataset], status: str, reused: int = 0, total: int = 0
+        self, stage: Stage, inputs: Mapping[str, Dataset], status: str, reused: int = 0, total: int = 0
     ) -> StageRun:
         """Note the standing of a stage that is not computed now."""
         waiting = unknown(inputs, getattr(stage, "models", {}))

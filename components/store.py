@@ -98,8 +98,8 @@ class Store:
         """Publish a finished stage: second names of its shards, for people, then the manifest."""
         shards = tuple(shards)
         folder = self.folder("datasets", stage, key)
-        for index, shard in enumerate(shards):
-            self.files.copy(shard.path, f"{folder}/part-{index:05d}.parquet")
+        parts = [(shard.path, f"{folder}/part-{index:05d}.parquet") for index, shard in enumerate(shards)]
+        self.files.at_once(lambda part: self.files.copy(*part), parts)
         manifest = {
             "stage": stage,
             "key": key,
@@ -146,6 +146,11 @@ class Store:
             )
         return shard
 
+    def all_committed(self, stage: str, keys: Iterable[str]) -> dict[str, Shard]:
+        """The shards that are committed under these keys, by key."""
+        shards = self.files.at_once(lambda key: self.committed(stage, key), keys)
+        return {shard.key: shard for shard in shards if shard is not None}
+
     def dataset(self, stage: str, key: str) -> Dataset | None:
         """A finished stage's dataset, or None."""
         folder = self.folder("datasets", stage, key)
@@ -170,7 +175,7 @@ class Store:
         return pq.read_table(io.BytesIO(data), columns=columns)
 
     def read(self, dataset: Dataset, columns: list[str] | None = None) -> pa.Table:
-        return pa.concat_tables([self.read_shard(shard, columns) for shard in dataset.shards])
+        return pa.concat_tables(self.files.at_once(lambda shard: self.read_shard(shard, columns), dataset.shards))
 
     def local_model(self, model: Model) -> Path:
         """A model's files on this machine, checked against its digest: where they are, or fetched once into a cache.

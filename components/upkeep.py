@@ -6,7 +6,6 @@ Both go by the records, and list folders only to find what no record names.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +19,7 @@ from components.stage import digest
 from components.store import MANIFEST, Store, unseal
 
 QUARANTINE = "quarantine"
+_CHANGED = "its bytes are not those that were committed"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def repair(store: Store, findings: list[Finding]) -> list[str]:
         for path in finding.put_aside:
             if path in moved or store.files.size(path) is None:
                 continue
-            store.files.put(f"{QUARANTINE}/{path}", store.files.read(path))
+            store.files.copy(path, f"{QUARANTINE}/{path}")
             store.files.delete(path)
             moved.append(path)
     return moved
@@ -102,20 +102,27 @@ def _check_shard(store: Store, shard: Shard, deep: bool) -> str:
         return "missing"
     if size != shard.size:
         return f"{size} bytes instead of {shard.size}"
-    data = store.files.read(shard.path)
     try:
-        rows = pq.read_metadata(io.BytesIO(data)).num_rows
+        with store.files.open(shard.path) as file:
+            rows = pq.read_metadata(file).num_rows
         if rows != shard.rows:
             return f"{rows} rows instead of {shard.rows}"
-        if deep and hashlib.sha256(data).hexdigest() != shard.digest:
-            return "its bytes are not those that were committed"
+        if deep and _digest(store, shard.path) != shard.digest:
+            return _CHANGED
         if deep:
-            errors = pq.read_table(io.BytesIO(data), columns=["error"])["error"]
+            with store.files.open(shard.path) as file:
+                errors = pq.read_table(file, columns=["error"])["error"]
             if len(errors) - errors.null_count != shard.rows_error:
                 return f"{len(errors) - errors.null_count} rows with errors instead of {shard.rows_error}"
     except (pa.ArrowInvalid, OSError, KeyError) as error:
         return f"not a Parquet file any more: {str(error).splitlines()[0]}"
     return ""
+
+
+def _digest(store: Store, path: str) -> str:
+    """sha256 of a file of any size."""
+    with store.files.open(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _check_parts(store: Store, manifest: str, record: dict[str, Any], deep: bool) -> Iterator[Finding]:
@@ -126,8 +133,8 @@ def _check_parts(store: Store, manifest: str, record: dict[str, Any], deep: bool
         size = store.files.size(path)
         if size != shard["size"]:
             what = "missing" if size is None else f"{size} bytes instead of {shard['size']}"
-        elif deep and hashlib.sha256(store.files.read(path)).hexdigest() != shard["digest"]:
-            what = "its bytes are not those that were committed"
+        elif deep and _digest(store, path) != shard["digest"]:
+            what = _CHANGED
         else:
             continue
         yield Finding(path, what, (manifest, path))
@@ -141,8 +148,8 @@ def _check_model(store: Store, manifest: str, record: dict[str, Any], deep: bool
         path = f"{folder}/{name}"
         if store.files.size(path) is None:
             yield Finding(path, "missing", (manifest,))
-        elif deep and hashlib.sha256(store.files.read(path)).hexdigest() != value:
-            yield Finding(path, "its bytes are not those that were published", (manifest, path))
+        elif deep and _digest(store, path) != value:
+            yield Finding(path, _CHANGED, (manifest, path))
 
 
 # Garbage collection ---------------------------------------------------------------------------------------------

@@ -113,21 +113,40 @@ def start_ray(runner: Runner, verbose: bool) -> None:
 
 
 def run(main: Any, argv: Sequence[str] | None, description: str) -> int:
-    """Run a flow's main(study), or the command asked for; exit status 2 and one line for input that cannot be used."""
+    """Run a flow's main(study), or the command asked for. The exit status: 0; 2 and one line for input that cannot be
+    used, before any work; 1 and one line when the study or the store cannot go on."""
     options = parse(argv, description)
+    try:
+        return _run(main, options)
+    except BrokenPipeError:  # whoever read the output, like `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (InputError, StoreError, StudyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:
+        if options.verbose:
+            raise
+        print(
+            f"error: {error}; what is committed is kept, so run it again to go on (--verbose tells more)",
+            file=sys.stderr,
+        )
+    return 1
+
+
+def _run(main: Any, options: argparse.Namespace) -> int:
     try:
         if options.command in ("verify", "gc"):
             store = checks.open_store(checks.store_root(options.root), writes=options.repair or options.command == "gc")
-            return commands.verify(store, options) if options.command == "verify" else commands.gc(store, options)
-        study = open_study(options)
-    except (InputError, StoreError) as error:
+        else:
+            study = open_study(options)
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if options.command in ("verify", "gc"):
+        return commands.verify(store, options) if options.command == "verify" else commands.gc(store, options)
     for note in study.notes:
         print(f"note: {note}")
-    try:
-        main(study)
-        return commands.show(study.runner, options)
-    except (InputError, StoreError, StudyError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    main(study)
+    status = commands.show(study.runner, options)
+    sys.stdout.flush()  # a closed pipe is to be met here
+    return status

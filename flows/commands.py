@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+
+from tqdm import tqdm
 
 from components import report
 from components.datasets import Dataset
@@ -36,7 +39,8 @@ def show(runner: Runner, options: argparse.Namespace) -> int:
 
 
 def _no_stage(what: str, name: str, runner: Runner) -> int:
-    print(f"error: {what} {name}: this study has no such stage; it has {', '.join(run.name for run in runner.runs)}")
+    has = ", ".join(run.name for run in runner.runs)
+    print(f"error: {what} {name}: this study has no such stage; it has {has}", file=sys.stderr)
     return 2
 
 
@@ -69,7 +73,8 @@ def _explanation(runner: Runner, run: StageRun) -> str:
 
 def verify(store: Store, options: argparse.Namespace) -> int:
     """Exit status 0 when everything is as it was written, else 1."""
-    checked = verify_store(store, options.deep)
+    with tqdm(desc="verify", unit=" records", mininterval=1, disable=None) as bar:
+        checked = verify_store(store, options.deep, progress=lambda path: bar.update())
     for finding in checked.findings:
         print(f"bad: {finding.path}: {finding.what}")
     how = "every byte" if options.deep else "sizes and footers; --deep reads every byte"
