@@ -15,6 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from components.datasets import Shard, StoreError
+from components.isolation import Attempts
 from components.stage import MapStage, Pool, digest, recipe
 from components.store import Store
 
@@ -77,7 +78,8 @@ class ShardWorker:
             [task] = tasks_of(self.stage, self.recipe_digest, source)
         shard = self.store.committed(self.stage.name, task.key)
         if shard is None:
-            table = self.worker(self.store.read_shard(source), task.item)
+            attempts = Attempts(self.store.files, f"{self.stage.name}-{task.key}")
+            table = attempts.compute(self.worker, self.store.read_shard(source), task.item)
             expected = self.stage.expected_rows(task.item, source.rows)
             if len(table) != expected:
                 raise StoreError(
@@ -85,4 +87,5 @@ class ShardWorker:
                 )
             attributes = {**source.attributes, **{name: str(value) for name, value in task.item.items()}}
             shard = self.store.commit(self.stage.name, task.key, self.stage.schema, table, attributes)
+            attempts.forget()
         return json.dumps({"source": asdict(shard), "item": {}, "key": ""})

@@ -1,0 +1,84 @@
+"""Poisonous rows: a row on which a stage's worker fails, or dies, gets an error and stops nothing.
+
+A worker carries a row that has an error to its output as it is, so a failing row is given one and passed again. Deaths
+are counted in the store, since a dead process can count nothing: Ray starts its actor anew, and for ever.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from components.datasets import StoreError
+from components.files import Files
+from components.stage import MapWorker
+
+_DEATHS = 2  # on a shard, before its rows are passed one by one; on a row, before it is given up
+_NO_ROWS_FAULT = (StoreError, OSError, MemoryError)
+_ERROR_LENGTH = 300  # characters of a message that a row keeps
+
+
+class Attempts:
+    """The attempts at one shard, by all processes that ever tried. name: of the stage and key."""
+
+    def __init__(self, files: Files, name: str) -> None:
+        self.files, self.path = files, f"scratch/attempts/{name}.json"
+        try:
+            # What was under way when a process ended, "shard" or the number of a row → how many processes.
+            self.deaths: dict[str, int] = json.loads(files.read(self.path))
+        except (FileNotFoundError, ValueError):
+            self.deaths = {}
+
+    def compute(self, worker: MapWorker, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        """The worker's rows for a shard: at once, or row by row when processes died on the shard or the worker fails.
+
+        Raises what the worker raised when that is no row's fault: a failing disk or store, or no row that works and no
+        refusal (ValueError) either. Such rows would else be stored as errors for good.
+        """
+        if self.deaths.get("shard", 0) < _DEATHS:
+            self._begin("shard")
+            try:
+                return worker(table, item)
+            except _NO_ROWS_FAULT:
+                raise
+            except Exception:
+                if len(table) == 0:
+                    raise
+                self.deaths["shard"] -= 1  # it failed, but nothing died
+        return self._row_by_row(worker, table, item)
+
+    def forget(self) -> None:
+        """To be called once the shard is committed."""
+        self.files.delete(self.path)
+
+    def _row_by_row(self, worker: MapWorker, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        failures: list[Exception] = []
+        parts = []
+        for at in range(len(table)):
+            row = table.slice(at, 1)
+            if self.deaths.get(str(at), 0) >= _DEATHS:
+                parts.append(worker(_with_error(row, "the process that worked on this row died, each time"), item))
+                continue
+            self._begin(str(at))
+            try:
+                parts.append(worker(row, item))
+            except _NO_ROWS_FAULT:
+                raise
+            except Exception as error:
+                failures.append(error)
+                parts.append(worker(_with_error(row, f"{type(error).__name__}: {error}"), item))
+            self.deaths[str(at)] -= 1  # noted with the next row
+        if len(failures) == len(table) and not all(isinstance(error, ValueError) for error in failures):
+            raise failures[0]
+        return pa.concat_tables(parts)
+
+    def _begin(self, what: str) -> None:
+        self.deaths[what] = self.deaths.get(what, 0) + 1
+        self.files.put(self.path, json.dumps(self.deaths).encode())
+
+
+def _with_error(row: pa.Table, message: str) -> pa.Table:
+    at = row.column_names.index("error")
+    return row.set_column(at, row.schema.field(at), pa.array([message.splitlines()[0][:_ERROR_LENGTH]]))
