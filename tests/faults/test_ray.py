@@ -89,7 +89,7 @@ def test_workers_killed_at_random_points(
     ray_here: None, undisturbed: tuple[list[str | None], object], tmp_path: Path
 ) -> None:
     rng, kills = random.Random(0), 0
-    for round_ in range(5):
+    for round_ in range(4):
         root = tmp_path / str(round_)
         title = rng.choice(["ray::MapWorker(MapBatches(ShardWorker)", "ray::MapWorker"])
         after = rng.randrange(5, 80)
@@ -98,14 +98,14 @@ def test_workers_killed_at_random_points(
             datasets = study(root)
             kills += struck.result(timeout=60)
         assert_whole(root, datasets, undisturbed)
-    assert kills >= 3
-    print(f"{kills} workers killed in 5 runs: 0 rows lost, doubled or changed")
+    assert kills >= 2
+    print(f"{kills} workers killed in 4 runs: 0 rows lost, doubled or changed")
 
 
 def test_drivers_killed_at_random_points(undisturbed: tuple[list[str | None], object], tmp_path: Path) -> None:
     rng = random.Random(1)
     kills = 0
-    for after in sorted(rng.sample(range(1, 90), 4)):
+    for after in sorted(rng.sample(range(1, 90), 3)):
         driver = subprocess.Popen([*DRIVER, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, **HERE)
         while committed(tmp_path) < after and driver.poll() is None:
             time.sleep(0.02)
