@@ -34,7 +34,7 @@ def show(runner: Runner, options: argparse.Namespace) -> int:
             return _no_stage("explain", options.stage, runner)
         print(_explanation(runner, runs[0]))
     elif options.only is not None:
-        print(report.stage_table(runner.runs))
+        print(report.stage_table([run for run in runner.runs if run.name == options.only]))
     return 0
 
 
