@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from components.stage import Pool
 
@@ -21,10 +22,11 @@ def auto(resources: Mapping[str, float]) -> dict[str, Pool]:
     else:
         engine = Pool(actors=2 if cpus >= 2 else 1, cpus=0.5)
     graders = Pool(actors=max(1, min(8, int(0.2 * cpus / 0.25))), cpus=min(0.25, 0.2 * cpus))
+    sampling = replace(engine, shards_at_once=2)  # a second shard fills the batches that the first one leaves empty
     return {
-        "few_shot_solutions": engine,
+        "few_shot_solutions": sampling,
         "few_shot_grades": graders,
-        "solutions": engine,
+        "solutions": sampling,
         "grades": graders,
         "step_labels": graders,
         "scores": engine,

@@ -94,11 +94,15 @@ def engine_versions(distributions: tuple[str, ...]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Pool:
-    """Placement of a stage: how many actors (in training, workers), and what each holds. Never part of a key."""
+    """Placement of a stage: how many actors (in training, workers), and what each holds. Never part of a key.
+
+    shards_at_once: on how many shards an actor works at the same time, each in a thread, for a worker that can.
+    """
 
     actors: int = 1
     cpus: float = 0.25
     gpus: float = 0
+    shards_at_once: int = 1
 
 
 @dataclass(frozen=True)

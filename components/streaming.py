@@ -46,7 +46,12 @@ def stream(pending: Sequence[Task], stages: Sequence[MapStage], pools: Mapping[s
             ShardWorker,
             fn_constructor_args=(stage, digest(recipe(stage)), store),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(items)), max_tasks_in_flight_per_actor=2),
+            compute=ray.data.ActorPoolStrategy(
+                size=min(pool.actors, len(items)),
+                max_tasks_in_flight_per_actor=pool.shards_at_once + 1,
+                enable_true_multi_threading=pool.shards_at_once > 1,
+            ),
+            max_concurrency=pool.shards_at_once,
             num_cpus=pool.cpus,
             num_gpus=pool.gpus or None,
         )

@@ -11,10 +11,10 @@ import importlib.util
 import math
 from pathlib import Path
 
-from components.generation import engine_distribution, installed_engine
 from components.input_files import InputError
 from components.labelled_solutions import LabelledFile, describe_labelled, read_labelled
 from components.problems import ProblemFiles, check_disjoint, describe_file, read_problems
+from components.sampling import engine_distribution, installed_engine
 from components.stage import Model
 from components.store import Store, folder_digest
 from flows.presets import Preset, reseeded

@@ -8,8 +8,8 @@ from typing import Any
 
 from components.estimation import BootstrapConfig, SelectionConfig
 from components.format_examples import KeepRightConfig
-from components.generation import SamplingConfig
 from components.models import Architecture, GeneratorConfig, RewardModelConfig, TrainingConfig
+from components.sampling import SamplingConfig
 from components.scoring import ScoringConfig
 from components.worked_arithmetic import WorldConfig
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from components import report
 from components.datasets import Dataset
-from components.generation import engine_distribution
 from components.provenance import git_commit, library_versions
 from components.runner import Runner
+from components.sampling import engine_distribution
 from flows import cli
 
 

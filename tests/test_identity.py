@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from components import stage
 from components.datasets import Shard, content_digest
-from components.generation import SamplingConfig, generate
+from components.generation import generate
 from components.models import Architecture, GeneratorConfig, RewardModelConfig, TrainingConfig, generator, reward_model
+from components.sampling import SamplingConfig
 from components.scoring import ScoringConfig, score
 from components.stage import Model, Pool, added_field, canonical_json, digest, recipe
 from components.streaming import tasks_of

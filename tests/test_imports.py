@@ -15,7 +15,7 @@ ENGINE = set(
 # Leaf modules: the text format, the world and the models' targets know nothing of the study.
 LEAVES = {"text_format", "worked_arithmetic", "examples", "tokenizer", "selection"}
 # What stages may share: leaves, the training loop, and what reads the files that users give.
-SHARED = LEAVES | {"input_files", "training", "trainer"}
+SHARED = LEAVES | {"input_files", "training", "trainer", "sampling"}
 
 
 def imported(path: Path) -> set[str]:

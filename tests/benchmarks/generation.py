@@ -1,7 +1,8 @@
 """What the dataflow costs: the generation stage (shards streamed by Ray Data, solutions and grades committed) against
-raw `vllm.LLM.generate` on the same prompts, seeds and settings. Engine starts excluded; one engine on either side.
+raw `vllm.LLM.generate` on the same prompts, seeds and settings. Engine starts excluded; one engine on either side, with
+as many threads.
 
-    python tests/benchmarks/generation.py --generator FOLDER [--problems 600] [--samples 16] [--pairs 3]
+    python tests/benchmarks/generation.py --generator FOLDER [--problems 600] [--samples 16] [--pairs 3] [--threads 1]
 
 FOLDER: a trained generator, e.g. the one that index.json of a study names. Both sides in turn.
 """
@@ -11,22 +12,26 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import pyarrow as pa
 
-from components.generation import Generate, SamplingConfig, generate
+from cluster.placements import auto
+from components.generation import Generate, generate
 from components.grading import grade
-from components.problems import world_problems
+from components.problems import problem_id, world_problems
 from components.runner import Runner
+from components.sampling import SamplingConfig, open_vllm, vllm_parameters
 from components.stage import Model, Pool, seed_for
 from components.store import Store, folder_digest
 from components.text_format import render_prompts
@@ -44,18 +49,20 @@ class TimedGenerate(Generate):
         return super().__call__(table, item)
 
 
-def ours(folder: Path, problems: int, config: SamplingConfig) -> float:
-    """Solution tokens per second of the stage, grading and commits included."""
+def ours(folder: Path, problems: int, config: SamplingConfig, threads: int) -> float:
+    """Solution tokens per second of the stage, grading and commits included; threads 0: placed as a study is."""
     import ray
 
     if not ray.is_initialized():
-        ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
+        ray.init(address="local", num_cpus=2 * (os.cpu_count() or 2), include_dashboard=False, log_to_driver=False)
         ray.data.DataContext.get_current().enable_progress_bars = False
     value, files = folder_digest(folder)
     note = Path(tempfile.gettempdir()) / f"stepverify-benchmark-{config.seed}"
     note.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as root:
-        pools = {"solutions": Pool(1, 1.0), "grades": Pool(1, 0.25)}
+        pools = auto(ray.cluster_resources())
+        if threads:  # Ray gives an actor's engine as many threads as it has CPUs
+            pools |= {"solutions": Pool(1, threads, shards_at_once=2)}
         runner = Runner(Store(root), say=lambda line: None, pools=pools)
         world = WorldConfig(train_problems=0, test_problems=problems, ood_problems=0)
         source = runner.table(world_problems(world))
@@ -70,20 +77,17 @@ def raw(folder: Path, problems: int, config: SamplingConfig) -> float:
     """Solution tokens per second of one call of vllm.LLM.generate, in this process."""
     from transformers import AutoTokenizer
 
-    from components.generation import Request, VllmEngine
-    from components.problems import problem_id
-
     texts = [chain.problem for chain in chains(WorldConfig(), "test", problems)]
-    prompts = render_prompts(AutoTokenizer.from_pretrained(folder), texts)
-    requests = [
-        Request(prompt, seed_for(config.seed, problem_id(text), index))
-        for text, prompt in zip(texts, prompts, strict=True)
-        for index in range(config.samples_per_problem["test"])
-    ]
-    engine = VllmEngine(folder, config)
+    prompts: list[Any] = []
+    parameters = []
+    for text, prompt in zip(texts, render_prompts(AutoTokenizer.from_pretrained(folder), texts), strict=True):
+        for index in range(config.samples_per_problem["test"]):
+            prompts.append({"prompt_token_ids": prompt})
+            parameters.append(vllm_parameters(config, seed_for(config.seed, problem_id(text), index)))
+    engine = open_vllm(folder, config)
     began = time.time()
-    samples = engine.generate(requests)
-    return sum(len(sample.ids) for sample in samples) / (time.time() - began)
+    outputs = engine.generate(prompts, parameters, use_tqdm=False)
+    return sum(len(output.outputs[0].token_ids) for output in outputs) / (time.time() - began)
 
 
 def main() -> None:
@@ -92,6 +96,12 @@ def main() -> None:
     parser.add_argument("--problems", type=int, default=600)
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="of each side's one engine; 0: this machine as a study uses it, and raw vLLM with a thread per core",
+    )
     parser.add_argument("--side", choices=["raw"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     config = dataclasses.replace(LAPTOP.sampling, samples_per_problem={"test": options.samples})
@@ -100,9 +110,12 @@ def main() -> None:
         return
     ratios = []
     for pair in range(options.pairs):
-        done = subprocess.run([sys.executable, *sys.argv, "--side", "raw"], capture_output=True, text=True, check=True)
+        environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads or os.cpu_count())}
+        done = subprocess.run(
+            [sys.executable, *sys.argv, "--side", "raw"], capture_output=True, text=True, check=True, env=environment
+        )
         theirs = json.loads(done.stdout.splitlines()[-1])
-        here = ours(options.generator, options.problems, dataclasses.replace(config, seed=pair))
+        here = ours(options.generator, options.problems, dataclasses.replace(config, seed=pair), options.threads)
         print(f"pair {pair}: the stage {here:,.0f} tokens/s, raw vLLM {theirs:,.0f} tokens/s", flush=True)
         ratios.append(here / theirs)
     print(f"ratio generation {np.median(ratios):.2f} {min(ratios):.2f} {max(ratios):.2f}")
