@@ -11,10 +11,10 @@ INSTALL := $(BIN)/uv pip install --quiet --python .venv --no-deps --compile-byte
 study: .venv/ready  ## the embedded study, end to end
 	$(BIN)/python flows/full_study.py
 
-test: check  ## the whole suite: style, types, fast tests, then slow ones with real engines
+test: check  ## the whole suite: style, types, fast tests, and slow ones with real engines and planted faults
 	$(BIN)/python -m pytest
 
-test-fast: check  ## without the tests that start Ray, vLLM or training
+test-fast: check  ## without the tests that start real engines or plant hundreds of faults
 	$(BIN)/python -m pytest -m "not slow"
 
 check: .venv/ready

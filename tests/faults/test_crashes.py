@@ -9,8 +9,10 @@ import pytest
 
 from components.store import Store
 from components.upkeep import verify
+from tests.conftest import Counted
 from tests.faults.fake import Config, crashing_store, in_child, rows_of, study
 
+pytestmark = pytest.mark.slow
 SMALL = Config(count=12)
 
 
@@ -33,7 +35,7 @@ def assert_whole(root: Path, undisturbed: tuple[list[str | None], object, int]) 
 
 @pytest.mark.parametrize("moment", ["before", "half", "after"])
 def test_a_kill_at_every_storage_call(
-    tmp_path: Path, undisturbed: tuple[list[str | None], object, int], moment: str
+    tmp_path: Path, undisturbed: tuple[list[str | None], object, int], moment: str, counted: Counted
 ) -> None:
     calls = undisturbed[2]
     assert calls > 100
@@ -43,10 +45,12 @@ def test_a_kill_at_every_storage_call(
         assert in_child(lambda root=root, call=call: study(crashing_store(root, call, moment), SMALL)) == -9
         kills += 1
         assert_whole(root, undisturbed)
-    print(f"{kills} kills {moment} storage calls: 0 rows lost, doubled or changed")
+    counted(f"{kills} kills {moment} storage calls: 0 rows lost, doubled or changed")
 
 
-def test_kills_again_and_again_on_one_store(tmp_path: Path, undisturbed: tuple[list[str | None], object, int]) -> None:
+def test_kills_again_and_again_on_one_store(
+    tmp_path: Path, undisturbed: tuple[list[str | None], object, int], counted: Counted
+) -> None:
     rng = random.Random(0)
     kills = 0
     for round_ in range(10):
@@ -61,7 +65,7 @@ def test_kills_again_and_again_on_one_store(tmp_path: Path, undisturbed: tuple[l
         assert status == 0
         assert_whole(root, undisturbed)
     assert kills > 10
-    print(f"{kills} kills in turn on 10 stores: 0 rows lost, doubled or changed")
+    counted(f"{kills} kills in turn on 10 stores: 0 rows lost, doubled or changed")
 
 
 def test_samples_that_were_there_stay_after_a_kill_while_growing(tmp_path: Path) -> None:

@@ -12,7 +12,10 @@ from components.datasets import StoreError
 from components.files import Files
 from components.store import Store
 from components.upkeep import repair, verify
+from tests.conftest import Counted
 from tests.faults.fake import rows_of, study
+
+pytestmark = pytest.mark.slow
 
 
 def damage(path: Path, how: str, rng: random.Random) -> None:
@@ -36,7 +39,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_every_damaged_file_is_found(whole: Path, tmp_path: Path) -> None:
+def test_every_damaged_file_is_found(whole: Path, tmp_path: Path, counted: Counted) -> None:
     rng = random.Random(1)
     root = tmp_path / "store"
     shutil.copytree(whole, root)
@@ -53,7 +56,7 @@ def test_every_damaged_file_is_found(whole: Path, tmp_path: Path) -> None:
         found += 1
         served += reads_without_error(root)
         (root / path).write_bytes(original)
-    print(f"{found} of 500 damaged files found by verify --deep; {served} runs read on, none of damaged bytes")
+    counted(f"{found} of 500 damaged files found by verify --deep; {served} runs read on, none of damaged bytes")
 
 
 def reads_without_error(root: Path) -> bool:

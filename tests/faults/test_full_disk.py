@@ -12,6 +12,7 @@ import pytest
 from components.files import Files
 from components.store import Store
 from components.upkeep import verify
+from tests.conftest import Counted
 from tests.faults.fake import in_child, rows_of, study
 
 
@@ -38,7 +39,9 @@ def _largest(root: Path) -> int:
     return max(os.path.getsize(root / file.path) for file in Files(root).find(""))
 
 
-def test_a_disk_that_fills_at_every_write_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fills_at_every_write_in_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: Counted
+) -> None:
     _, alone = study(Store(tmp_path / "alone"))
     writes = _count_writes(tmp_path / "counted")
     assert writes > 50
@@ -51,7 +54,7 @@ def test_a_disk_that_fills_at_every_write_in_turn(tmp_path: Path, monkeypatch: p
         _, datasets = study(Store(root))
         assert [dataset.digest for dataset in datasets] == [dataset.digest for dataset in alone]
         assert [file.path for file in Files(root).find("") if file.path.endswith(".tmp")] == []
-    print(f"a disk full at each of {writes} writes: 0 rows lost, doubled or changed")
+    counted(f"a disk full at each of {writes} writes: 0 rows lost, doubled or changed")
 
 
 def _count_writes(root: Path) -> int:

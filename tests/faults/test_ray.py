@@ -23,6 +23,7 @@ from components.runner import Runner
 from components.stage import MapStage, Pool, TableStage
 from components.store import Store
 from components.upkeep import verify
+from tests.conftest import Counted
 from tests.faults.fake import ROWS, Config, Multiply, numbers, rows_of
 
 pytestmark = pytest.mark.slow
@@ -86,7 +87,7 @@ def strike(root: Path, title: str, after: int, tree: psutil.Process) -> int:
 
 
 def test_workers_killed_at_random_points(
-    ray_here: None, undisturbed: tuple[list[str | None], object], tmp_path: Path
+    ray_here: None, undisturbed: tuple[list[str | None], object], tmp_path: Path, counted: Counted
 ) -> None:
     rng, kills = random.Random(0), 0
     for round_ in range(4):
@@ -99,10 +100,12 @@ def test_workers_killed_at_random_points(
             kills += struck.result(timeout=60)
         assert_whole(root, datasets, undisturbed)
     assert kills >= 2
-    print(f"{kills} workers killed in 4 runs: 0 rows lost, doubled or changed")
+    counted(f"{kills} workers killed in 4 runs: 0 rows lost, doubled or changed")
 
 
-def test_drivers_killed_at_random_points(undisturbed: tuple[list[str | None], object], tmp_path: Path) -> None:
+def test_drivers_killed_at_random_points(
+    undisturbed: tuple[list[str | None], object], tmp_path: Path, counted: Counted
+) -> None:
     rng = random.Random(1)
     kills = 0
     for after in sorted(rng.sample(range(1, 90), 3)):
@@ -118,14 +121,15 @@ def test_drivers_killed_at_random_points(undisturbed: tuple[list[str | None], ob
 
     assert ray.is_initialized()
     assert_whole(tmp_path, study(tmp_path), undisturbed)
-    print(f"{kills} drivers killed: 0 rows lost, doubled or changed")
+    counted(f"{kills} drivers killed: 0 rows lost, doubled or changed")
 
 
-def test_one_of_two_nodes_dies(undisturbed: tuple[list[str | None], object], tmp_path: Path) -> None:
+def test_one_of_two_nodes_dies(undisturbed: tuple[list[str | None], object], tmp_path: Path, counted: Counted) -> None:
     done = subprocess.run([*DRIVER, str(tmp_path), "two-nodes"], capture_output=True, timeout=300, **HERE)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert "node removed with" in done.stdout
     assert_whole(tmp_path, study(tmp_path), undisturbed)
+    counted("1 of 2 nodes killed (its raylet and its workers): 0 rows lost, doubled or changed")
 
 
 def on_two_nodes(root: Path) -> None:

@@ -13,9 +13,11 @@ import pytest
 from components.files import Files
 from components.store import Store
 from components.upkeep import collect, garbage, verify
+from tests.conftest import Counted
 from tests.faults import s3
 from tests.faults.fake import Config, rows_of, study, threaded_stream
 
+pytestmark = pytest.mark.slow
 pytest.importorskip("s3fs")
 
 
@@ -80,7 +82,7 @@ def test_sixteen_creators_have_one_winner(root: str) -> None:
     ids=lambda rates: "+".join(rates),
 )
 def test_storage_that_fails_now_and_then(
-    server: tuple[str, s3.Faults], root: str, tmp_path: Path, rates: dict[str, float]
+    server: tuple[str, s3.Faults], root: str, tmp_path: Path, rates: dict[str, float], counted: Counted
 ) -> None:
     config = Config(count=12)
     _, local = study(Store(tmp_path), config)
@@ -92,7 +94,7 @@ def test_storage_that_fails_now_and_then(
     assert [dataset.digest for dataset in remote] == [dataset.digest for dataset in local]
     assert rows_of(Store(root), remote) == rows_of(Store(tmp_path), local)
     assert verify(Store(root), deep=True).findings == []
-    print(f"faults struck {struck}: 0 rows lost, doubled or changed")
+    counted(f"faults struck {struck}: 0 rows lost, doubled or changed")
 
 
 def test_a_storage_that_is_not_there_is_said(server: tuple[str, s3.Faults]) -> None:

@@ -12,13 +12,16 @@ import pandas as pd
 import pytest
 
 from components.store import Store
+from tests.conftest import Counted
 from tests.faults import s3
 from tests.slow.conftest import STUDY, run_study
 
 pytestmark = pytest.mark.slow
 
 
-def test_the_study_runs_on_s3_and_resumes_there(smoke: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_study_runs_on_s3_and_resumes_there(
+    smoke: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: Counted
+) -> None:
     with s3.serve() as (bucket, _, environment):
         for name, value in {**environment, "XDG_CACHE_HOME": str(tmp_path / "cache")}.items():
             monkeypatch.setenv(name, value)
@@ -39,3 +42,4 @@ def test_the_study_runs_on_s3_and_resumes_there(smoke: Path, tmp_path: Path, mon
             pd.testing.assert_frame_equal(pd.read_parquet(index[name]), pd.read_parquet(here[name]))
         printed = run_study(root)
         assert "computing" not in printed
+        counted("1 driver of the smoke study killed on S3: the same tables as on disk")

@@ -19,6 +19,7 @@ from PIL import Image
 
 from components.grading import grade
 from flows import cli, full_study
+from tests.conftest import Counted
 from tests.slow.conftest import ROOT, STUDY, run_study
 
 pytestmark = pytest.mark.slow
@@ -150,7 +151,7 @@ def written(root: Path, signs: list[str]) -> list[set[tuple[Path, int]]]:
     return found
 
 
-def test_killed_in_every_stage_nothing_is_lost_or_twice(smoke: Path, tmp_path: Path) -> None:
+def test_killed_in_every_stage_nothing_is_lost_or_twice(smoke: Path, tmp_path: Path, counted: Counted) -> None:
     root = tmp_path / "outputs"
     # Each: a stage, and the signs in the store that its work has really begun. Both reward models train at once.
     signs = {
@@ -171,10 +172,10 @@ def test_killed_in_every_stage_nothing_is_lost_or_twice(smoke: Path, tmp_path: P
     assert sample_ids(root) == sample_ids(smoke)
     assert (table(root, "solutions")["text"] == table(smoke, "solutions")["text"]).all()
     assert summary(root)["best_of_n"]["majority"] == summary(smoke)["best_of_n"]["majority"]
-    print(f"{len(twice)} drivers of the smoke study killed: 0 samples lost, doubled or changed")
+    counted(f"{len(twice)} drivers of the smoke study killed: 0 samples lost, doubled or changed")
 
 
-def test_a_worker_killed_while_it_trains_and_while_it_samples(smoke: Path, tmp_path: Path) -> None:
+def test_a_worker_killed_while_it_trains_and_while_it_samples(smoke: Path, tmp_path: Path, counted: Counted) -> None:
     root = tmp_path / "outputs"
     process = start_until(root, "[generator]")
     wait_for(lambda: list(root.glob("scratch/generator-*/progress.json")))
@@ -188,7 +189,7 @@ def test_a_worker_killed_while_it_trains_and_while_it_samples(smoke: Path, tmp_p
     process.communicate(timeout=600)
     assert process.returncode == 0
     assert sample_ids(root) == sample_ids(smoke)
-    print("2 workers of the smoke study killed: 0 samples lost, doubled or changed")
+    counted("2 workers of the smoke study killed: 0 samples lost, doubled or changed")
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")
