@@ -53,6 +53,7 @@ def _refuse(start_response: Callable[..., Any], status: str) -> list[bytes]:
 def serve() -> Iterator[tuple[str, Faults, dict[str, str]]]:
     """(root URL, faults, environment variables that lead s3fs there); the bucket is there and empty."""
     import boto3
+    import s3fs
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import WSGIRequestHandler, make_server
 
@@ -64,6 +65,7 @@ def serve() -> Iterator[tuple[str, Faults, dict[str, str]]]:
     server = make_server("127.0.0.1", 0, faults, threaded=True, request_handler=Quiet)  # type: ignore[arg-type]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
+    s3fs.S3FileSystem.clear_instance_cache()  # connections of this process to an earlier server
     endpoint = f"http://127.0.0.1:{server.server_port}"
     environment = {
         "AWS_ENDPOINT_URL": endpoint,
