@@ -80,13 +80,14 @@ def _input_rows(
     was = manifest["inputs"].get(name)
     if was is None or was["digest"] == dataset.digest:
         return
-    old = next((m for m in manifests(store, was["stage"]) if m["digest"] == was["digest"]), None)
+    found = (part for manifest in manifests(store, was["stage"]) for part in _parts(manifest))
+    old = next((part for part in found if part.digest == was["digest"]), None)
     if old is None:
-        return  # a part of a dataset, or one that is gone: the digest alone tells
-    known = {shard["digest"] for shard in old["shards"]}
+        return  # one that is gone: the digest alone tells
+    known = {shard.digest for shard in old.shards}
     new = [shard for shard in dataset.shards if shard.digest not in known]
     kept = {shard.digest for shard in dataset.shards}
-    gone = [Shard(**shard) for shard in old["shards"] if shard["digest"] not in kept]
+    gone = [shard for shard in old.shards if shard.digest not in kept]
 
     def rows(shards: list[Shard]) -> list[dict[str, Any]]:
         tables = [foreseen[s.digest] if s.digest in foreseen else store.read_shard(s) for s in shards]
@@ -106,6 +107,18 @@ def _input_rows(
     for identity in changed[:_ROWS_NAMED]:
         for difference in differences(before[identity], now[identity]):
             yield f"inputs.{name}: row {' '.join(map(str, identity))}: {difference}"
+
+
+def _parts(manifest: Mapping[str, Any]) -> Iterator[Dataset]:
+    """A dataset, and the parts of it that flows select: the shards with an attribute, and those without it."""
+    if "shards" not in manifest:
+        return
+    shards = tuple(Shard(**shard) for shard in manifest["shards"])
+    whole = Dataset(manifest["stage"], "", manifest["digest"], shards)
+    yield whole
+    for name, value in sorted({item for shard in shards for item in shard.attributes.items()}):
+        yield whole.select(**{name: value})
+        yield whole.without(**{name: value})
 
 
 def _identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
