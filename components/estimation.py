@@ -82,7 +82,7 @@ def samples_by_split(grades: pa.Table, scores: pa.Table) -> Iterator[tuple[str, 
             for name in ("prm", "orm")
             if part[f"{name}_score"].notna().any()
         }
-        is_correct = part["is_correct"].to_numpy(dtype=np.bool_).reshape(shape)
+        is_correct = part["is_correct"].eq(True).to_numpy(dtype=np.bool_).reshape(shape)
         yield str(split), Samples(problem_ids, groups.to_numpy(dtype=np.int64).reshape(shape), is_correct, scored)
 
 

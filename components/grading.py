@@ -1,30 +1,32 @@
 """Grading: the answer of a solution, and whether it equals the reference answer.
 
-First version: the answer section or the last `\\boxed{}`, normalised, compared as text. Model text is only ever
-compared, never evaluated. Never read: the last number of an unfinished solution.
+    python -m components.grading '\\frac{2}{4}' 0.5      prints the verdict and the rule that decided it
+
+Two verdicts per row: ours (components/equality.py), which every study uses, and that of the paper's own grader
+(components/prm800k_equality.py), for comparison with published numbers. Model text is data: it is parsed, never run,
+and compared in a process that may be killed (components/grading_pool.py). What cannot be graded is not "wrong".
 """
 
 from __future__ import annotations
 
-import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
+from components.answer_text import extract_answer
+from components.equality import canonical
+from components.grading_pool import GradingPool, Verdict
 from components.stage import MapStage
-from components.text_format import ANSWER_HEADER
 from schemas.tables import GRADES
 
-_SECTION = re.compile(rf"^{ANSWER_HEADER}[ \t]*$", re.MULTILINE)
-_NOISE = [
-    (re.compile(r"\\(?:left|right|!|,|;|:|quad|qquad|displaystyle)(?![a-zA-Z])"), ""),
-    (re.compile(r"\\[dt]frac(?![a-zA-Z])"), r"\\frac"),
-    (re.compile(r"\\(?:text|mbox|textbf|mathrm)\s*\{([^{}]*)\}"), r"\1"),
-    (re.compile(r"\^\{?\\circ\}?|\\%|%|\\\$|\$"), ""),
-    (re.compile(r"\s+"), ""),
-]
+GRADER_VERSION = 2  # raise it when any verdict or extraction can change
+_LIBRARIES = ("math-verify", "latex2sympy2-extended", "sympy", "mpmath")
+_REMEMBERED = 1_000_000  # distinct pairs that one actor keeps
+
+__all__ = ["Grade", "GradingConfig", "extract_answer", "grade", "is_equal"]
 
 
 @dataclass(frozen=True)
@@ -34,74 +36,95 @@ class GradingConfig:
 
 def grade(name: str = "grades") -> MapStage:
     """The stage solutions → grades."""
-    return MapStage(name, version=1, config=GradingConfig(), schema=GRADES, make_worker=Grade)
-
-
-def extract_answer(text: str) -> tuple[str | None, str]:
-    """The answer of a solution, and the rule that found it: answer_section, boxed, or none.
-
-    >>> extract_answer("7 + 5 = 12\\n# Answer\\n\\n12")
-    ('12', 'answer_section')
-    """
-    sections = list(_SECTION.finditer(text))
-    if sections:
-        lines = [line.strip() for line in text[sections[-1].end() :].splitlines() if line.strip()]
-        if lines:
-            return lines[0], "answer_section"
-    boxed = _last_boxed(text)
-    return (boxed, "boxed") if boxed else (None, "none")
-
-
-def _last_boxed(text: str) -> str | None:
-    """The content of the last balanced, non-empty `\\boxed{…}`."""
-    for match in reversed(list(re.finditer(r"\\f?boxed\s*\{", text))):
-        depth = 1
-        for end in range(match.end(), len(text)):
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            if depth == 0:
-                content = text[match.end() : end].strip()
-                if content:
-                    return content
-                break
-    return None
-
-
-def normalise(answer: str) -> str:
-    """An answer without its style: spacing, sizing, text wrappers, units of degree and percent, a closing period.
-
-    >>> normalise("$\\\\dfrac{1}{2}$.")
-    '\\\\frac{1}{2}'
-    """
-    answer = answer.strip().removesuffix(".")
-    for pattern, replacement in _NOISE:
-        answer = pattern.sub(replacement, answer)
-    return answer
+    return MapStage(
+        name, version=GRADER_VERSION, config=GradingConfig(), schema=GRADES, make_worker=Grade, engines=_LIBRARIES
+    )
 
 
 def is_equal(answers: Sequence[str], ground_truths: Sequence[str]) -> list[bool]:
-    """Whether each answer equals the reference answer beside it. Raises ValueError for sequences of unequal length."""
-    return [normalise(answer) == normalise(truth) for answer, truth in zip(answers, ground_truths, strict=True)]
+    """Whether each answer equals the reference answer beside it; False also for what cannot be compared safely.
+
+    Raises ValueError for sequences of unequal length.
+
+    >>> is_equal(["0.5", "(2,1)"], ["\\frac{1}{2}", "(1,2)"])
+    [True, False]
+    """
+    pool = GradingPool()
+    try:
+        pairs = list(zip(answers, ground_truths, strict=True))
+        distinct = list(dict.fromkeys(pairs))
+        verdicts = dict(zip(distinct, pool.verdicts(distinct), strict=True))
+        return [bool(verdicts[pair].is_correct) for pair in pairs]
+    finally:
+        pool.close()
 
 
 class Grade:
-    """The actor of the grading stage."""
+    """The actor of the grading stage. Equal pairs are compared once, within a shard and from shard to shard."""
 
     def __init__(self, config: GradingConfig, models: dict[str, Path]) -> None:
-        pass
+        self.pool = GradingPool()
+        self.known: dict[tuple[str, str], Verdict] = {}  # of this process, so of one version of the grader
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
-        rows = []
-        for row in table.to_pylist():
-            text = row["text"]
-            if row["finish_reason"] == "length":
-                # The token cap cut the last line short: "# Answer\n\n1" may have become 12.
-                text = text.rpartition("\n")[0]
-            answer, rule = extract_answer(text) if row["error"] is None else (None, "none")
-            status = "error" if row["error"] is not None else "ok" if answer is not None else "no_answer"
-            rows.append(
-                {name: row[name] for name in ("problem_id", "sample_index", "split", "error")}
-                | {"answer": answer, "answer_group": None if answer is None else normalise(answer)}
-                | {"extract_rule": None if answer is None else rule, "status": status}
-                | {"is_correct": answer is not None and is_equal([answer], [row["ground_truth_answer"]])[0]}
-            )
-        return pa.Table.from_pylist(rows, schema=GRADES)
+        rows = table.to_pylist()
+        extracted = [_extract(row) for row in rows]
+        pairs = [(answer or "", row["ground_truth_answer"]) for row, (answer, _) in zip(rows, extracted, strict=True)]
+        new = list(dict.fromkeys(pair for pair in pairs if pair[0] and pair not in self.known))
+        if len(self.known) + len(new) > _REMEMBERED:
+            self.known.clear()
+            new = list(dict.fromkeys(pair for pair in pairs if pair[0]))
+        self.known |= zip(new, self.pool.verdicts(new), strict=True)
+        graded = [
+            {name: row[name] for name in ("problem_id", "sample_index", "split")}
+            | _grade_row(row["error"], answer, rule, self.known.get(pair))
+            for row, (answer, rule), pair in zip(rows, extracted, pairs, strict=True)
+        ]
+        return pa.Table.from_pylist(graded, schema=GRADES)
+
+
+def _extract(row: Mapping[str, str | None]) -> tuple[str | None, str]:
+    if row["error"] is not None:
+        return None, "none"
+    text = row["text"] or ""
+    if row["finish_reason"] == "length":
+        # The token cap cut the last line short: "# Answer\n\n1" may have become 12.
+        text = text.rpartition("\n")[0]
+    return extract_answer(text)
+
+
+def _grade_row(error: str | None, answer: str | None, rule: str, verdict: Verdict | None) -> dict[str, object]:
+    """A row's grade. One that could not be graded has an error, no verdict, and an empty slot in votes."""
+    if verdict is None:  # nothing to compare
+        verdict = Verdict(False, False, "", "no_answer") if error is None else Verdict(status="error")
+    elif verdict.is_correct is None:
+        error = f"grading: {verdict.status}"
+    return {
+        "error": error,
+        "answer": answer,
+        "answer_group": canonical(answer) if answer is not None and error is None else None,
+        "extract_rule": rule if answer is not None else None,
+        "is_correct": verdict.is_correct,
+        "is_correct_prm800k": verdict.is_correct_prm800k,
+        "method": verdict.method or None,
+        "status": verdict.status.partition(":")[0],
+        "grader_version": GRADER_VERSION,
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the verdicts on one pair."""
+    if len(arguments) != 2:
+        print("usage: python -m components.grading ANSWER GROUND_TRUTH", file=sys.stderr)
+        return 2
+    pool = GradingPool()
+    [verdict] = pool.verdicts([(arguments[0], arguments[1])])
+    pool.close()
+    said = {True: "equal", False: "not equal", None: "not known"}
+    print(f"{said[verdict.is_correct]} ({verdict.method or verdict.status})")
+    print(f"{said[verdict.is_correct_prm800k]} (the paper's grader)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -16,6 +16,8 @@ from components.runner import Runner
 from components.sampling import engine_distribution
 from flows import cli
 
+_EXAMPLES = 10  # pairs of answers on which the graders disagree
+
 
 def write(study: cli.Study) -> None:
     """Print the results and write index.json, summary.json, best_of_n.parquet and best_of_n.png; nothing in plan
@@ -70,12 +72,13 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
         "libraries": library_versions(),
         "num_test_problems": num_test_problems,
         "pass_at_1": {str(split): float(rows["is_correct"].mean()) for split, rows in by_split},
-        "no_answer_rate": {str(split): float((rows["status"] != "ok").mean()) for split, rows in by_split},
+        "no_answer_rate": {str(split): float((rows["status"] == "no_answer").mean()) for split, rows in by_split},
         "best_of_n": {
             str(method): {str(n): float(a) for n, a in zip(rows["n"], rows["accuracy"], strict=True)}
             for method, rows in curves.groupby("method", sort=False)
         },
         "within_problem_auc": auc,
+        "graders_disagree": _graders_disagree(run, tables["problems"], grades),
         "verdicts": report.verdicts(frames["comparisons"], num_test_problems),
         "notes": _notes(study, grades, curves),
         "stages": {
@@ -93,6 +96,17 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
         },
         "errors": report.error_causes(with_errors),
     }
+
+
+def _graders_disagree(run: Runner, problems: Dataset, grades: pd.DataFrame) -> dict[str, Any]:
+    """Where our verdict is not that of the paper's grader: how often, and the first pairs that differ."""
+    both = grades.dropna(subset=["is_correct", "is_correct_prm800k"])
+    differ = both[both["is_correct"] != both["is_correct_prm800k"]]
+    truths = run.store.read(problems, ["problem_id", "ground_truth_answer"]).to_pandas()
+    pairs = differ.merge(truths.drop_duplicates("problem_id"), on="problem_id")
+    pairs = pairs.drop_duplicates(["answer", "ground_truth_answer"]).head(_EXAMPLES)
+    columns = ["answer", "ground_truth_answer", "is_correct", "is_correct_prm800k", "method"]
+    return {"rows": len(differ), "of": len(both), "examples": pairs[columns].to_dict("records")}
 
 
 def _lineage(run: Runner) -> dict[str, Any]:

@@ -55,9 +55,12 @@ GRADES = _table(
     *_SAMPLE,
     ("answer", pa.string(), True, "the extracted answer; null: none, an empty slot of N"),
     ("answer_group", pa.string(), True, "normalised answer: what counts as one candidate in a vote"),
-    ("extract_rule", pa.string(), True, "which rule found the answer: answer_section, boxed"),
-    ("is_correct", pa.bool_(), False, "the answer equals the reference answer"),
-    ("status", pa.string(), False, "ok, no_answer or error"),
+    ("extract_rule", pa.string(), True, "which rule found the answer: answer_section, boxed, answer_is"),
+    ("is_correct", pa.bool_(), True, "the answer equals the reference answer; null: it could not be graded"),
+    ("is_correct_prm800k", pa.bool_(), True, "the same by the paper's own grader, for comparison with its numbers"),
+    ("method", pa.string(), True, "which rule decided is_correct: text, number, expression, …"),
+    ("status", pa.string(), False, "ok, no_answer, too_long, risky, timeout, out_of_memory, error"),
+    ("grader_version", pa.int32(), False, "of the grader's rules"),
     _ERROR,
 )
 

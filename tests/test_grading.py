@@ -65,6 +65,6 @@ def test_a_cut_answer_is_no_answer_and_a_failed_row_keeps_its_error() -> None:
         solution("", None, "too long"),
     ]
     graded = Grade(GradingConfig(), {})(pa.Table.from_pylist(rows, schema=SOLUTIONS), {})
-    assert graded["is_correct"].to_pylist() == [True, False, True, False, False]
+    assert graded["is_correct"].to_pylist() == [True, False, True, False, None]
     assert graded["status"].to_pylist() == ["ok", "no_answer", "ok", "ok", "error"]
     assert graded["error"].to_pylist() == [None, None, None, None, "too long"]

@@ -156,7 +156,7 @@ GOLDEN = {
     "teacher_solutions": "ccba1f823eda",
     "generator": "d1f799038ef1",
     "solutions": "87e757727e47",
-    "grades": "278e26a8de9f",
+    "grades": "4faa8d72f9aa",
     "step_labels": "ee76d2871dff",
     "orm": "90890b434dcb",
     "prm": "fba09daccc1c",

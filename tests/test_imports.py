@@ -14,8 +14,11 @@ ENGINE = set(
 )
 # Leaf modules: the text format, the world and the models' targets know nothing of the study.
 LEAVES = {"text_format", "worked_arithmetic", "examples", "tokenizer", "selection"}
+LEAVES |= {"answer_text", "expressions", "values", "numbers", "quantities", "several_values", "intervals", "statements"}
+# What the grading stage is made of: it knows answers and nothing of studies, since its worker is a process of its own.
+GRADER = {"equality", "prm800k_equality", "math_verify_route", "grading_worker", "grading_pool"}
 # What stages may share: leaves, the training loop, and what reads the files that users give.
-SHARED = LEAVES | {"input_files", "training", "trainer", "sampling"}
+SHARED = LEAVES | GRADER | {"input_files", "training", "trainer", "sampling"}
 
 
 def imported(path: Path) -> set[str]:
@@ -46,6 +49,12 @@ def test_the_engine_knows_no_stage_and_no_model_library() -> None:
 def test_leaves_know_no_stage_and_no_engine() -> None:
     for name in LEAVES:
         assert components_of(ROOT / f"components/{name}.py") <= LEAVES
+
+
+def test_the_grader_knows_answers_only() -> None:
+    for name in GRADER:
+        assert components_of(ROOT / f"components/{name}.py") <= GRADER | LEAVES
+        assert not imported(ROOT / f"components/{name}.py") & {"pyarrow", "ray", "torch", "numpy"}
 
 
 def test_no_stage_imports_another() -> None:

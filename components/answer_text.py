@@ -1,0 +1,206 @@
+"""Answers as text: which part of a solution is its answer, and an answer without its style.
+
+Extraction never takes the last number of an unfinished solution (paper §3.1: no answer fills a slot of N and is wrong).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from components.text_format import ANSWER_HEADER
+
+_SECTION = re.compile(rf"^{ANSWER_HEADER}[ \t]*:?[ \t]*$", re.MULTILINE)
+_BOXED = re.compile(r"\\f?boxed\s*\{")
+_SAID = re.compile(
+    r"(?:\banswer\s+(?:is|are)\b\s*:?|(?:^|[.\s*])(?:final\s+)?answer\s*\**\s*:)\**[ \t]*",
+    re.IGNORECASE,
+)
+
+
+def to_text(text: str | bytes) -> str:
+    """Text without NULs; bytes are read as UTF-8, what is none of it is replaced."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", errors="replace")
+    return text.encode("utf-8", errors="replace").decode("utf-8").replace("\0", "").replace("\r\n", "\n")
+
+
+def extract_answer(text: str | bytes) -> tuple[str | None, str]:
+    """The answer of a solution, and the rule that found it: answer_section, boxed, answer_is, or none.
+
+    >>> extract_answer("7 + 5 = 12\\n# Answer\\n\\n12")
+    ('12', 'answer_section')
+    """
+    text = to_text(text)
+    for section in reversed(list(_SECTION.finditer(text))):
+        lines = [line.strip() for line in text[section.end() :].splitlines() if line.strip()]
+        if lines and not lines[0].startswith("# "):
+            return lines[0], "answer_section"
+    if boxed := _last_boxed(text):
+        return boxed, "boxed"
+    for said in reversed(list(_SAID.finditer(text))):
+        if answer := _sentence(text[said.end() :].partition("\n")[0]):
+            return answer, "answer_is"
+    return None, "none"
+
+
+def _last_boxed(text: str) -> str | None:
+    """The content of the last balanced, non-empty `\\boxed{…}`, in one pass over the text."""
+    starts = {match.end() - 1 for match in _BOXED.finditer(text)}
+    open_braces: list[int] = []
+    best: tuple[int, str] | None = None
+    at = 0
+    while starts and at < len(text):
+        if text[at] == "\\":
+            at += 1 if at + 1 in starts or text[at + 1 : at + 2] not in ("{", "}", "\\") else 2
+            continue
+        if text[at] == "{":
+            open_braces.append(at)
+        elif text[at] == "}" and open_braces:
+            start = open_braces.pop()
+            if start in starts and (content := text[start + 1 : at].strip()) and (best is None or start > best[0]):
+                best = start, content
+        at += 1
+    return best[1] if best else None
+
+
+def _sentence(rest: str) -> str:
+    """What is said of the answer, to the end of its sentence."""
+    answer = re.split(r"(?<=[^\s.])\.(?=\s|$)|(?<=\S)[!;](?=\s|$)", rest.strip().strip("*").strip(), maxsplit=1)[
+        0
+    ].strip()
+    if answer.count("$") >= 2 and answer.startswith("$"):
+        answer = answer[: answer.index("$", 1) + 1]
+    return answer.strip(" *:").strip()
+
+
+# Style ------------------------------------------------------------------------------------------------------------
+
+ROW = "¶"  # the end of a matrix row
+TEXT, END = "«", "»"  # around what LaTeX sets as text: a unit or a word, and no variables
+_SUPERSCRIPTS = str.maketrans({"⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6", "⁷": "^7", "⁸": "^8", "⁹": "^9", "⁻": "^-"})  # fmt: skip  # noqa: E501
+_HALVES = {"½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}"}
+_INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad]")
+_SYMBOLS = {
+    **dict.fromkeys(("\\leq", "\\le", "\\leqslant", "<=", "=<"), "≤"),
+    **dict.fromkeys(("\\geq", "\\ge", "\\geqslant", ">="), "≥"),
+    **dict.fromkeys(("\\neq", "\\ne", "!="), "≠"),
+    **dict.fromkeys(("\\times", "\\cdot", "\\ast", "×", "·", "⋅", "∗", "**"), "*"),
+    **dict.fromkeys(("\\ldots", "\\dots", "\\cdots", "…"), "..."),
+    **dict.fromkeys(("\\emptyset", "\\varnothing", "Ø"), "∅"),
+    **dict.fromkeys(("\\vert", "\\lvert", "\\rvert"), "|"),
+    **dict.fromkeys(("−", "–", "—", "‐", "‑", "﹣"), "-"),
+    **{"\\lt": "<", "\\gt": ">", "\\cup": "∪", "\\cap": "∩", "\\in": "∈", "\\infty": "∞", "\\pm": "±", "\\mp": "∓"},
+    **{
+        "\\div": "/",
+        "÷": "/",
+        "∕": "/",
+        "⁄": "/",
+        "\\colon": ":",
+        "\\pi": "π",
+        "\\degree": "°",
+        "√": "\\sqrt",
+        "′": "'",
+    },
+    **{"\\langle": "⟨", "\\rangle": "⟩", "\\lbrace": "\\{", "\\rbrace": "\\}", "\\lbrack": "[", "\\rbrack": "]"},
+    **{"\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\cfrac": "\\frac", "\\dbinom": "\\binom", "\\tbinom": "\\binom"},
+    **{
+        "\\$": "$$",
+        "\\&": "&",
+        "\\#": "#",
+        "\\prime": "'",
+        "′": "'",
+        "\\land": "∧",
+        "\\lor": "∨",
+        "\\wedge": "∧",
+    },
+}
+_COMMANDS = re.compile(r"\\[A-Za-z]+|\\[$&#]|[<>=!]=|=<|\*\*|[−–—‐‑﹣×·⋅∗…Ø÷∕⁄√′]")
+_SIZES = re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])(?:\s*\.)?")
+_SPACES = re.compile(r"\\[,:;> ]|\\(?:q?quad|enspace|thinspace|displaystyle|textstyle|scriptstyle|limits|nolimits|hspace\{[^{}]*\}|rm|bf|it)(?![A-Za-z])|~|\u00a0|\s")  # fmt: skip  # noqa: E501
+_LETTER_UNITS = "mgshlL"
+_AS_TEXT = re.compile(r"\\(?:text|mbox|textbf|textrm|textit|textsf|textnormal|mathrm|mathit|mathbf|mathsf|operatorname|boldsymbol|bold|rm)\s*\{([^{}]*)\}")  # fmt: skip  # noqa: E501
+_REWRITTEN = [
+    (re.compile(r"\\(?:bar|dot) ?\{(\d+)\}"), r"\\overline{\1}"),
+    (re.compile(r"\\(?:mathbf|boldsymbol|bm|vec|hat|mathit) ?\{([A-Za-z])\}"), r"\1"),
+    (re.compile(r"\\(?:Bbb|mathbb) ?\{?([A-Z])\}?"), r"\\mathbb{\1}"),
+    (re.compile(r"\{([^{}]*)\\choose(?![a-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
+    (re.compile(r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}"), r"\\frac{\1}{\2}"),
+    (re.compile(r"^([^{}]*)\\over(?![a-z])([^{}]*)$"), r"\\frac{\1}{\2}"),
+]
+_WRAPPER = re.compile(r"\\f?boxed\s*\{(.*)\}", re.DOTALL)
+
+
+def clean(answer: str) -> str:
+    """An answer without its style: spacing, sizes, synonyms of commands, dollars around mathematics, a closing period.
+
+    Text within mathematics is kept between « and ».
+
+    >>> clean("$\\\\dfrac{1}{2}$."), clean("5\\\\text{ cm}")
+    ('\\\\frac{1}{2}', '5«cm»')
+    """
+    answer = _INVISIBLE.sub("", to_text(answer)).translate(_SUPERSCRIPTS)
+    for sign, fraction in _HALVES.items():
+        answer = answer.replace(sign, fraction)
+    answer = unicodedata.normalize("NFKC", answer.replace("…", "...")).replace(TEXT, "").replace(END, "").strip()
+    while match := _WRAPPER.fullmatch(answer):
+        answer = match[1].strip()
+    answer = answer.replace("\\\\", ROW)
+    for pattern, plain in _REWRITTEN:
+        answer = pattern.sub(plain, answer)
+    answer = answer.replace("\\!", "").replace("\\(", "").replace("\\)", "").replace("\\[", "").replace("\\]", "")
+    answer = answer.replace("{,}", ",").replace("^{\\circ}", "°").replace("^\\circ", "°").replace("\\%", "%")
+    for _ in range(3):  # text within text
+        answer = _AS_TEXT.sub(_as_text, answer)
+    answer = _SIZES.sub("", answer)
+    answer = _COMMANDS.sub(
+        lambda match: _SYMBOLS.get(match[0], match[0]) + (" " if match[0][-1].isalpha() else ""), answer
+    )
+    answer = _SPACES.sub(" ", answer)
+    answer = _dollars(answer)
+    answer = re.sub(rf"{TEXT}\s*(.*?)\s*{END}", rf"{TEXT}\1{END}", answer)
+    answer = re.sub(rf"{END}\s*{TEXT}", " ", answer)
+    answer = re.sub(r" +", " ", answer).replace(" ,", ",").strip()
+    # `1, 234` is a list, where `1,234` is a number; and beside such numbers every spaced comma separates.
+    comma = r"(?<=\d), (?=[-\d])" if re.search(r"\d,\d{3}(?!\d)", answer) else r"(?<=\d), (?=\d{3}(?!\d))"
+    answer = re.sub(comma, ";", answer)
+    # A space between digits, words, or after a digit before a fraction, means something; others do not.
+    answer = re.sub(r"(?<![A-Za-z0-9.]) | (?![A-Za-z0-9.])", "", answer)
+    answer = re.sub(r"(?<=\\[a-z]) (?=[^A-Za-z])", "", answer)
+    while answer and (answer[-1] in ",;" or (answer[-1] == "." and not answer.endswith("..."))):
+        answer = answer[:-1].rstrip()
+    answer = {"\\{\\}": "∅", "infinity": "∞", "-infinity": "-∞", "+∞": "∞"}.get(answer, answer)
+    if answer.startswith("{") and _closes_at(answer, 0) == len(answer) - 1:
+        answer = answer[1:-1].strip()
+    return answer
+
+
+def _as_text(match: re.Match[str]) -> str:
+    """Marked text; a single letter is a variable or a choice, unless it can be a unit."""
+    text = match[1].strip()
+    if not text or (len(text) == 1 and text.isalpha() and text not in _LETTER_UNITS):
+        return text or " "
+    return TEXT + match[1] + END
+
+
+def _synonym(match: re.Match[str]) -> str:
+    return _SYMBOLS.get(match[0], match[0]) + (" " if match[0][-1].isalpha() else "")
+
+
+def _dollars(answer: str) -> str:
+    """Dollars in pairs are mathematics; a single one is money, and so is `\\$` (by now `$$`)."""
+    if answer.count("$$") and not (answer.startswith("$$") and answer.endswith("$$") and len(answer) > 3):
+        return answer.replace("$$", "\x01").replace("$", "").replace("\x01", "$")
+    if answer.count("$") == 1:
+        return answer
+    return answer.replace("$", "")
+
+
+def _closes_at(text: str, start: int) -> int:
+    """Where the bracket that opens at `start` closes; -1 when it does not."""
+    depth = 0
+    for at in range(start, len(text)):
+        depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(text[at], 0)
+        if depth == 0:
+            return at
+    return -1
