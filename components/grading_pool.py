@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,15 +60,20 @@ class GradingPool:
         done = {index: Verdict() for index in waiting}
         tries = dict.fromkeys(waiting, 0)
         with self.lock:
-            while waiting:
-                culprit, how = self._run(pairs, waiting, done)
-                waiting = [index for index in waiting if not done[index].is_whole]
-                if culprit is None:
-                    continue
-                tries[culprit] += 1
-                if tries[culprit] >= _TRIES:
-                    _give_up(done[culprit], how)
-                    waiting.remove(culprit)
+            try:
+                while waiting:
+                    culprit, how = self._run(pairs, waiting, done)
+                    waiting = [index for index in waiting if not done[index].is_whole]
+                    if culprit is None:
+                        continue
+                    tries[culprit] += 1
+                    if tries[culprit] >= _TRIES:
+                        _give_up(done[culprit], how)
+                        waiting.remove(culprit)
+            except BaseException:
+                if self.worker is not None:
+                    self._end()  # what it still says would be taken for answers to the next pairs
+                raise
         return [verdict if verdict is not None else done[index] for index, verdict in enumerate(verdicts)]
 
     def _run(self, pairs: Pairs, waiting: list[int], done: dict[int, Verdict]) -> tuple[int | None, str]:
@@ -77,13 +83,14 @@ class GradingPool:
         assert worker.stdin is not None
         messages = {index: json.dumps([index, *pairs[index]]).encode() + b"\n" for index in waiting}
         unsent, under_way = deque(waiting), deque[int]()
+        ahead = 0  # bytes under way
         patience = _SECONDS_LOADING if self.is_fresh else self.seconds
         try:
             while unsent or under_way:
                 # No more than fits into the pipe: a worker that is stuck does not read, and must not block this side.
-                while unsent and sum(len(messages[i]) for i in (*under_way, unsent[0])) <= _AHEAD:
+                while unsent and ahead + len(messages[unsent[0]]) <= _AHEAD:
                     under_way.append(unsent.popleft())
-                    worker.stdin.write(messages[under_way[-1]])
+                    ahead += worker.stdin.write(messages[under_way[-1]])
                 worker.stdin.flush()
                 line = self._line(patience)
                 if line is None:
@@ -96,7 +103,7 @@ class GradingPool:
                     _note(done[index], value, how)
                 elif what == "is_correct_prm800k":
                     done[index].is_correct_prm800k, done[index].is_whole = value, True
-                    under_way.popleft()
+                    ahead -= len(messages[under_way.popleft()])
         except (BrokenPipeError, EOFError):
             status = self._end()
             known = {-signal.SIGXCPU: "timeout", -signal.SIGKILL: "out_of_memory"}
@@ -104,13 +111,23 @@ class GradingPool:
         return None, ""
 
     def _line(self, patience: float) -> bytes | None:
-        """The worker's next line; None when it is silent for too long. Raises EOFError when it ended."""
+        """The worker's next line; None when it worked in silence for too long. Raises EOFError when it ended.
+
+        Its own CPU seconds count, so that a busy machine makes no timeouts; and seconds of the clock, twenty to one.
+        """
         assert self.worker is not None
         assert self.worker.stdout is not None
+        poller = select.poll()
+        poller.register(self.worker.stdout, select.POLLIN)
+        worked, waits = 0.0, -1
         while b"\n" not in self.buffer:
-            ready, _, _ = select.select([self.worker.stdout], [], [], patience)
-            if not ready:
-                return None
+            if not poller.poll(1000 * (patience if waits >= 0 else 0.05)):
+                if waits < 0:  # most lines are there by now, and need no look at the process
+                    worked = _cpu_seconds(self.worker.pid)
+                elif waits >= 20 or _cpu_seconds(self.worker.pid) - worked >= 0.8 * patience:
+                    return None
+                waits += 1
+                continue
             data = os.read(self.worker.stdout.fileno(), 1 << 16)
             if not data:
                 raise EOFError
@@ -151,6 +168,15 @@ class GradingPool:
         with self.lock:
             if self.worker is not None:
                 self._end()
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU seconds that a process has used, to a hundredth; where the system does not tell, the clock's."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _without_worker(answer: str, truth: str) -> Verdict | None:
