@@ -80,7 +80,7 @@ def by_union(one: str, two: str, same: Same) -> bool | None:
 def _parts_of_union(text: str) -> list[str]:
     """The intervals of a union, or of inequalities that are joined by `or`."""
     parts = split_top(text, "∪")
-    if len(parts) > 1:
+    if len(parts) > 1 or re.search(r"\band\b", text):
         return parts
     return [interval(part) or part for part in list_items(text) or [text]]
 

@@ -82,10 +82,7 @@ def list_items(text: str) -> list[str] | None:
     else:
         inner = [text]
     items = [expanded for item in inner if item for expanded in _plus_minus(item)]
-    if len(items) < 2:
-        return None
-    # x=1, 2 says of both what it says of the first.
-    return items
+    return items if len(items) > 1 else None
 
 
 def _thousands_only(text: str) -> bool:
@@ -94,8 +91,8 @@ def _thousands_only(text: str) -> bool:
 
 
 def _plus_minus(item: str) -> list[str]:
-    if "±" not in item and "∓" not in item:
-        return [item]
+    if not re.search("[±∓]", item) or (item.count("±") > 1 and "∓" not in item):
+        return [item]  # of two signs each may be chosen by itself
     return [item.replace("±", "+").replace("∓", "-"), item.replace("±", "-").replace("∓", "+")]
 
 
