@@ -13,7 +13,8 @@ from components.text_format import ANSWER_HEADER
 _SECTION = re.compile(rf"^{ANSWER_HEADER}[ \t]*:?[ \t]*$", re.MULTILINE)
 _BOXED = re.compile(r"\\f?boxed\s*\{")
 _SAID = re.compile(
-    r"(?:\banswer\s+(?:is|are)\b\s*:?|(?:^|[.\s*])(?:final\s+)?answer\s*\**\s*:)\**[ \t]*",
+    r"(?<!wrong )(?<!partial )(?<!incorrect )"
+    r"(?:\banswer\s+(?:is|are)\b\s*:?|(?:^|(?<=[.\s*]))answer\s*\**\s*:)\**[ \t]*",
     re.IGNORECASE,
 )
 
@@ -34,14 +35,21 @@ def extract_answer(text: str | bytes) -> tuple[str | None, str]:
     text = to_text(text)
     for section in reversed(list(_SECTION.finditer(text))):
         lines = [line.strip() for line in text[section.end() :].splitlines() if line.strip()]
+        lines = lines[1:] if lines and lines[0] in _OPENED else lines
         if lines and not lines[0].startswith("# "):
             return lines[0], "answer_section"
     if boxed := _last_boxed(text):
         return boxed, "boxed"
     for said in reversed(list(_SAID.finditer(text))):
-        if answer := _sentence(text[said.end() :].partition("\n")[0]):
+        lines = [line.strip() for line in text[said.end() :].splitlines()[:4]]
+        lines = [line for line in lines if line and line not in _OPENED]
+        if lines and (answer := _sentence(lines[0])):
             return answer, "answer_is"
     return None, "none"
+
+
+_MATHEMATICS = re.compile(r"(?:\$\$[^$]+\$\$|\$[^$]+\$)(?:\s*(?:,|and|or|, and|, or)\s*\$[^$]+\$)*")
+_OPENED = ("$$", "\\[", "\\(", "```")  # mathematics that begins on a line of its own
 
 
 def _last_boxed(text: str) -> str | None:
@@ -69,8 +77,8 @@ def _sentence(rest: str) -> str:
     answer = re.split(r"(?<=[^\s.])\.(?=\s|$)|(?<=\S)[!;](?=\s|$)", rest.strip().strip("*").strip(), maxsplit=1)[
         0
     ].strip()
-    if answer.count("$") >= 2 and answer.startswith("$"):
-        answer = answer[: answer.index("$", 1) + 1]
+    if match := _MATHEMATICS.match(answer):
+        answer = match[0]
     return answer.strip(" *:").strip()
 
 
@@ -78,18 +86,17 @@ def _sentence(rest: str) -> str:
 
 ROW = "¶"  # the end of a matrix row
 TEXT, END = "«", "»"  # around what LaTeX sets as text: a unit or a word, and no variables
-_SUPERSCRIPTS = str.maketrans({"⁰": "^0", "¹": "^1", "²": "^2", "³": "^3", "⁴": "^4", "⁵": "^5", "⁶": "^6", "⁷": "^7", "⁸": "^8", "⁹": "^9", "⁻": "^-"})  # fmt: skip  # noqa: E501
-_HALVES = {"½": "\\frac{1}{2}", "⅓": "\\frac{1}{3}", "⅔": "\\frac{2}{3}", "¼": "\\frac{1}{4}", "¾": "\\frac{3}{4}"}
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad]")
 _SYMBOLS = {
     **dict.fromkeys(("\\leq", "\\le", "\\leqslant", "<=", "=<"), "≤"),
     **dict.fromkeys(("\\geq", "\\ge", "\\geqslant", ">="), "≥"),
-    **dict.fromkeys(("\\neq", "\\ne", "!="), "≠"),
-    **dict.fromkeys(("\\times", "\\cdot", "\\ast", "×", "·", "⋅", "∗", "**"), "*"),
+    **dict.fromkeys(("\\neq", "\\ne", " !="), "≠"),
+    **dict.fromkeys(("\\times", "\\cdot", "\\ast", "×", "·", "⋅", "∗"), "*"),
+    "**": "^",
     **dict.fromkeys(("\\ldots", "\\dots", "\\cdots", "…"), "..."),
     **dict.fromkeys(("\\emptyset", "\\varnothing", "Ø"), "∅"),
     **dict.fromkeys(("\\vert", "\\lvert", "\\rvert"), "|"),
-    **dict.fromkeys(("−", "–", "—", "‐", "‑", "﹣"), "-"),
+    **dict.fromkeys(("−", "‐", "‑", "﹣"), "-"),
     **{"\\lt": "<", "\\gt": ">", "\\cup": "∪", "\\cap": "∩", "\\in": "∈", "\\infty": "∞", "\\pm": "±", "\\mp": "∓"},
     **{
         "\\div": "/",
@@ -115,14 +122,18 @@ _SYMBOLS = {
         "\\wedge": "∧",
     },
 }
-_COMMANDS = re.compile(r"\\[A-Za-z]+|\\[$&#]|[<>=!]=|=<|\*\*|[−–—‐‑﹣×·⋅∗…Ø÷∕⁄√′]")
+_COMMANDS = re.compile(r"\\[A-Za-z]+|\\[$&#]|[<>=]=| !=|=<|\*\*|[−‐‑﹣×·⋅∗…Ø÷∕⁄√′]")
 _SIZES = re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])(?:\s*\.)?")
 _SPACES = re.compile(r"\\[,:;> ]|\\(?:q?quad|enspace|thinspace|displaystyle|textstyle|scriptstyle|limits|nolimits|hspace\{[^{}]*\}|rm|bf|it)(?![A-Za-z])|~|\u00a0|\s")  # fmt: skip  # noqa: E501
 _LETTER_UNITS = "mgshlL"
 _AS_TEXT = re.compile(r"\\(?:text|mbox|textbf|textrm|textit|textsf|textnormal|mathrm|mathit|mathbf|mathsf|operatorname|boldsymbol|bold|rm)\s*\{([^{}]*)\}")  # fmt: skip  # noqa: E501
 _REWRITTEN = [
     (re.compile(r"\\(?:bar|dot) ?\{(\d+)\}"), r"\\overline{\1}"),
-    (re.compile(r"\\(?:mathbf|boldsymbol|bm|vec|hat|mathit) ?\{([A-Za-z])\}"), r"\1"),
+    (re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit) ?\{([A-Za-z])\}"), r"\1"),
+    (re.compile(r"\\(overline|bar) ?(\d)(?!\d)"), r"\\overline{\2}"),
+    (re.compile(r"(?:√|(?<![A-Za-z\\])sqrt) ?(\d+)"), r"\\sqrt{\1}"),
+    (re.compile(r"(?<![A-Za-z\\])(?:infinity|infty|inf)(?![A-Za-z])", re.IGNORECASE), "∞"),
+    (re.compile(r"(?<=[\])]) ?U ?(?=[\[(])"), "∪"),
     (re.compile(r"\\(?:Bbb|mathbb) ?\{?([A-Z])\}?"), r"\\mathbb{\1}"),
     (re.compile(r"\{([^{}]*)\\choose(?![a-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}"), r"\\frac{\1}{\2}"),
@@ -139,11 +150,12 @@ def clean(answer: str) -> str:
     >>> clean("$\\\\dfrac{1}{2}$."), clean("5\\\\text{ cm}")
     ('\\\\frac{1}{2}', '5«cm»')
     """
-    answer = _INVISIBLE.sub("", to_text(answer)).translate(_SUPERSCRIPTS)
-    for sign, fraction in _HALVES.items():
-        answer = answer.replace(sign, fraction)
+    answer = _plain_unicode(_INVISIBLE.sub("", to_text(answer)))
     answer = unicodedata.normalize("NFKC", answer.replace("…", "...")).replace(TEXT, "").replace(END, "").strip()
-    while match := _WRAPPER.fullmatch(answer):
+    answer = answer.strip("`").removeprefix("**").removesuffix("**").strip()
+    if answer[:1] == answer[-1:] == '"':
+        answer = answer[1:-1]
+    while match := _WRAPPER.fullmatch(answer.removesuffix(".").strip("$ ")):
         answer = match[1].strip()
     answer = answer.replace("\\\\", ROW)
     for pattern, plain in _REWRITTEN:
@@ -169,10 +181,40 @@ def clean(answer: str) -> str:
     answer = re.sub(r"(?<=\\[a-z]) (?=[^A-Za-z])", "", answer)
     while answer and (answer[-1] in ",;" or (answer[-1] == "." and not answer.endswith("..."))):
         answer = answer[:-1].rstrip()
-    answer = {"\\{\\}": "∅", "infinity": "∞", "-infinity": "-∞", "+∞": "∞"}.get(answer, answer)
-    if answer.startswith("{") and _closes_at(answer, 0) == len(answer) - 1:
+    answer = {"\\{\\}": "∅", "+∞": "∞"}.get(answer, answer)
+    if answer.startswith("{") and "," not in answer and _closes_at(answer, 0) == len(answer) - 1:
         answer = answer[1:-1].strip()
     return answer
+
+
+def _plain_unicode(answer: str) -> str:
+    """Raised and lowered characters as powers and indices, fractions of one character as fractions, Greek as LaTeX."""
+    if answer.isascii():
+        return answer
+    written: list[str] = []
+    raised = ""
+    for character in answer:
+        kind, _, plain = unicodedata.decomposition(character).partition(" ")
+        kind = {"<super>": "^", "<sub>": "_"}.get(kind, "")
+        if raised and kind != raised:
+            written.append("}")
+        if kind:
+            written.append("" if kind == raised else kind + "{")
+            written.append("".join(chr(int(code, 16)) for code in plain.split()))
+        else:
+            written.append(_one_character(character))
+        raised = kind
+    return "".join(written) + ("}" if raised else "")
+
+
+def _one_character(character: str) -> str:
+    if unicodedata.decomposition(character).startswith("<fraction>"):
+        top, bottom = unicodedata.normalize("NFKC", character).split("⁄")
+        return f"\\frac{{{top}}}{{{bottom}}}"
+    if "α" <= character.lower() <= "ω" and character not in "πο":
+        word = unicodedata.name(character).removeprefix("GREEK ").split(" LETTER ")
+        return f"\\{word[1].lower() if word[0] == 'SMALL' else word[1].capitalize()} "
+    return character
 
 
 def _as_text(match: re.Match[str]) -> str:

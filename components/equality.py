@@ -22,6 +22,15 @@ from components.statements import by_equation, by_membership
 
 MAX_LENGTH = 2_000  # characters of an answer; a longer one is not compared
 _OPENING, _CLOSING = "([{⟨", ")]}⟩"
+_DERIVATIVE = re.compile(r"\\frac ?\{d(?:\^\{?\d\}?)?[A-Za-z]?\} ?\{d[A-Za-z]|(?<![A-Za-z])d[a-z]/d[a-z](?![A-Za-z])")
+_SYNONYMS = {
+    "ℝ": "(-∞,∞)",
+    "\\mathbb{r}": "(-∞,∞)",
+    "\\mathbbr": "(-∞,∞)",
+    "all real numbers": "(-∞,∞)",
+    "no solutions": "no solution",
+}
+_SYNONYMS |= {"no real solutions": "no solution", "no real solution": "no solution", "empty set": "∅"}
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?: [A-Za-z][A-Za-z'.-]*)*")
 
 
@@ -33,14 +42,17 @@ def decide(answer: str, truth: str) -> tuple[bool, str]:
     >>> decide("0.5", "\\\\frac{1}{2}"), decide("(1,2)", "(2,1)")
     ((True, 'number'), (False, 'tuple'))
     """
-    one, two = clean(answer), clean(truth)
+    one, two = (_SYNONYMS.get(_squeezed(side).lower(), side) for side in (clean(answer), clean(truth)))
     if not one or not two:
         return False, "empty"
     if one == two or _squeezed(one) == _squeezed(two):
         return True, "text"
     for side in (one, two):
         refuse_risky(side)
-    return compare(one, two)
+    try:
+        return compare(one, two)
+    except RecursionError:
+        raise Risky("nested too deep") from None
 
 
 def canonical(answer: str) -> str:
@@ -64,8 +76,8 @@ def refuse_risky(text: str) -> None:
 
 def _squeezed(text: str) -> str:
     """Without what only separates: spaces beside letters, marks of text, braces around one character."""
-    text = re.sub(r"\{(\w)\}", r"\1", text.replace(TEXT, "").replace(END, ""))
-    return re.sub(r"(?<!\d) | (?!\d)", "", text) if not re.search(r"\\[A-Za-z]+ ", text) else text
+    text = re.sub(r"\{(\w)\}(?![\w.])", r"\1", text.replace(TEXT, "").replace(END, ""))
+    return text
 
 
 def compare(one: str, two: str) -> tuple[bool, str]:
@@ -91,8 +103,10 @@ def by_words(one: str, two: str, same: Same) -> bool | None:
     numbers = words_number(first), words_number(second)
     if None not in numbers:
         return numbers[0] == numbers[1]
-    if min(len(first), len(second)) < 3:
-        return first == second
+    if {first.lower(), second.lower()} <= {"yes", "no"}:
+        return first.lower() == second.lower()
+    if min(len(first), len(second)) < 3 or (max(len(first), len(second)) < 5 and first.isupper() != second.isupper()):
+        return first == second  # letters: variables, points, sides
     return first.lower() == second.lower()
 
 
@@ -111,7 +125,7 @@ def _as_words(text: str) -> str | None:
 
 
 def by_expression(one: str, two: str, same: Same) -> bool | None:
-    if "\\frac{d" in one + two:
+    if _DERIVATIVE.search(one + " " + two):
         return False  # a derivative is no fraction
     try:
         first, second = (expressions.parse(_without_thousands(side)) for side in (one, two))
@@ -127,7 +141,7 @@ def _without_thousands(text: str) -> str:
     return text if re.search(r"[(\[{]", text) else re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
 
 
-_BEYOND = re.compile(r"\\(?:sum|prod|int|lim|max|min|gcd|lcm|det|bmod|pmod|mod|deg)(?![a-zA-Z])")
+_BEYOND = re.compile(r"\\(?:sum|prod|int|lim|max|min|gcd|lcm|bmod|pmod)(?![a-zA-Z])")
 
 
 def _by_math_verify(one: str, two: str) -> bool:

@@ -43,6 +43,8 @@ _GREEK = frozenset(
     "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta kappa lambda mu nu xi rho sigma tau phi varphi "
     "chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi Omega ell hbar".split()
 )
+_APPLIED = "fghFGHPQ"  # letters that are functions before a bracket
+_APPLIED_GREEK = frozenset("phi varphi sigma zeta Gamma tau psi Phi Psi".split())
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -104,8 +106,10 @@ class _Parser:
             if token in ("*", "/"):
                 self.take()
                 tree = Tree(token, (tree, self.signed()))
+                if token == "/" and self._begins_factor(self.peek()):
+                    raise NotAnExpression("a/bc has two readings")
             elif self._begins_factor(token):
-                if re.fullmatch(r"[\d.]+", token) and self.tokens[self.at - 1][-1].isalnum():
+                if re.fullmatch(r"[\d.]+", token) and self.tokens[self.at - 1] != "!":
                     raise NotAnExpression("a number follows without a sign")
                 tree = Tree("*", (tree, self.power()))
             else:
@@ -130,7 +134,14 @@ class _Parser:
         if self.peek() != "^":
             return tree
         self.take()
-        return self.postfix(Tree("^", (tree, self.exponent())))
+        braced = self.peek() == "{"
+        power = Tree("^", (tree, self.exponent()))
+        following = self.peek()
+        if not braced and (following == "!" or (tree.name == "e" and following.isalpha() and len(following) == 1)):
+            raise NotAnExpression("2^3! and e^2x have two readings")
+        if following == "(" and tree.name[:1] in _APPLIED and tree.name:
+            raise NotAnExpression("f^2(x) has two readings")
+        return self.postfix(power)
 
     def exponent(self) -> Tree:
         if self.peek() == "-":
@@ -149,6 +160,8 @@ class _Parser:
     def postfix(self, tree: Tree) -> Tree:
         while self.peek() in ("!", "°"):
             tree = Tree("factorial" if self.take() == "!" else "degrees", (tree,))
+            if tree.kind == "factorial" and self.peek() == "!":
+                raise NotAnExpression("3!! has two readings")
         return tree
 
     def atom(self) -> Tree:
@@ -166,6 +179,8 @@ class _Parser:
             self.take("|")
             return Tree("abs", (tree,))
         if token[0] in "0123456789.":
+            if re.match(r"0\d", token):
+                raise NotAnExpression("a number does not begin with 0")
             number = Tree("number", value=Fraction(token))
             return self.mixed(number) if token.isdigit() and self.peek() == "\\frac" else number
         if token[0] == "\\" or len(token) > 1:
@@ -190,7 +205,7 @@ class _Parser:
         if self.peek() == "_":
             self.take()
             name += "_" + self._subscript()
-        if name[0] in "fghFGHPQ" and self.peek() == "(":
+        if (name[0] in _APPLIED or name in _APPLIED_GREEK) and self.peek() == "(":
             return Tree("apply", (self.atom(),), name=name)
         return Tree("name", name={"π": "pi", "∞": "infinity"}.get(name, name))
 
@@ -214,6 +229,10 @@ class _Parser:
             tree = self.sum()
             self.take("\\rfloor" if name == "lfloor" else "\\rceil")
             return Tree("floor" if name == "lfloor" else "ceil", (tree,))
+        if name in ("vec", "hat", "bar", "tilde", "overline", "mathbb", "mathcal") and self.peek() == "{":
+            inner = self._subscript()
+            if inner.isalpha():
+                return Tree("name", name=f"{name} {inner}")
         if name in _FUNCTIONS:
             return self.function(name)
         if name in ("pi", "infty") or name in _GREEK:
@@ -240,6 +259,8 @@ class _Parser:
         base = power = None
         while self.peek() in ("_", "^"):
             if self.take() == "_":
+                if re.fullmatch(r"\d{2,}", self.peek()):
+                    raise NotAnExpression("log_25 has two readings")
                 base = self.argument()
             else:
                 power = self.exponent()
@@ -265,5 +286,9 @@ class _Parser:
         """The argument of a function without brackets: factors up to a sign or another function."""
         tree = self.signed()
         while self._begins_factor(self.peek()) and self.peek().removeprefix("\\") not in _FUNCTIONS | {"frac"}:
+            if self.peek() in "([{|":
+                break
             tree = Tree("*", (tree, self.power()))
+        if self.peek() == "/":
+            raise NotAnExpression("sin x/2 has two readings")
         return tree

@@ -51,7 +51,7 @@ def _decided(
     _loading[:] = [say]
     try:
         return decide(answer, truth)
-    except (Risky, RecursionError):
+    except Risky:
         return False, "risky"
     except MemoryError:
         return None, "out_of_memory"

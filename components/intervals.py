@@ -78,11 +78,13 @@ def by_union(one: str, two: str, same: Same) -> bool | None:
 
 
 def _parts_of_union(text: str) -> list[str]:
-    """The intervals of a union, or of inequalities that are joined by `or`."""
+    """The intervals of a union, or of inequalities in one variable that are joined by `or`."""
     parts = split_top(text, "∪")
-    if len(parts) > 1 or re.search(r"\band\b", text):
+    items = list_items(text)
+    variables = set(re.findall("[A-Za-z]", re.sub(r"\\[A-Za-z]+|\bor\b", "", text)))
+    if len(parts) > 1 or items is None or len(variables) != 1 or not re.search(r"(?<![A-Za-z])or(?![A-Za-z])", text):
         return parts
-    return [interval(part) or part for part in list_items(text) or [text]]
+    return [interval(part) or part for part in items]
 
 
 _Bound = tuple[Fraction | float, int]  # a point, and 1 where an interval begins, or goes on, just above it

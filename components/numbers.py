@@ -8,7 +8,7 @@ from fractions import Fraction
 _MAX_DIGITS = 1_000
 _PLAIN = r"(?:[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?|[1-9]\d{0,2}(?: \d{3})+(?:\.\d+)?|\d+\.?\d*|\.\d+)"
 _NUMBER = re.compile(_PLAIN)
-_REPEATING = re.compile(r"(?P<whole>\d*)\.(?P<once>\d*)(?:\\overline ?\{(?P<period>\d+)\}|\((?P<bracketed>\d+)\))")
+_REPEATING = re.compile(r"(?P<whole>\d*)\.(?P<once>\d*)\\overline ?\{(?P<period>\d+)\}")
 _DOTS = re.compile(r"(?P<whole>\d*)\.(?P<digits>\d{3,})\.\.\.")
 _FRACTION = re.compile(
     rf"\\frac ?(?:\{{(?P<top>-?{_PLAIN})\}}|(?P<digit>\d)) ?(?:\{{(?P<bottom>-?{_PLAIN})\}}|(?P<last>\d))"
@@ -76,7 +76,7 @@ def _mixed(match: re.Match[str]) -> Fraction | None:
 
 
 def _repeating(match: re.Match[str]) -> Fraction:
-    return _periodic(match["whole"], match["once"], match["period"] or match["bracketed"])
+    return _periodic(match["whole"], match["once"], match["period"])
 
 
 def _periodic(whole: str, once: str, period: str) -> Fraction:
@@ -86,11 +86,11 @@ def _periodic(whole: str, once: str, period: str) -> Fraction:
 
 
 def _dots(match: re.Match[str]) -> Fraction | None:
-    """`0.333...` and `0.1666...`: three times or more the same period at the end."""
+    """`0.333...` and `0.1666...`: the same period at the end, three times or more (a long one twice)."""
     digits = match["digits"]
     for length in range(1, len(digits) // 2 + 1):
         period = digits[-length:]
-        times = 3 if length == 1 else 2
+        times = 2 if length >= 6 else 3
         if digits.endswith(period * times):
             once = digits
             while once.endswith(period):
@@ -106,28 +106,62 @@ def _scientific(match: re.Match[str]) -> Fraction:
 
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()  # fmt: skip  # noqa: E501
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_SCALES = {"hundred": 100, "thousand": 1_000, "million": 10**6, "billion": 10**9}
-_PARTS = {"half": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10}  # fmt: skip  # noqa: E501
+_SCALES = {"thousand": 1_000, "million": 10**6, "billion": 10**9}
+_PARTS = {
+    "half": 2,
+    "third": 3,
+    "quarter": 4,
+    "fourth": 4,
+    "fifth": 5,
+    "sixth": 6,
+    "seventh": 7,
+    "eighth": 8,
+    "ninth": 9,
+}
+_PARTS |= {"tenth": 10, "hundredth": 100, "thousandth": 1000}
+_SMALL = rf"(?:{'|'.join(_UNITS)}|(?:{'|'.join(_TENS)})(?: (?:{'|'.join(_UNITS[1:10])}))?)"
+_GROUP = rf"(?:(?:{'|'.join(_UNITS[1:10])}) hundred(?: (?:and )?{_SMALL})?|{_SMALL})"
+_WHOLE = re.compile(
+    rf"{_GROUP}(?: (?:{'|'.join(_SCALES)})(?: (?:and )?{_GROUP})?){{0,3}}|hundred|thousand|million|billion"
+)
 
 
 def words_number(text: str) -> Fraction | None:
-    """The number that words spell, or None: `twenty-one`, `one half`, `minus two`.
+    """The number that words spell, or None: `twenty-one`, `one half`, `minus two`, `two and a half`.
 
     >>> words_number("Three hundred and five"), words_number("two thirds"), words_number("even")
     (Fraction(305, 1), Fraction(2, 3), None)
     """
-    words = [word for word in re.split(r"[\s-]+", text.lower().strip()) if word and word != "and"]
-    if not words or len(words) > 20:
+    spoken = " ".join(text.lower().replace("-", " ").split())
+    if len(spoken) > 100:
         return None
-    if words[0] in ("minus", "negative"):
-        value = words_number(" ".join(words[1:])) if len(words) > 1 else None
-        return None if value is None else -value
-    part = _PARTS.get(words[-1].removesuffix("s").replace("halve", "half"))
-    if part and len(words) > 1:
-        top = words_number(" ".join(words[:-1]))
-        return None if top is None else top / part
+    for minus in ("minus ", "negative "):
+        if spoken.startswith(minus):
+            value = words_number(spoken.removeprefix(minus))
+            return None if value is None else -value
+    whole, _, rest = spoken.rpartition(" and ")
+    fraction = _part(rest)
+    if fraction is None:
+        return _whole_words(spoken)
+    number = _whole_words(whole) if whole else Fraction(0)
+    return None if number is None else number + fraction
+
+
+def _part(words: str) -> Fraction | None:
+    """`a half`, `two thirds`: few of a part, and the part in the plural when there are more."""
+    number, _, name = words.rpartition(" ")
+    top = Fraction(1) if number in ("a", "") else _whole_words(number)
+    plural = {"halves": "half"}.get(name, name.removesuffix("s"))
+    if top is None or not 0 < top < 20 or plural not in _PARTS or (top == 1) != (plural == name):
+        return None
+    return top / _PARTS[plural] if number or name == "half" else None
+
+
+def _whole_words(words: str) -> Fraction | None:
+    if not _WHOLE.fullmatch(words):
+        return None
     total = current = 0
-    for word in words:
+    for word in words.split():
         if word in _UNITS:
             current += _UNITS.index(word)
         elif word in _TENS:
@@ -136,6 +170,4 @@ def words_number(text: str) -> Fraction | None:
             current = max(current, 1) * 100
         elif word in _SCALES:
             total, current = total + max(current, 1) * _SCALES[word], 0
-        else:
-            return None
     return Fraction(total + current)

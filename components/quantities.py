@@ -18,7 +18,7 @@ def by_number(one: str, two: str, same: Same) -> bool | None:
 
 
 _BASE = re.compile(
-    r"\(?(?P<digits>[0-9A-Fa-f]+)\)?(?:_|_?\{?[ «]*\(?(?:in )?base[ »-]*)[\[{(«]*"
+    r"\(?(?P<digits>(?=[A-F]*\d|[A-F]{2})[0-9A-F]+)\)?(?:_|_?\{?[ «]*\(?(?:in )?base[ »-]*)[\[{(«]*"
     r"(?P<base>\d+|two|three|four|five|six|seven|eight|nine|ten|twelve|sixteen)[\]})»]*"
 )
 
@@ -35,7 +35,7 @@ def by_base(one: str, two: str, same: Same) -> bool | None:
     return bases[0] == bases[1] and digits[0] == digits[1]
 
 
-_TIME = re.compile(r"(?P<hours>\d{1,2})(?::(?P<minutes>\d{2}))?(?: ?«?(?P<half>[ap])\.? ?m\.?»?)?", re.IGNORECASE)
+_TIME = re.compile(r"(?P<hours>\d{1,2})(?::(?P<minutes>[0-5]\d))?(?: ?«?(?P<half>[ap])\.? ?m\.?»?)?", re.IGNORECASE)
 
 
 def by_time(one: str, two: str, same: Same) -> bool | None:
@@ -60,7 +60,10 @@ def by_ratio(one: str, two: str, same: Same) -> bool | None:
     if None in values[0] + values[1]:
         return all(map(same, first, second))
     left, right = ([value for value in side if value is not None] for side in values)
-    return all(a * right[0] == b * left[0] for a, b in zip(left, right, strict=True)) and any(left) and any(right)
+    if left == right or ":" not in one + two or not any(left) or not any(right):
+        return left == right  # `1 to 3` may be a range
+    scale = sum(map(abs, right)) / sum(map(abs, left))
+    return [value * scale for value in left] == right
 
 
 def _minutes(match: re.Match[str]) -> int:
@@ -80,12 +83,21 @@ _UNIT_NAMES = {
 }  # fmt: skip
 _UNITS = {alias: unit for unit, aliases in _UNIT_NAMES.items() for alias in (unit, *aliases.split())}
 _NO_UNIT = re.compile(
-    r"\b(?:and|or|if|for|when|where|hundred|thousand|million|billion|trillion|dozen|half|less|more|fewer|above|below|plus|minus"
-    r"|squared|cubed|factorial|not|mod|remainder|base)\b"
+    r"\b(?:and|or|if|for|when|where|hundred|thousand|[a-z]+illion|dozen|score|gross|less|more|most|least|fewer|above|below|plus"
+    r"|minus|times|over|divided|multiplied|choose|point|root|into|squared|cubed|factorial|not|negative|is|ago|loss|mod|remainder"
+    r"|base|infinity|infinities|floor|ceil|sqrt|arc[a-z]+|[a-z]*sin|sinh|cosh|tanh|cos|tan|cis|log|ln|exp|re|im|pi|alpha|beta|gamma"
+    r"|delta|epsilon|zeta|eta|theta|kappa|lambda|mu|nu|xi|rho|sigma|tau|phi|chi|psi|omega)\b"
+)
+# What is counted, where it follows a number as plain text; set as text anything may.
+_COUNTED = frozenset(
+    "way people person student child children boy girl point game marble apple orange ball card coin book page number "
+    "integer solution pair side triangle square edge vertex vertices term digit prime factor divisor car ticket cookie "
+    "candy flower tree step item vote team player bird cow dog cat egg box bag piece slice cup bottle stamp seat row "
+    "column tile".split()
 )
 _QUANTITY = re.compile(
     rf"(?P<money>-?\$)?(?P<value>.*?[\d)}}πa-z]) ?(?P<unit>{TEXT}[^{TEXT}{END}]*{END}(?:\^\{{?[23]\}}?)?"
-    r"(?:/(?:«[^«»]*»|[a-z]+))?|(?:(?:sq|square|cubic|cu)\.? )?[A-Za-z]{2,}(?: (?:per )?[A-Za-z]+)*(?:\^\{?[23]\}?)?"
+    r"(?:/(?:«[^«»]*»|[a-z]+))?|(?:(?:sq|square|cubic|cu)\.? )?[A-Za-z]{2,}(?: [A-Za-z]+){0,4}(?:\^\{?[23]\}?)?"
     r"(?:/[a-z]+)?|[%°¢€])?"
 )
 
@@ -106,9 +118,13 @@ def split_unit(text: str) -> tuple[str, str]:
     if exact_number(match["value"]) is None and not word:
         return text, ""  # letters after letters are variables
     known = unit.split("^")[0].split("/")[0] in _UNITS.values()
-    if not (word or known or (spaced and max(map(len, match["unit"].split())) > 3)):
+    if not (word or known or (spaced and set(unit.split()) & _COUNTED)):
         return text, ""
-    if _NO_UNIT.search(unit) or words_number(unit) is not None:
+    if word and re.fullmatch("[a-z]{1,2}", unit) and not known:
+        return text, ""
+    if _NO_UNIT.search(unit) or any(
+        words_number(f"{count} {said}") for said in (unit, *unit.split()) for count in ("one", "two")
+    ):
         return text, ""
     return match["value"], unit
 

@@ -46,7 +46,8 @@ def bracketed(text: str) -> tuple[str, list[str]] | None:
         depth += (character in _OPENING) - (character in _CLOSING)
         if depth < 0:
             return None
-    items = [item for item in split_top(inner, ",;") if item] if inner.strip() else []
+    separators = ";" if _thousands_only(inner) else ",;"
+    items = [item for item in split_top(inner, separators) if item] if inner.strip() else []
     if len(items) < 2 and opening != "\\{":
         return None
     if opening == "\\{":
@@ -59,13 +60,15 @@ def by_brackets(one: str, two: str, same: Same) -> bool | None:
     first, second = bracketed(one), bracketed(two)
     if first is None and second is None:
         return None
+    if re.search("[±∓]", one + two) and not (first and second and first[0] == second[0] == "\\{\\}"):
+        return False  # signs that go together are not told from those that do not
     if first is None or second is None:
         inside, other = (first, two) if first is not None else (second, one)
         assert inside is not None
         kind, items = inside
         parts = list_items(other)
-        if kind == "\\{\\}" and (parts is not None or (len(items) == 1 and other != "∅")):
-            return same_in_any_order(items, parts or [other], same)
+        if kind == "\\{\\}" and parts is not None:
+            return same_in_any_order(items, parts, same)
         return None if kind in ("()", "(]", "[)", "[]") else False
     if first[0] != second[0]:
         return False
@@ -74,9 +77,12 @@ def by_brackets(one: str, two: str, same: Same) -> bool | None:
     return len(first[1]) == len(second[1]) and all(map(same, first[1], second[1]))
 
 
+_AND_OR = re.compile(r"[,;]?(?:«(?:and|or)»|(?: |(?<![A-Za-z\\ ]))(?:and|or)(?: |(?![A-Za-z])))")
+
+
 def list_items(text: str) -> list[str] | None:
     """The items of a list without brackets, `1, 2` or `1 and 2` or `\\pm 2`; None for one item."""
-    text = re.sub(r"(?:,|;)?[ «](?:and|or)[ »]|(?<=\d)(?:and|or)(?=[\d-])", ";", text)
+    text = _AND_OR.sub(";", text)
     if ";" in text or ("," in text and exact_number(split_unit(text)[0]) is None):
         inner = split_top(text, ";") if ";" in text and _thousands_only(text) else split_top(text, ",;")
     else:
@@ -87,7 +93,8 @@ def list_items(text: str) -> list[str] | None:
 
 def _thousands_only(text: str) -> bool:
     """Whether every comma of a list separates thousands."""
-    return all(exact_number(item) is not None for item in split_top(text, ";")) and "," in text
+    parts = split_top(text, ";")
+    return len(parts) > 1 and "," in text and all(exact_number(item) is not None for item in parts)
 
 
 def _plus_minus(item: str) -> list[str]:
@@ -102,16 +109,30 @@ def by_list(one: str, two: str, same: Same) -> bool | None:
         return None
     if first is None or second is None:
         return False
-    if re.search("[<>≤≥]", one + two) and set(_JOINED.findall(one)) != set(_JOINED.findall(two)):
-        return False  # of conditions, `and` is not `or`
-    names = [{match[1] for item in items if (match := _NAMED.match(item))} for items in (first, second)]
-    if max(map(len, names)) > 1 and names[0] != names[1]:
+    first, second = _with_names(first), _with_names(second)
+    named = {_name(item) for item in first}, {_name(item) for item in second}
+    if max(map(len, named)) > 1 and named[0] != named[1]:
         return False  # which value is whose is said on one side only
-    return same_in_any_order(_with_names(first), _with_names(second), same)
+    if max(map(len, named)) > 1 and re.search("[±∓]", one + two):
+        return False  # signs that go together are not told from those that do not
+    said = max(map(len, named)) > 1 or re.search(
+        "[<>≤≥]|[A-Za-z]{3}", re.sub(r"\\[A-Za-z]+|\b(?:and|or)\b", "", one + two)
+    )
+    if said and set(_JOINED.findall(one)) != set(_JOINED.findall(two)):
+        return False  # of statements, `and` is not `or`
+    return same_in_any_order(first, second, same)
 
 
-_JOINED = re.compile(r"\b(?:and|or)\b")
-_NAMED = re.compile(r"([A-Za-z]\w*)=")
+_JOINED = re.compile(r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
+
+
+def _name(item: str) -> str:
+    """Whose value an item is: the left side of an equation, the letters of an inequality, a unit."""
+    if "=" in item:
+        return split_top(item, "=")[0]
+    if re.search("[<>≤≥]", item):
+        return "".join(sorted(set(re.findall("[A-Za-z]", item))))
+    return split_unit(item)[1]
 
 
 def _with_names(items: list[str]) -> list[str]:
@@ -136,11 +157,13 @@ def by_matrix(one: str, two: str, same: Same) -> bool | None:
     first, second = _rows(one), _rows(two)
     if first is None and second is None:
         return None
-    if first is None and second is not None and second[0]:
+    if first is None and second is not None and second[0] == "bars" and second[1]:
         return same(one, _determinant(second[1]))
-    if second is None and first is not None and first[0]:
+    if second is None and first is not None and first[0] == "bars" and first[1]:
         return same(_determinant(first[1]), two)
     if first is None or second is None or first[0] != second[0] or len(first[1]) != len(second[1]):
+        return False
+    if re.search(r"[±∓]", one + two) or any("," in cell for row in first[1] + second[1] for cell in row):
         return False
     rows = zip(first[1], second[1], strict=True)
     return all(len(row) == len(other) and all(map(same, row, other)) for row, other in rows)
@@ -163,4 +186,4 @@ def _rows(text: str) -> tuple[str, list[list[str]]] | None:
     if match is None or "\\begin" in match[2]:
         return None
     rows = [[cell.strip() for cell in row.split("&")] for row in match[2].split(ROW) if row.strip()]
-    return ("bars" if match[1] in ("v", "V") else ""), rows
+    return ({"v": "bars", "V": "norm"}.get(match[1], "")), rows

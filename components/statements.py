@@ -33,6 +33,8 @@ def by_equation(one: str, two: str, same: Same) -> bool | None:
             same(first[0], second[1]) and same(first[1], second[0])
         ):
             return True
+        if any(re.fullmatch("[A-Za-z]{2,}", side) for side in (first[0], second[0])):
+            return False  # names of several letters
         if any(map(_NAME.fullmatch, (first[0], second[0]))) and first[0] != second[0] and not _shared(first, second):
             return False
         return _same_difference(first, second)

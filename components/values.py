@@ -4,6 +4,7 @@ where a difference must vanish as digits are added. What would be too large to e
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -76,8 +77,10 @@ def _rational(kind: str, values: list[Fraction]) -> Fraction | None:
 
 
 def _small(value: Fraction) -> int:
-    if value < 0 or value > _MAX_FACTORIAL:
+    if value > _MAX_FACTORIAL:
         raise Risky("a factorial too large")
+    if value < 0:
+        raise NotAnExpression("no factorial of a negative number")
     return int(value)
 
 
@@ -106,7 +109,7 @@ def numeric(tree: Tree, at: Mapping[str, Any]) -> Any:
     if tree.kind == "^":
         return _power(*values)
     if tree.kind == "apply":  # some function, nobody knows which: equal only for equal arguments
-        return mpmath.cos(values[0] + sum(map(ord, tree.name))) + 2
+        return mpmath.cos(values[0] + zlib.crc32(tree.name.encode()) % 9973) + 2
     return _apply(tree.kind, values)
 
 
@@ -119,7 +122,8 @@ def _power(base: Any, exponent: Any) -> Any:
         raise Risky("a power too large")
     if mpmath.im(base) == 0 and mpmath.re(base) < 0 and mpmath.im(exponent) == 0:
         # An odd root of a negative number is meant to be real.
-        inverse = mpmath.nint(1 / exponent) if exponent else 0
+        exponent = mpmath.re(exponent)
+        inverse = int(mpmath.nint(1 / exponent)) if exponent else 0
         if inverse % 2 and abs(1 / exponent - inverse) < mpmath.mpf(10) ** (-_DIGITS // 2):
             return -(mpmath.re(-base) ** exponent)
     return base**exponent
@@ -153,7 +157,21 @@ def _whole(value: Any) -> Fraction:
 # Equality ---------------------------------------------------------------------------------------------------------
 
 _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
-_POINTS = 3  # the last has variables of both signs
+# Where variables are tried: whole numbers, small ones and large, squares, and fractions, of either sign.
+_POINTS: tuple[tuple[str, int, int], ...] = (
+    ("+", 0, 1),
+    ("+", 1, 1),
+    ("²", 0, 1),
+    ("+-", 3, 5),
+    ("-+", 5, 3),
+    ("+", 7, 1),
+    ("-", 2, 7),
+    ("--+", 4, 1),
+    ("+", 9, 1),
+    ("+", 13, 2),
+    ("-+", 16, 1),
+    ("++-", 9, 11),
+)
 
 
 def equal(first: Tree, second: Tree, *, in_form: bool = True) -> bool:
@@ -173,7 +191,7 @@ def equal(first: Tree, second: Tree, *, in_form: bool = True) -> bool:
     if in_form and {_form(first), _form(second)} == {"sum", "product"}:
         return False
     compared = 0
-    for point in range(_POINTS if variables else 1):
+    for point in range(len(_POINTS) if variables else 1):
         same = _equal_at(first, second, _point(variables, point))
         if same is False:
             return False
@@ -182,13 +200,14 @@ def equal(first: Tree, second: Tree, *, in_form: bool = True) -> bool:
 
 
 def _point(variables: list[str], number: int) -> dict[str, Fraction]:
-    """Values for the variables: positive ones, and at the last point of both signs."""
-    both = number == _POINTS - 1
-    return {
-        name: Fraction(_PRIMES[(5 * number + i) % len(_PRIMES)], 3 + 2 * number + i)
-        * (-1 if both and i % 2 == 0 else 1)
-        for i, name in enumerate(variables)
-    }
+    """A value for each variable; no two are equal, and each pair is met in either order."""
+    signs, first, denominator = _POINTS[number]
+    order = variables if number % 2 else variables[::-1]
+    point = {}
+    for i, name in enumerate(order):
+        value = Fraction(_PRIMES[(first + 3 * i) % len(_PRIMES)], denominator)
+        point[name] = {"+": value, "-": -value, "²": value * value}[signs[i % len(signs)]]
+    return point
 
 
 def _equal_at(first: Tree, second: Tree, at: Mapping[str, Fraction]) -> bool | None:
@@ -199,8 +218,11 @@ def _equal_at(first: Tree, second: Tree, at: Mapping[str, Fraction]) -> bool | N
             return values[0] == values[1]
         one, two = _values(first, second, at, _DIGITS)
         if _differ(one, two, _DIGITS):
-            complex_only = mpmath.im(one) != 0 or mpmath.im(two) != 0
-            return None if at and complex_only and not (_holds(first, "i") or _holds(second, "i")) else False
+            are_complex = mpmath.im(one) != 0, mpmath.im(two) != 0
+            trees = (first, second)
+            # Roots and logarithms of negative numbers say nothing, unless one side was made to take them.
+            silent = all(are_complex) or (any(are_complex) and not any(_holds_kind(tree, "abs") for tree in trees))
+            return None if at and silent and not any(_holds(tree, "i") for tree in trees) else False
         # Equal in 60 digits. A difference that is none vanishes further as digits are added; a tiny number stays.
         more_one, more_two = _values(first, second, at, 3 * _DIGITS)
         if _differ(more_one, more_two, 3 * _DIGITS):
@@ -208,9 +230,9 @@ def _equal_at(first: Tree, second: Tree, at: Mapping[str, Fraction]) -> bool | N
         return all(_is_rest(few, more) for few, more in ((one, more_one), (two, more_two))) or not _tiny(
             more_one, more_two
         )
-    except (Risky, NotAnExpression):
+    except Risky:
         raise
-    except (ZeroDivisionError, ValueError, OverflowError):
+    except (ZeroDivisionError, ValueError, OverflowError):  # no value, or none but at whole numbers
         return None if at else False
 
 
@@ -237,6 +259,10 @@ def _tiny(one: Any, two: Any) -> bool:
 def _is_rest(few: Any, more: Any) -> bool:
     """Whether a tiny value is what rounding left of a zero: it changes altogether with the number of digits."""
     return bool(more == 0 or abs(few - more) > abs(more) / 1000)
+
+
+def _holds_kind(tree: Tree, kind: str) -> bool:
+    return tree.kind == kind or any(_holds_kind(part, kind) for part in tree.parts)
 
 
 def _holds(tree: Tree, name: str) -> bool:
