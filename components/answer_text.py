@@ -152,6 +152,8 @@ def clean(answer: str) -> str:
     """
     answer = _plain_unicode(_INVISIBLE.sub("", to_text(answer)))
     answer = unicodedata.normalize("NFKC", answer.replace("…", "...")).replace(TEXT, "").replace(END, "").strip()
+    answer = re.sub(r"\+ ?/ ?-|\+-", "±", answer)
+    answer = re.sub(r"^[–—](?=\d)", "-", answer)
     answer = answer.strip("`").removeprefix("**").removesuffix("**").strip()
     if answer[:1] == answer[-1:] == '"':
         answer = answer[1:-1]
@@ -182,8 +184,10 @@ def clean(answer: str) -> str:
     while answer and (answer[-1] in ",;" or (answer[-1] == "." and not answer.endswith("..."))):
         answer = answer[:-1].rstrip()
     answer = {"\\{\\}": "∅", "+∞": "∞"}.get(answer, answer)
-    if answer.startswith("{") and "," not in answer and _closes_at(answer, 0) == len(answer) - 1:
-        answer = answer[1:-1].strip()
+    if answer.startswith("{") and _closes_at(answer, 0) == len(answer) - 1:
+        answer = f"\\{answer[:-1]}\\}}" if "," in answer else answer[1:-1].strip()
+    if re.fullmatch(rf"{TEXT}[^{TEXT}{END}]*\d[^{TEXT}{END}]*{END}", answer):
+        answer = answer[1:-1]  # all of it is set as text
     return answer
 
 
@@ -213,6 +217,8 @@ def _one_character(character: str) -> str:
         return f"\\frac{{{top}}}{{{bottom}}}"
     if "α" <= character.lower() <= "ω" and character not in "πο":
         word = unicodedata.name(character).removeprefix("GREEK ").split(" LETTER ")
+        if len(word) < 2:
+            return character
         return f"\\{word[1].lower() if word[0] == 'SMALL' else word[1].capitalize()} "
     return character
 

@@ -30,7 +30,7 @@ _SYNONYMS = {
     "all real numbers": "(-∞,∞)",
     "no solutions": "no solution",
 }
-_SYNONYMS |= {"no real solutions": "no solution", "no real solution": "no solution", "empty set": "∅"}
+_SYNONYMS |= {"no real solutions": "no real solution", "empty set": "∅"}
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?: [A-Za-z][A-Za-z'.-]*)*")
 
 
@@ -92,6 +92,8 @@ def compare(one: str, two: str) -> tuple[bool, str]:
 def by_words(one: str, two: str, same: Same) -> bool | None:
     """Text compares as text: without case for words, as it is for letters, so `ab` is not `ba`."""
     first, second = _as_words(one), _as_words(two)
+    if any(side and "-" in side and max(map(len, side.split("-"))) < 3 for side in (first, second)):
+        return None  # letters with signs
     if first is None and second is None:
         return None
     if first is None or second is None:
@@ -105,7 +107,11 @@ def by_words(one: str, two: str, same: Same) -> bool | None:
         return numbers[0] == numbers[1]
     if {first.lower(), second.lower()} <= {"yes", "no"}:
         return first.lower() == second.lower()
-    if min(len(first), len(second)) < 3 or (max(len(first), len(second)) < 5 and first.isupper() != second.isupper()):
+    if (
+        min(len(first), len(second)) < 3
+        or (first.isupper() and second.islower())
+        or (first.islower() and second.isupper())
+    ):
         return first == second  # letters: variables, points, sides
     return first.lower() == second.lower()
 
@@ -125,6 +131,8 @@ def _as_words(text: str) -> str | None:
 
 
 def by_expression(one: str, two: str, same: Same) -> bool | None:
+    if one.startswith("[") != two.startswith("["):
+        return False  # [x] may be the whole part of x
     if _DERIVATIVE.search(one + " " + two):
         return False  # a derivative is no fraction
     try:

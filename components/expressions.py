@@ -150,7 +150,8 @@ class _Parser:
         self.depth += 1
         if self.depth > _MAX_DEPTH:
             raise Risky("nested too deep")
-        tree = self.atom()
+        number = self.peek()
+        tree = Tree("number", value=Fraction(self.take())) if re.fullmatch(r"\d+", number) else self.atom()
         if self.peek() == "^":  # a tower without braces
             self.take()
             tree = Tree("^", (tree, self.exponent()))
@@ -287,6 +288,8 @@ class _Parser:
         tree = self.signed()
         while self._begins_factor(self.peek()) and self.peek().removeprefix("\\") not in _FUNCTIONS | {"frac"}:
             if self.peek() in "([{|":
+                if tree.kind == "number":
+                    raise NotAnExpression("sin 2(x) has two readings")
                 break
             tree = Tree("*", (tree, self.power()))
         if self.peek() == "/":

@@ -17,13 +17,15 @@ def equal(one: str, two: str) -> bool:
     announce_import("math_verify")
     from math_verify import verify
 
-    first, second = _parsed(one), _parsed(two)
-
-    return any(
-        verify([b], [a], timeout_seconds=None, strict=True, allow_set_relation_comp=False) and _agrees(a, b)
-        for a in first
-        for b in second
-    )
+    try:
+        first, second = _parsed(one), _parsed(two)
+        return any(
+            verify([b], [a], timeout_seconds=None, strict=True, allow_set_relation_comp=False) and _agrees(a, b)
+            for a in first
+            for b in second
+        )
+    except (TypeError, ValueError, AttributeError, NotImplementedError, ArithmeticError):
+        return False  # it cannot read it either
 
 
 def _parsed(text: str) -> list[Any]:

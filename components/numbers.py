@@ -91,7 +91,7 @@ def _dots(match: re.Match[str]) -> Fraction | None:
     for length in range(1, len(digits) // 2 + 1):
         period = digits[-length:]
         times = 2 if length >= 6 else 3
-        if digits.endswith(period * times):
+        if digits.endswith(period * times) and period.strip("0"):
             once = digits
             while once.endswith(period):
                 once = once[:-length]

@@ -56,11 +56,16 @@ def by_ratio(one: str, two: str, same: Same) -> bool | None:
         return None
     if len(first) != len(second):
         return False
+    if "," in one + two:
+        return None
+    units = [{split_unit(part)[1] for part in parts} for parts in (first, second)]
+    if "=" in one + two or any(":" in side and "to" in side for side in (one, two)) or units[0] != units[1]:
+        return False
     values = [[exact_number(part) for part in parts] for parts in (first, second)]
     if None in values[0] + values[1]:
         return all(map(same, first, second))
     left, right = ([value for value in side if value is not None] for side in values)
-    if left == right or ":" not in one + two or not any(left) or not any(right):
+    if left == right or ":" not in one + two or not any(left) or not any(right) or re.search(r"\b0\d", one + " " + two):
         return left == right  # `1 to 3` may be a range
     scale = sum(map(abs, right)) / sum(map(abs, left))
     return [value * scale for value in left] == right
@@ -82,13 +87,19 @@ _UNIT_NAMES = {
     "dollar": "$ usd buck", "cent": "¢", "unit": "", "euro": "€", "mph": "", "gal": "gallon", "qt": "quart",
 }  # fmt: skip
 _UNITS = {alias: unit for unit, aliases in _UNIT_NAMES.items() for alias in (unit, *aliases.split())}
-_NO_UNIT = re.compile(
-    r"\b(?:and|or|if|for|when|where|hundred|thousand|[a-z]+illion|dozen|score|gross|less|more|most|least|fewer|above|below|plus"
-    r"|minus|times|over|divided|multiplied|choose|point|root|into|squared|cubed|factorial|not|negative|is|ago|loss|mod|remainder"
-    r"|base|infinity|infinities|floor|ceil|sqrt|arc[a-z]+|[a-z]*sin|sinh|cosh|tanh|cos|tan|cis|log|ln|exp|re|im|pi|alpha|beta|gamma"
-    r"|delta|epsilon|zeta|eta|theta|kappa|lambda|mu|nu|xi|rho|sigma|tau|phi|chi|psi|omega)\b"
+# Words that say more than a unit, or are mathematics.
+_NO_UNIT = frozenset(
+    "and or if for when where hundred thousand dozen score gross less more most least fewer above below plus "
+    "minus times over divided multiplied choose root repeating recurring except excluding excluded nonzero "
+    "otherwise odd even by to through out of halved doubled tripled twice ten tens ones eleventh elevenths "
+    "twelfth twelfths power rem extraneous undefined under debt into squared cubed factorial not negative is "
+    "ago loss mod remainder base infinity infinities floor ceil sqrt sin cos tan sinh cosh tanh cis log ln exp "
+    "re im pi alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi rho sigma tau phi chi psi "
+    "omega".split()
 )
+_NO_UNIT_LIKE = re.compile("[a-z]+illion|[a-z]+teenths?|[a-z]+tieths?|arc[a-z]+|[^aeiou]+")
 # What is counted, where it follows a number as plain text; set as text anything may.
+_SAID_UNIT = re.compile(r"«[A-Za-z .'()]+»(?:/«?[A-Za-z .]+»?)?(?:\^\{?[23]\}?)?|[%°¢€]")
 _COUNTED = frozenset(
     "way people person student child children boy girl point game marble apple orange ball card coin book page number "
     "integer solution pair side triangle square edge vertex vertices term digit prime factor divisor car ticket cookie "
@@ -97,8 +108,8 @@ _COUNTED = frozenset(
 )
 _QUANTITY = re.compile(
     rf"(?P<money>-?\$)?(?P<value>.*?[\d)}}πa-z]) ?(?P<unit>{TEXT}[^{TEXT}{END}]*{END}(?:\^\{{?[23]\}}?)?"
-    r"(?:/(?:«[^«»]*»|[a-z]+))?|(?:(?:sq|square|cubic|cu)\.? )?[A-Za-z]{2,}(?: [A-Za-z]+){0,4}(?:\^\{?[23]\}?)?"
-    r"(?:/[a-z]+)?|[%°¢€])?"
+    r"(?:/(?:«[^«»]*»|[a-z]{2,}|[smh]))?|(?:(?:sq|square|cubic|cu)\.? )?[A-Za-z]{2,}(?: [A-Za-z]+){0,4}(?:\^\{?[23]\}?)?"
+    r"(?:/(?:[a-z]{2,}|[smh]))?|[%°¢€])?"
 )
 
 
@@ -120,11 +131,15 @@ def split_unit(text: str) -> tuple[str, str]:
     known = unit.split("^")[0].split("/")[0] in _UNITS.values()
     if not (word or known or (spaced and set(unit.split()) & _COUNTED)):
         return text, ""
+    if word and not known and (exact_number(match["value"]) is None or not _SAID_UNIT.fullmatch(match["unit"])):
+        return text, ""
     if word and re.fullmatch("[a-z]{1,2}", unit) and not known:
         return text, ""
-    if _NO_UNIT.search(unit) or any(
-        words_number(f"{count} {said}") for said in (unit, *unit.split()) for count in ("one", "two")
-    ):
+    spoken = re.findall("[a-z]+", match["unit"].lower())
+    if not known and any(word in _NO_UNIT or _NO_UNIT_LIKE.fullmatch(word) for word in spoken):
+        return text, ""
+    counts = (f"{count} {said}".strip() for said in (unit, *spoken) for count in ("", "one", "two"))
+    if any(words_number(count) is not None for count in counts):
         return text, ""
     return match["value"], unit
 

@@ -67,10 +67,11 @@ def by_brackets(one: str, two: str, same: Same) -> bool | None:
         assert inside is not None
         kind, items = inside
         parts = list_items(other)
-        if kind == "\\{\\}" and parts is not None:
+        if kind == "\\{\\}" and parts is not None and "=" not in one + two:
             return same_in_any_order(items, parts, same)
         return None if kind in ("()", "(]", "[)", "[]") else False
-    if first[0] != second[0]:
+    named = {_name(item) for item in first[1]}, {_name(item) for item in second[1]}
+    if first[0] != second[0] or "=" in one + two or (max(map(len, named)) > 1 and named[0] != named[1]):
         return False
     if first[0] == "\\{\\}":
         return same_in_any_order(first[1], second[1], same)
@@ -82,7 +83,16 @@ _AND_OR = re.compile(r"[,;]?(?:«(?:and|or)»|(?: |(?<![A-Za-z\\ ]))(?:and|or)(?
 
 def list_items(text: str) -> list[str] | None:
     """The items of a list without brackets, `1, 2` or `1 and 2` or `\\pm 2`; None for one item."""
-    text = _AND_OR.sub(";", text)
+    joined = [part for part in _AND_OR.split(text) if part]
+    if (
+        sum(len(split_top(part, ",")) > 1 for part in joined) > 1
+        and "=" not in text
+        and not _thousands_only(";".join(joined))
+    ):
+        return None  # lists of lists
+    text = ";".join(joined) if len(joined) > 1 else text
+    if ";" in text and len(joined) < 2 and "," in text and "=" not in text and not _thousands_only(text):
+        return None
     if ";" in text or ("," in text and exact_number(split_unit(text)[0]) is None):
         inner = split_top(text, ";") if ";" in text and _thousands_only(text) else split_top(text, ",;")
     else:
@@ -115,10 +125,14 @@ def by_list(one: str, two: str, same: Same) -> bool | None:
         return False  # which value is whose is said on one side only
     if max(map(len, named)) > 1 and re.search("[±∓]", one + two):
         return False  # signs that go together are not told from those that do not
-    said = max(map(len, named)) > 1 or re.search(
-        "[<>≤≥]|[A-Za-z]{3}", re.sub(r"\\[A-Za-z]+|\b(?:and|or)\b", "", one + two)
-    )
-    if said and set(_JOINED.findall(one)) != set(_JOINED.findall(two)):
+    if max(map(len, named)) > 1 and max(len(first), len(second)) > max(map(len, named)):
+        return len(first) == len(second) and all(map(same, first, second))  # several solutions, each of several names
+    if "..." in first + second:
+        return len(first) == len(second) and all(map(same, first, second))
+    joints = set(_JOINED.findall(one)), set(_JOINED.findall(two))
+    strict = max(map(len, named)) > 1 or re.search("[<>≤≥]", one + two)
+    plain = all(exact_number(split_top(item, "=")[-1]) is not None for item in first)
+    if joints[0] != joints[1] and (strict or (all(joints) and not plain)):
         return False  # of statements, `and` is not `or`
     return same_in_any_order(first, second, same)
 
@@ -129,7 +143,8 @@ _JOINED = re.compile(r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
 def _name(item: str) -> str:
     """Whose value an item is: the left side of an equation, the letters of an inequality, a unit."""
     if "=" in item:
-        return split_top(item, "=")[0]
+        name, *values = split_top(item, "=")
+        return f"{name} {split_unit(values[-1])[1]}"
     if re.search("[<>≤≥]", item):
         return "".join(sorted(set(re.findall("[A-Za-z]", item))))
     return split_unit(item)[1]
@@ -182,7 +197,7 @@ def _determinant(rows: list[list[str]]) -> str:
 
 def _rows(text: str) -> tuple[str, list[list[str]]] | None:
     """Whether a matrix is a determinant, and its rows of cells."""
-    match = re.fullmatch(r"[\[(]?\\begin\{(\w*?)(?:matrix|array)\}(?:\{[^}]*\})?(.*)\\end\{\w+\}[\])]?", text)
+    match = re.fullmatch(r"[\[(]?\\begin\{(\w*?)(?:matrix\}|array\}(?:\{[^}]*\})?)(.*)\\end\{\w+\}[\])]?", text)
     if match is None or "\\begin" in match[2]:
         return None
     rows = [[cell.strip() for cell in row.split("&")] for row in match[2].split(ROW) if row.strip()]

@@ -10,7 +10,7 @@ from components.numbers import exact_number
 from components.quantities import Same
 from components.several_values import split_top
 
-_NAME = re.compile(r"\([A-Za-z](?:,[A-Za-z])+\)|(?:[A-Za-z]{1,3}|\\[a-z]+|«[^»]*»)(?:_\{?\w+\}?)?'*(?:\^\{-1\})?(?:\([A-Za-z](?:,[A-Za-z])*\))?|(?:\\angle|\\triangle|m\\angle) ?[A-Z]{1,3}")  # fmt: skip  # noqa: E501
+_NAME = re.compile(r"\([A-Za-z](?:,[A-Za-z])+\)|(?:[A-Za-z]{1,3}|\\[a-z]+|«[^»]*»)(?:_\{?\w+\}?)?'*(?:\^\{-1\})?(?:\([A-Za-z0-9](?:,[A-Za-z0-9])*\))?|(?:\\angle|\\triangle|m\\angle) ?[A-Z]{1,3}")  # fmt: skip  # noqa: E501
 
 
 def by_membership(one: str, two: str, same: Same) -> bool | None:
@@ -40,6 +40,8 @@ def by_equation(one: str, two: str, same: Same) -> bool | None:
         return _same_difference(first, second)
     if 1 in (len(first), len(second)) and len(first) + len(second) == 3:
         sides, value = (first, two) if len(first) == 2 else (second, one)
+        if not re.search("[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", one + two)) and same(sides[0], sides[1]):
+            return same(sides[1], value)  # worked out: 2^5 = 32
         if _NAME.fullmatch(sides[0]):
             letters = re.findall("[A-Za-z]", sides[0]) if sides[0].startswith("(") else []
             if letters != sorted(letters):
@@ -58,6 +60,11 @@ def _shared(first: list[str], second: list[str]) -> bool:
 def _same_difference(first: list[str], second: list[str]) -> bool:
     try:
         one, two = (expressions.parse(f"({sides[0]})-({sides[1]})") for sides in (first, second))
+        if not values.names(one) or not values.names(two):
+            return False  # of numbers all true statements would be the same
+        zero = expressions.Tree("-", (one,))
+        if values.equal(one, zero, in_form=False):
+            return False  # an identity
         return values.equal(one, two) or values.equal(one, expressions.Tree("-", (two,)))
     except NotAnExpression:
         return False

@@ -109,7 +109,7 @@ def numeric(tree: Tree, at: Mapping[str, Any]) -> Any:
     if tree.kind == "^":
         return _power(*values)
     if tree.kind == "apply":  # some function, nobody knows which: equal only for equal arguments
-        return mpmath.cos(values[0] + zlib.crc32(tree.name.encode()) % 9973) + 2
+        return mpmath.cos(values[0] + zlib.crc32(tree.name.encode()) % 9973) + values[0] / 7
     return _apply(tree.kind, values)
 
 
@@ -171,6 +171,9 @@ _POINTS: tuple[tuple[str, int, int], ...] = (
     ("+", 13, 2),
     ("-+", 16, 1),
     ("++-", 9, 11),
+    ("k", 3, 1),
+    ("m", 1, 1),
+    ("km", 6, 7),
 )
 
 
@@ -192,7 +195,12 @@ def equal(first: Tree, second: Tree, *, in_form: bool = True) -> bool:
         return False
     compared = 0
     for point in range(len(_POINTS) if variables else 1):
-        same = _equal_at(first, second, _point(variables, point))
+        try:
+            same = _equal_at(first, second, _point(variables, point))
+        except Risky:
+            if compared < 4:
+                raise
+            continue  # far out only
         if same is False:
             return False
         compared += same is True
@@ -206,7 +214,9 @@ def _point(variables: list[str], number: int) -> dict[str, Fraction]:
     point = {}
     for i, name in enumerate(order):
         value = Fraction(_PRIMES[(first + 3 * i) % len(_PRIMES)], denominator)
-        point[name] = {"+": value, "-": -value, "²": value * value}[signs[i % len(signs)]]
+        point[name] = {"+": value, "-": -value, "²": value * value, "k": 1009 * value, "m": -1000003 * value}[
+            signs[i % len(signs)]
+        ]
     return point
 
 
