@@ -22,7 +22,7 @@ from pathlib import Path
 
 from components.equality import MAX_LENGTH
 
-_SECONDS = 0.6  # of silence on one verdict
+_SECONDS = 0.5  # of silence on one verdict
 _SECONDS_LOADING = 60.0  # while the worker starts, or imports a library
 _TRIES = 2
 _MEMORY = 2 << 30  # bytes of address space

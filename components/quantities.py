@@ -107,8 +107,9 @@ _COUNTED = frozenset(
     "column tile".split()
 )
 _QUANTITY = re.compile(
-    rf"(?P<money>-?\$)?(?P<value>.*?[\d)}}πa-z]) ?(?P<unit>{TEXT}[^{TEXT}{END}]*{END}(?:\^\{{?[23]\}}?)?"
-    r"(?:/(?:«[^«»]*»|[a-z]{2,}|[smh]))?|(?:(?:sq|square|cubic|cu)\.? )?[A-Za-z]{2,}(?: [A-Za-z]+){0,4}(?:\^\{?[23]\}?)?"
+    rf"(?P<value>.*?[\d)}}πa-z]) ?(?P<unit>{TEXT}[^{TEXT}{END}]*{END}(?:\^\{{?[23]\}}?)?"
+    r"(?:/(?:«[^«»]*»|[a-z]{2,}|[smh]))?"
+    r"|(?:(?:sq|square|cubic|cu)\.? )?[A-Za-z]{2,}(?: [A-Za-z]+){0,4}(?:\^\{?[23]\}?)?"
     r"(?:/(?:[a-z]{2,}|[smh]))?|[%°¢€])?"
 )
 
