@@ -62,9 +62,8 @@ def _same_difference(first: list[str], second: list[str]) -> bool:
         one, two = (expressions.parse(f"({sides[0]})-({sides[1]})") for sides in (first, second))
         if not values.names(one) or not values.names(two):
             return False  # of numbers all true statements would be the same
-        zero = expressions.Tree("-", (one,))
-        if values.equal(one, zero, in_form=False):
-            return False  # an identity
+        if values.equal(one, expressions.Tree("-", (one,)), in_form=False):
+            return False  # an identity: it is its own opposite
         return values.equal(one, two) or values.equal(one, expressions.Tree("-", (two,)))
     except NotAnExpression:
         return False

@@ -72,7 +72,6 @@ def test_verify_finds_and_repairs_what_is_computed_again(root: Path, capsys: Pri
     shard.unlink()
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    assert do(capsys, root, "verify")[0] in (0, 1)  # a flipped bit may be outside of the footer
     status, printed = do(capsys, root, "verify", "--deep")
     assert status == 1
     assert f"bad: shards/samples/{shard.name}: its bytes are not those that were committed" in printed
