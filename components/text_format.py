@@ -23,13 +23,20 @@ from typing import Any, Protocol
 ANSWER_HEADER = "# Answer"
 STEP_SEPARATOR = "\n"
 PROMPT_SEPARATOR = "\n\n"
+# How text becomes ids, as a reward model's config records it (`stepverify`): who scores with it does the same.
+CONVENTION = {
+    "prompt_separator": PROMPT_SEPARATOR,
+    "step_separator": STEP_SEPARATOR,
+    "tokenised": "problem + prompt_separator; then each step as on a line of its own, followed by the separator's ids, "
+    "or by end of text after the last step of a finished solution; no special tokens added",
+}
 _ANSWER_LINE = re.compile(r"^# Answer[ \t]*$", re.MULTILINE)
 
 
 class Tokenizer(Protocol):
     """The part of a Hugging Face tokenizer that rendering needs."""
 
-    eos_token_id: int
+    eos_token_id: int | None
 
     def __call__(self, text: list[str], add_special_tokens: bool = ...) -> Any: ...
 
@@ -38,9 +45,9 @@ class Tokenizer(Protocol):
 class Rendered:
     """Token ids of one problem and its solution.
 
-    ids: prompt, then for each step its tokens and a closing token: a newline, or end-of-text where a solution ends.
+    ids: prompt, then for each step its tokens and the separator's, or end-of-text where a solution ends.
     prompt_length: how many of ids belong to the prompt.
-    step_ends: index into ids of each step's closing token, one per step; where the PRM predicts.
+    step_ends: index into ids of the last token that closes each step, one per step; where the PRM predicts.
     """
 
     ids: list[int]
@@ -84,6 +91,17 @@ def render_prompts(tokenizer: Tokenizer, problems: Sequence[str]) -> list[list[i
     return _encode(tokenizer, [problem + PROMPT_SEPARATOR for problem in problems])
 
 
+def separator_ids(tokenizer: Tokenizer) -> list[int]:
+    """What STEP_SEPARATOR adds to a text: one id, or several.
+
+    Not its ids alone, which would begin with the space that SentencePiece tokenizers put before every text.
+    """
+    [text, closed] = _encode(tokenizer, ["x", "x" + STEP_SEPARATOR])
+    if closed[: len(text)] != text or closed == text:
+        raise ValueError("the tokenizer gives a newline no ids of its own, by which steps could be told apart")
+    return closed[len(text) :]
+
+
 def render(
     tokenizer: Tokenizer, problems: Sequence[str], solutions: Sequence[Sequence[str]], finished: Sequence[bool]
 ) -> list[Rendered]:
@@ -93,18 +111,31 @@ def render(
     finished: whether each solution ends with its last step. One that was cut (by the token cap, or by whoever rated it
     through the first wrong step) closes with a newline, so that a prefix of a solution has a prefix of its ids.
     """
-    [newline] = _encode(tokenizer, [STEP_SEPARATOR])
+    newline, end_of_text = separator_ids(tokenizer), tokenizer.eos_token_id
+    if end_of_text is None:
+        raise ValueError("the tokenizer has no end-of-text token (eos_token) to close a finished solution with")
     prompts = render_prompts(tokenizer, problems)
-    encoded = iter(_encode(tokenizer, [step for steps in solutions for step in steps]))
+    encoded = iter(_encode_lines(tokenizer, [step for steps in solutions for step in steps]))
     rendered = []
     for prompt, steps, ended in zip(prompts, solutions, finished, strict=True):
         ids, step_ends = list(prompt), []
         for index in range(len(steps)):
             ids += next(encoded)
-            ids += [tokenizer.eos_token_id] if ended and index == len(steps) - 1 else newline
+            ids += [end_of_text] if ended and index == len(steps) - 1 else newline
             step_ends.append(len(ids) - 1)
         rendered.append(Rendered(ids, len(prompt), step_ends))
     return rendered
+
+
+def _encode_lines(tokenizer: Tokenizer, steps: list[str]) -> list[list[int]]:
+    """Each step as it stands on a line of its own: without the space that SentencePiece puts before every text.
+
+    With it, a generator would learn to begin steps by a space, and its samples, rendered in their turn, have two.
+    """
+    [newline] = _encode(tokenizer, [STEP_SEPARATOR])
+    if newline == separator_ids(tokenizer):
+        return _encode(tokenizer, steps)
+    return [ids[len(newline) :] for ids in _encode(tokenizer, [STEP_SEPARATOR + step for step in steps])]
 
 
 def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
