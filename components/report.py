@@ -104,9 +104,18 @@ def verdicts(comparisons: pd.DataFrame, num_problems: int) -> list[str]:
         other = {"pass_at_1": "a single sample"}.get(baseline, baseline if baseline == "majority" else baseline.upper())
         sentences.append(
             f"{method.upper()} {verb} {other} at N = {n}: {100 * row['difference']:+.1f} points, 95 % interval "
-            f"{100 * row['ci_low']:+.1f} to {100 * row['ci_high']:+.1f}, {num_problems} problems"
+            f"{100 * row['ci_low']:+.1f} to {100 * row['ci_high']:+.1f}, {num_problems} problems{_seeds(row)}"
         )
     return sentences
+
+
+def _seeds(row: pd.Series) -> str:
+    """How far apart the same difference is between trainings: a noise of its own."""
+    if row["num_seeds"] == 1:
+        return ""
+    return (
+        f"; mean of {row['num_seeds']} training seeds, standard deviation over them {100 * row['std_over_seeds']:.1f}"
+    )
 
 
 def plan_table(runs: Sequence[Any]) -> str:

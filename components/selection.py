@@ -7,6 +7,7 @@ Shapes: P problems, M slots each, K sizes N.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,7 +111,7 @@ def vote(
     return result
 
 
-def within_problem_auc(scores_PM: Floats, is_correct_PM: Bools) -> float:
+def within_problem_auc(scores_PM: Floats | Sequence[Floats], is_correct_PM: Bools | Sequence[Bools]) -> float:
     """Chance that a right sample outscores a wrong one of the same problem (ties count half), averaged over problems
     that have both. Pooled over problems it would measure who knows which problems are hard. NaN when none has both."""
     aucs = []

@@ -64,9 +64,22 @@ GRADES = _table(
     _ERROR,
 )
 
+# Per step; null for a step that nobody rated.
+_CLASS_PROBABILITIES = pa.list_(pa.list_(pa.float32()))
+_ALTERNATIVE = pa.struct(
+    [("step", pa.int32()), ("text", pa.string()), ("rating", pa.int8()), ("probabilities", pa.list_(pa.float32()))]
+)
+
 STEP_LABELS = _table(
     *_SAMPLE,
     ("ratings", pa.list_(pa.int8()), False, "−1, 0, +1 per step, through the first −1 (so maybe fewer than steps)"),
+    (
+        "probabilities",
+        _CLASS_PROBABILITIES,
+        True,
+        "soft labels, if any: P(negative), P(neutral), P(positive)",
+    ),
+    ("alternatives", pa.list_(_ALTERNATIVE), False, "other texts for step `step` after the same history, with labels"),
     ("label_source", pa.string(), False, "who rated: worked_arithmetic_rule"),
     _ERROR,
 )
@@ -74,7 +87,12 @@ STEP_LABELS = _table(
 SCORES = _table(
     *_SAMPLE,
     ("orm_score", pa.float64(), True, "probability of a right answer, read at the last token, in [0, 1]"),
-    ("prm_score", pa.float64(), True, "product over steps of P(neutral) + P(positive), in [0, 1]; null without a PRM"),
+    (
+        "prm_score",
+        pa.float64(),
+        True,
+        "product over steps of P(neutral) + P(positive), in [0, 1]; null without a PRM",
+    ),
     (
         "step_probabilities",
         pa.list_(pa.list_(pa.float32(), 3)),
@@ -82,6 +100,17 @@ SCORES = _table(
         "per step P(negative), P(neutral), P(positive); null without a PRM",
     ),
     _ERROR,
+)
+
+# Where several ORMs and PRMs were trained, accuracies are means over them, and intervals those of the problems.
+_SEEDS = (
+    ("num_seeds", pa.int32(), False, "training seeds"),
+    (
+        "std_over_seeds",
+        pa.float64(),
+        True,
+        "standard deviation (n − 1) of that number over training seeds; null for one",
+    ),
 )
 
 BEST_OF_N = _table(
@@ -92,6 +121,7 @@ BEST_OF_N = _table(
     ("ci_low", pa.float64(), False, "lower end of the 95 % bootstrap interval over problems, in [0, 1]"),
     ("ci_high", pa.float64(), False, "upper end"),
     ("num_problems", pa.int32(), False, "problems that count"),
+    *_SEEDS,
     _ERROR,
 )
 
@@ -103,12 +133,14 @@ COMPARISONS = _table(
     ("difference", pa.float64(), False, "accuracy of method minus that of baseline, in [−1, 1]"),
     ("ci_low", pa.float64(), False, "lower end of the 95 % interval, paired by problem"),
     ("ci_high", pa.float64(), False, "upper end"),
+    *_SEEDS,
     _ERROR,
 )
 
 PROBLEM_ACCURACY = _table(
     ("problem_id", pa.string(), False, "content hash of the problem"),
     ("split", pa.string(), False, "test or ood"),
+    ("training_seed", pa.int32(), False, "which of the study's trainings of ORM and PRM, from 1"),
     ("method", pa.string(), False, "as in best_of_n"),
     ("n", pa.int32(), False, "samples that the method chooses from"),
     ("accuracy", pa.float64(), False, "chance that the method answers this problem rightly, in [0, 1]"),
@@ -117,6 +149,7 @@ PROBLEM_ACCURACY = _table(
 
 SCORE_QUALITY = _table(
     ("split", pa.string(), False, "test or ood"),
+    ("training_seed", pa.int32(), False, "which of the study's trainings of ORM and PRM, from 1"),
     ("model", pa.string(), False, "orm or prm"),
     ("within_problem_auc", pa.float64(), False, "chance that a right sample outscores a wrong one of its problem"),
     _ERROR,
@@ -125,7 +158,15 @@ SCORE_QUALITY = _table(
 LABELLED_SOLUTIONS = _table(
     ("problem", pa.string(), False, "the problem's text"),
     ("steps", pa.list_(pa.string()), False, "the solution's steps, as many as the file has"),
-    ("ratings", pa.list_(pa.int8()), False, "−1, 0, +1 per step, through the first −1"),
+    ("ratings", pa.list_(pa.int8()), False, "−1, 0, +1 per step, as the file has them; null: unrated"),
+    (
+        "probabilities",
+        _CLASS_PROBABILITIES,
+        True,
+        "soft labels, if any: P(negative), P(neutral), P(positive)",
+    ),
+    ("alternatives", pa.list_(_ALTERNATIVE), False, "other texts for step `step` after the same history, with labels"),
+    ("num_labels", pa.int32(), False, "labels that the row has in the file, alternatives included, usable or not"),
     ("finished", pa.bool_(), False, "the last step is the solution's end: it holds the answer section"),
     ("source_row", pa.int64(), False, "0-based row in the file"),
     _ERROR,
