@@ -4,19 +4,24 @@ One solution per row of JSON Lines (also gzipped) or Parquet: a problem, and its
 
     {"problem": "What is 2 + 2?", "steps": [{"text": "2 + 2 = 4", "rating": 1}, …]}
 
-Labels count through the first −1 (paper §2.4); later steps need no rating. A row that cannot be used is kept, with its
-error.
+A step that nobody rated has a null rating or none. In place of a rating a step may have `probabilities`, a soft label:
+of being negative, neutral and positive. It may have `alternatives`: other steps in its place, rated like it (paper
+§2.4: several were shown to the labelers at each step). Labels count through the first negative step. A row that cannot
+be used is kept, with its error.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from components.examples import PRM_LABELS, one_hot
 from components.input_files import InputError, check_unchanged, read_records
 from components.stage import TableStage
 from components.store import file_digest
@@ -34,7 +39,7 @@ class LabelledFile:
 def labelled_solutions(config: LabelledFile, path: Path) -> TableStage:
     """The stage that reads the file."""
     compute = functools.partial(_labelled_solutions, path=path)
-    return TableStage("labelled_solutions", 1, config, LABELLED_SOLUTIONS, compute, shard_rows=4000)
+    return TableStage("labelled_solutions", 2, config, LABELLED_SOLUTIONS, compute, shard_rows=4000)
 
 
 def describe_labelled(path: Path) -> LabelledFile:
@@ -49,37 +54,74 @@ def describe_labelled(path: Path) -> LabelledFile:
 
 def read_labelled(path: Path) -> list[dict[str, Any]]:
     """The rows of the `labelled_solutions` table."""
-    rows: list[dict[str, Any]] = []
-    for number, record in enumerate(read_records(path)):
-        steps: list[str] = []
-        ratings: list[int] = []
-        error = None
-        given = record.get("steps")
-        for at, step in enumerate(given if isinstance(given, list) else []):
-            good = isinstance(step, dict) and isinstance(step.get("text"), str)
-            if good and ratings[-1:] != [-1]:
-                good = step.get("rating") in (-1, 0, 1)
-                ratings += [int(step["rating"])] if good else []
-            if not good:
-                error = f"row {number}: steps[{at}] is not {{text, rating: −1, 0 or 1}}"
-                break
-            steps.append(step["text"])
-        problem = record.get("problem")
-        if not isinstance(problem, str) or not problem.strip():
-            error = f"row {number}: 'problem' is empty"
-        elif not steps and error is None:
-            error = f"row {number}: 'steps' is empty or not a list"
-        used = error is None
-        row: dict[str, Any] = {
-            "problem": problem if isinstance(problem, str) else "",
-            "steps": steps if used else [],
-            "ratings": ratings if used else [],
-            "finished": used and ANSWER_HEADER in steps[-1].splitlines(),
-            "source_row": number,
-            "error": error,
-        }
-        rows.append(row)
-    return rows
+    return [_row(number, record) for number, record in enumerate(read_records(path))]
+
+
+def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
+    problem, given = record.get("problem"), record.get("steps")
+    given = given if isinstance(given, list) else []
+    row: dict[str, Any] = {
+        "problem": problem if isinstance(problem, str) else "",
+        "steps": [],
+        "ratings": [],
+        "probabilities": None,
+        "alternatives": [],
+        "num_labels": sum(_count_labels(step) for step in given),
+        "finished": False,
+        "source_row": number,
+        "error": None,
+    }
+    try:
+        if not row["problem"].strip():
+            raise InputError("'problem' is empty")
+        if not given:
+            raise InputError("'steps' is empty or not a list")
+        labels = [_label(step, f"steps[{at}]") for at, step in enumerate(given)]
+        alternatives = [
+            {"step": at, **_label(other, f"steps[{at}].alternatives[{place}]")}
+            for at, step in enumerate(given)
+            for place, other in enumerate(step.get("alternatives") or [])
+        ]
+    except InputError as error:
+        return row | {"error": f"row {number}: {error}"}
+    soft = any(label["probabilities"] is not None for label in labels)
+    return row | {
+        "steps": [label["text"] for label in labels],
+        "ratings": [label["rating"] for label in labels],
+        "probabilities": [label["probabilities"] or one_hot(label["rating"]) for label in labels] if soft else None,
+        "alternatives": alternatives,
+        "finished": ANSWER_HEADER in labels[-1]["text"].splitlines(),
+    }
+
+
+def _label(step: Any, where: str) -> dict[str, Any]:
+    """text, rating and probabilities of a step. Raises InputError."""
+    if not isinstance(step, dict) or not isinstance(step.get("text"), str):
+        raise InputError(f"{where} has no text")
+    rating, probabilities = step.get("rating"), step.get("probabilities")
+    if rating not in (None, -1, 0, 1) or isinstance(rating, bool):
+        raise InputError(f"{where}.rating is {rating!r}, not −1, 0, 1 or null")
+    if probabilities is not None:
+        good = isinstance(probabilities, list | np.ndarray) and len(probabilities) == len(PRM_LABELS)
+        if not good or not all(isinstance(p, int | float) and 0 <= p <= 1 for p in probabilities):
+            raise InputError(f"{where}.probabilities is not three numbers in [0, 1]: negative, neutral, positive")
+        if abs(sum(probabilities) - 1) > 0.01:
+            raise InputError(f"{where}.probabilities add up to {sum(probabilities):g}, not 1")
+        probabilities = [float(p) for p in probabilities]
+    return {
+        "text": step["text"],
+        "rating": None if rating is None else int(rating),
+        "probabilities": probabilities,
+    }
+
+
+def _count_labels(step: Any) -> int:
+    """How many labels a step has in the file, its alternatives' included, whatever they are worth."""
+    if not isinstance(step, dict):
+        return 0
+    labelled = step.get("rating") is not None or step.get("probabilities") is not None
+    others = step.get("alternatives")
+    return int(labelled) + (sum(map(_count_labels, others)) if isinstance(others, list) else 0)
 
 
 def _labelled_solutions(config: LabelledFile, path: Path) -> pa.Table:

@@ -184,6 +184,16 @@ def teacher_solutions(config: WorldConfig) -> Iterator[tuple[Chain, list[str]]]:
         yield chain, [*steps, answer_step(str(value))]
 
 
+def change_digit(rng: random.Random, step: str) -> str | None:
+    """The step with one of its digits made another digit; None where it has none."""
+    places = [place for place, character in enumerate(step) if character in "0123456789"]
+    if not places:
+        return None
+    place = rng.choice(places)
+    other = rng.choice([digit for digit in "0123456789" if digit != step[place]])
+    return step[:place] + other + step[place + 1 :]
+
+
 def rate_steps(problem: str, steps: Sequence[str]) -> list[int] | None:
     """Ratings through the first wrong step (PRM800K's meaning): −1 wrong, 0 right but adds nothing, +1 right.
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.input_files import InputError
-from components.labelled_solutions import LabelledFile, labelled_solutions, read_labelled
+from components.labelled_solutions import LabelledFile, labelled_solutions
 from components.problems import ProblemFile, ProblemFiles, file_problems, problem_id, read_problems
 from components.store import file_digest
 
@@ -48,28 +48,3 @@ def test_a_file_that_changed_after_the_start_is_refused(tmp_path: Path) -> None:
     other = file_problems(ProblemFiles(ProblemFile("0" * 64), ProblemFile(file_digest(rows))), rows, rows)
     with pytest.raises(InputError, match="changed while the study ran"):
         other.compute(other.config)
-
-
-def test_labelled_solutions(tmp_path: Path) -> None:
-    def step(text: object, rating: object = None) -> dict[str, object]:
-        return {"text": text, "rating": rating}
-
-    rows: list[dict[str, object]] = [
-        {"problem": "p", "steps": [step("a", 1), step("b", 0), step("so\n\n# Answer\n\n1", 1)]},
-        {"problem": "p", "steps": [step("a", 1), step("b", -1), step("c"), step("# Answer\n\n1")]},
-        {"problem": "p", "steps": [step("a", 1), step("b")]},
-        {"problem": "p", "steps": [step(3, 1)]},
-        {"problem": "p", "steps": [step("a", 2)]},
-        {"problem": "", "steps": [step("a", 1)]},
-        {"problem": "p", "steps": 3},
-        {"problem": "p"},
-    ]
-    path = tmp_path / "l.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)))
-    read = read_labelled(path)
-    assert [(row["ratings"], len(row["steps"]), row["finished"]) for row in read[:2]] == [
-        ([1, 0, 1], 3, True),
-        ([1, -1], 4, True),
-    ]
-    assert all(row["error"] and not row["steps"] and not row["ratings"] for row in read[2:])
-    assert read[4]["error"] == "row 4: steps[0] is not {text, rating: −1, 0 or 1}"

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import random
 
+import pyarrow as pa
 import pytest
 
+from components.labelling import LabelByRule, LabellingConfig
 from components.text_format import answer_step
 from components.worked_arithmetic import (
     MODULUS,
@@ -16,6 +18,7 @@ from components.worked_arithmetic import (
     rate_steps,
     teacher_solutions,
 )
+from schemas.tables import SOLUTIONS, STEP_LABELS
 
 CONFIG = WorldConfig(teacher_solutions=3000)
 PROBLEM = "Start with 7 modulo 20. Ann adds 5. Bob multiplies by 3. Eve keeps the last digit."
@@ -122,3 +125,28 @@ def test_every_random_solution_parses_back() -> None:
     rng = random.Random(0)
     for chain in rng.sample(chains(CONFIG, "train", 300), 100):
         assert Chain.parse(chain.problem) == chain
+
+
+def test_labelling_rates_alternatives_that_are_one_digit_away() -> None:
+    rows = []
+    for number, (chain, steps) in enumerate(teacher_solutions(WorldConfig(teacher_solutions=200))):
+        row = {"problem_id": str(number), "sample_index": 0, "split": "train", "problem": chain.problem}
+        row |= {"ground_truth_answer": "1", "text": "", "steps": steps, "finish_reason": "stop", "num_tokens": 1}
+        rows.append(row | {"seed": 0, "error": None})
+    table = pa.Table.from_pylist(rows, schema=SOLUTIONS)
+    worker = LabelByRule(LabellingConfig(alternatives=2, seed=1), {})
+    labels = worker(table, {})
+    assert labels.schema.equals(STEP_LABELS)
+    assert labels.equals(worker(table, {}))
+    ratings = []
+    for row, found in zip(rows, labels.to_pylist(), strict=True):
+        assert found["ratings"] == rate_steps(row["problem"], row["steps"])
+        for one in found["alternatives"]:
+            original = row["steps"][one["step"]]
+            assert found["ratings"][one["step"]] >= 0
+            assert sum(a != b for a, b in zip(original, one["text"], strict=True)) == 1
+            assert rate_steps(row["problem"], [*row["steps"][: one["step"]], one["text"]])[-1] == one["rating"]
+            ratings.append(one["rating"])
+    assert len(ratings) > 300
+    assert ratings.count(-1) > 0.9 * len(ratings)
+    assert LabelByRule(LabellingConfig(), {})(table, {})["alternatives"].to_pylist() == [[]] * 200
