@@ -8,11 +8,12 @@ from dataclasses import replace
 from components.stage import Pool
 
 
-def auto(resources: Mapping[str, float]) -> dict[str, Pool]:
+def auto(resources: Mapping[str, float], sharding: str = "ddp") -> dict[str, Pool]:
     """Pools for what a Ray cluster has ("CPU", "GPU"): an engine on each GPU, or two engines on CPUs.
 
     Shares of a CPU are logical: a pipeline's actors hold at most four fifths of the CPUs, so that another task always
-    fits. Raises ValueError for a cluster with less than one CPU.
+    fits. sharding: how training workers share a model (see Pool). Raises ValueError for a cluster with less than one
+    CPU.
     """
     cpus, gpus = resources.get("CPU", 0), int(resources.get("GPU", 0))
     if cpus < 1:
@@ -30,5 +31,5 @@ def auto(resources: Mapping[str, float]) -> dict[str, Pool]:
         "grades": graders,
         "step_labels": graders,
         "scores": engine,
-        "train": engine,
+        "train": replace(engine, sharding=sharding),
     }

@@ -8,18 +8,14 @@ in their targets alone.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.stage import Model, ModelStage, Pool
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from components.side_by_side import TrainingRun
-    from components.text_format import Rendered
 
 
 @dataclass(frozen=True)
@@ -56,42 +52,62 @@ class GeneratorConfig:
 
 
 @dataclass(frozen=True)
+class EvaluationConfig:
+    """How a reward model is watched while it trains: on problems that it does not train on."""
+
+    held_out_share: float = 0.05  # of the problems, chosen by a hash of their text
+    per_epoch: int = 4
+    watch: str = "within_problem_auc"  # what early stopping goes by: that, step_auc (PRM), calibration_error or loss
+    # Evaluations in turn without a better one after which training stops, and the best weights are kept. None: train
+    # to the end and keep the last, like the paper.
+    patience: int | None = None
+
+
+@dataclass(frozen=True)
 class RewardModelConfig:
     kind: str  # orm or prm
     training: TrainingConfig
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    orm_positions: str = "every_token"  # paper §2.5; or last_token
+    # How the PRM learns a neutral step: as the class that it is (paper), as positive, as negative, or not at all.
+    prm_neutral: str = "class"
 
 
 def generator(config: GeneratorConfig, base: Model | None) -> ModelStage:
     """The stage that trains the generator on solutions (problem, steps)."""
     models = {} if base is None else {"base": base}
-    return ModelStage("generator", 1, config, _train_generator, models, engines=("torch", "transformers"))
+    return ModelStage("generator", 2, config, _train_generator, models, engines=("torch", "transformers"))
 
 
-def reward_model(config: RewardModelConfig, start: Model) -> ModelStage:
-    """The stage that trains an ORM on solutions and grades, or a PRM on solutions and step labels."""
+def reward_model(config: RewardModelConfig, start: Model, name: str | None = None) -> ModelStage:
+    """The stage that trains an ORM on solutions and grades, or a PRM on solutions and step labels. name: default the
+    kind; another for one of several such models of a study."""
     return ModelStage(
-        config.kind, 1, config, _train_reward_model, {"generator": start}, engines=("torch", "transformers")
+        name or config.kind, 2, config, _train_reward_model, {"generator": start}, engines=("torch", "transformers")
     )
 
 
 def _train_generator(run: TrainingRun, pool: Pool) -> None:
-    from components.trainer import Job, fit
+    from components.examples import ExampleConfig
+    from components.trainer import fit
+    from components.training_data import Job
 
     config: Any = run.stage.config
+    examples = ExampleConfig("generator", config.training.max_tokens)
     make_model = functools.partial(_causal_model, config.architecture)
-    job = Job(config.training, run.store, run.stage.models.get("base"), make_model, _generator_targets)
-    fit(run, job, pool)
+    fit(run, Job(config.training, None, run.store, run.stage.models.get("base"), make_model, examples), pool)
 
 
 def _train_reward_model(run: TrainingRun, pool: Pool) -> None:
-    from components.trainer import Job, fit
+    from components.examples import ExampleConfig
+    from components.trainer import fit
+    from components.training_data import Job
 
     config: Any = run.stage.config
-    kind = config.kind
-    make_model = functools.partial(_token_classifier, kind)
-    make_targets = {"orm": _orm_targets, "prm": _prm_targets}[kind]
-    job = Job(config.training, run.store, run.stage.models["generator"], make_model, make_targets)
-    fit(run, job, pool)
+    examples = ExampleConfig(config.kind, config.training.max_tokens, config.orm_positions, config.prm_neutral)
+    make_model = functools.partial(_token_classifier, config.kind)
+    start = run.stage.models["generator"]
+    fit(run, Job(config.training, config.evaluation, run.store, start, make_model, examples), pool)
 
 
 def _causal_model(architecture: Architecture | None, start: Path | None, tokenizer: Any) -> Any:
@@ -122,7 +138,7 @@ def _token_classifier(kind: str, start: Path, tokenizer: Any) -> Any:
     from transformers import AutoConfig, AutoModelForTokenClassification
 
     from components.examples import ORM_LABELS, PRM_LABELS
-    from components.text_format import PROMPT_SEPARATOR, STEP_SEPARATOR
+    from components.text_format import CONVENTION, separator_ids
 
     labels = {"orm": ORM_LABELS, "prm": PRM_LABELS}[kind]
     config = AutoConfig.from_pretrained(start)
@@ -131,27 +147,9 @@ def _token_classifier(kind: str, start: Path, tokenizer: Any) -> Any:
     config.label2id = {name: index for index, name in labels.items()}
     config.classifier_dropout = 0.0
     config.stepverify = {
+        **CONVENTION,
+        "step_separator_ids": separator_ids(tokenizer),
         "kind": kind,
-        "prompt_separator": PROMPT_SEPARATOR,
-        "step_separator": STEP_SEPARATOR,
         "read_at": {"orm": "the last token", "prm": "each step's last token: its separator, or end of text"}[kind],
     }
     return AutoModelForTokenClassification.from_pretrained(start, config=config, dtype="float32")
-
-
-def _generator_targets(rendered: Rendered, row: Mapping[str, Any]) -> np.ndarray:
-    from components.examples import generator_targets
-
-    return generator_targets(rendered)
-
-
-def _orm_targets(rendered: Rendered, row: Mapping[str, Any]) -> np.ndarray:
-    from components.examples import orm_targets
-
-    return orm_targets(rendered, row["is_correct"])
-
-
-def _prm_targets(rendered: Rendered, row: Mapping[str, Any]) -> np.ndarray | None:
-    from components.examples import prm_targets
-
-    return prm_targets(rendered, row["ratings"]) if row["ratings"] else None

@@ -46,14 +46,15 @@ class TrainingRun:
 
 
 def train_side_by_side(runs: Sequence[TrainingRun], pool: Pool) -> None:
-    """Train and publish all runs, each with an equal share of the pool's workers, or in turn where there are fewer
-    workers than runs. Raises what a training raised."""
+    """Train and publish all runs, each with an equal share of the pool's workers; where there are fewer workers than
+    runs, as many at once as there are workers. Raises what a training raised."""
     import ray
     from ray.exceptions import RayTaskError
 
-    if len(runs) > max(1, pool.actors):
-        for run in runs:
-            train_side_by_side([run], pool)
+    at_once = max(1, pool.actors)
+    if len(runs) > at_once:
+        for start in range(0, len(runs), at_once):
+            train_side_by_side(runs[start : start + at_once], pool)
         return
     share = dataclasses.replace(pool, actors=max(1, pool.actors // max(1, len(runs))))
     with contextlib.ExitStack() as bars:

@@ -97,12 +97,14 @@ class Pool:
     """Placement of a stage: how many actors (in training, workers), and what each holds. Never part of a key.
 
     shards_at_once: on how many shards an actor works at the same time, each in a thread, for a worker that can.
+    sharding: how several training workers share a model: "ddp" (each holds all of it) or "fsdp" (each a part).
     """
 
     actors: int = 1
     cpus: float = 0.25
     gpus: float = 0
     shards_at_once: int = 1
+    sharding: str = "ddp"
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,8 @@ class MapStage:
     items: Callable[[Any, Mapping[str, str]], list[dict[str, int]]] = lambda config, attributes: [{}]
     # Config fields that say which items there are and nothing about any one of them, so that a study can grow.
     not_in_key: tuple[str, ...] = ()
+    # The stage whose placement it shares; "": it has its own.
+    placed_like: str = ""
     # Rows that an item must give for `rows` input rows; the store refuses a shard with another count.
     expected_rows: Callable[[Mapping[str, int], int], int] = lambda item, rows: rows
 

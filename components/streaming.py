@@ -41,7 +41,7 @@ def stream(pending: Sequence[Task], stages: Sequence[MapStage], pools: Mapping[s
     items = [{"task": json.dumps(asdict(task))} for task in pending]
     shards: ray.data.Dataset = ray.data.from_items(items, override_num_blocks=len(items))
     for stage in stages:
-        pool = pools.get(stage.name, Pool())
+        pool = pools.get(stage.placed_like or stage.name, Pool())
         shards = shards.map_batches(
             ShardWorker,
             fn_constructor_args=(stage, digest(recipe(stage)), store),

@@ -1,9 +1,9 @@
 """Training of all three models by one loop: the generator (next token), the ORM and the PRM (token classes).
 
-An example is `ids` and `targets`: what the model should say at each position, IGNORE where nothing is asked. The three
-kinds differ only in their targets and in the model's head; see `components/examples.py`.
-The order of examples comes from the seed alone, and the loss is a mean over the targets of the whole batch, so the
-number of workers and the size of micro-batches change results by rounding only.
+What is trained on are trees of tokens with weighted targets (`examples.py`), packed into rows without padding
+(`packed_attention.py`); the kinds differ in their targets and in the model's head alone. The order of examples comes
+from the seed, and the loss is a mean over the targets of the whole batch, so the number of workers and the size of
+micro-batches change results by rounding only.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,46 +19,65 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from components.examples import IGNORE
+from components.examples import Example
 from components.models import TrainingConfig
+from components.packed_attention import PackedRow, pack, rows_at, use_packed_attention
+from components.parallel import full_state, load_full_state, sum_over_workers, without_exchange
+from components.prefix_tree import PrefixTree
 
-_BATCHES_PER_WINDOW = 32  # batches are cut from windows sorted by length: little padding, still well mixed
+_BATCHES_PER_WINDOW = 32  # batches are cut from windows sorted by length: trees of like size, still well mixed
+
+AfterStep = Callable[[int, int, dict[str, float], Callable[[], dict[str, Any]]], bool]
 
 
 @dataclass(frozen=True)
-class Examples:
-    """Examples end to end: `ids` and `targets` of shape (tokens,), example i is [offsets[i], offsets[i + 1])."""
+class Batch:
+    """One row to compute and what is asked of it. at_U: the tokens that are asked, each once. asked_T, classes_T,
+    weights_T: per target the index into at_U, the class, and the weight; T targets."""
 
-    ids: np.ndarray
-    targets: np.ndarray
-    offsets: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.offsets)
-
-    @staticmethod
-    def join(ids: list[np.ndarray], targets: list[np.ndarray]) -> Examples:
-        offsets = np.concatenate([[0], np.cumsum([len(row) for row in ids])]).astype(np.int64)
-        return Examples(np.concatenate(ids).astype(np.int64), np.concatenate(targets).astype(np.int64), offsets)
+    row: PackedRow
+    at_U: Tensor
+    asked_T: Tensor
+    classes_T: Tensor
+    weights_T: Tensor
 
 
 class LogitsAt(nn.Module):
-    """The model's logits at chosen positions only: a PRM asks at a few per cent of them, and a vocabulary is wide."""
+    """The model's logits at chosen tokens only: a PRM asks at a few per cent of them, and a vocabulary is wide."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, max_tokens: int, head: nn.Module | None = None) -> None:
+        """head: in place of the model's own."""
         super().__init__()
-        self.model = model
+        use_packed_attention(model, max_tokens)
+        self.model, self.head = model, head
 
-    def forward(self, ids_BT: Tensor, positions_P: Tensor) -> Tensor:
-        # Right padding under causal attention is never looked at, so no mask is needed.
-        hidden_BTD = self.model.base_model(input_ids=ids_BT, use_cache=False).last_hidden_state
-        head = self.model.get_output_embeddings() or getattr(self.model, "score", None) or self.model.classifier
-        logits_PC: Tensor = head(hidden_BTD.flatten(0, 1)[positions_P])
-        return logits_PC
+    def forward(self, row: PackedRow, at_U: Tensor) -> Tensor:
+        """shape (asked tokens, classes). at_U: places in the row, none twice."""
+        hidden_1ND = self.model.base_model(
+            input_ids=row.ids_1N, position_ids=row.positions_1N, packed=row, use_cache=False
+        ).last_hidden_state
+        own = self.model.get_output_embeddings() or getattr(self.model, "score", None)
+        head: Any = self.head if self.head is not None else own
+        logits_UC: Tensor = head(rows_at(hidden_1ND[0], at_U))
+        return logits_UC
+
+
+def batch_of(examples: Sequence[Example], device: torch.device) -> Batch:
+    """Examples packed into one row."""
+    row = pack([PrefixTree(e.ids, e.positions, e.until, []) for e in examples], device)
+    starts = np.cumsum([0, *(len(e.ids) for e in examples)])
+    at = np.concatenate([e.at + start for e, start in zip(examples, starts, strict=False)])
+    at_unique, asked = np.unique(at.astype(np.int64), return_inverse=True)
+    classes = np.concatenate([e.classes for e in examples]).astype(np.int64)
+    weights = np.concatenate([e.weights for e in examples])
+    return Batch(row, *(torch.from_numpy(array).to(device) for array in (at_unique, asked, classes, weights)))
+
+
+def weighted_loss(logits_UC: Tensor, batch: Batch) -> Tensor:
+    """Sum over targets of weight · −log P(class); for soft labels that is their cross-entropy."""
+    logits_TC = logits_UC if len(logits_UC) == len(batch.asked_T) else logits_UC[batch.asked_T]
+    losses_T = nn.functional.cross_entropy(logits_TC, batch.classes_T, reduction="none")
+    return (losses_T * batch.weights_T).sum()
 
 
 def epoch_batches(lengths: np.ndarray, config: TrainingConfig, epoch: int) -> list[np.ndarray]:
@@ -75,63 +94,54 @@ def epoch_batches(lengths: np.ndarray, config: TrainingConfig, epoch: int) -> li
     return batches
 
 
-def padded(examples: Examples, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-    """ids_BT padded with zeros, targets_BT padded with IGNORE."""
-    width = int(examples.lengths[indices].max())
-    ids = np.zeros((len(indices), width), dtype=np.int64)
-    targets = np.full((len(indices), width), IGNORE, dtype=np.int64)
-    for row, index in enumerate(indices):
-        start, end = examples.offsets[index], examples.offsets[index + 1]
-        ids[row, : end - start] = examples.ids[start:end]
-        targets[row, : end - start] = examples.targets[start:end]
-    return torch.from_numpy(ids), torch.from_numpy(targets)
-
-
 def micro_batches(lengths: np.ndarray, indices: np.ndarray, token_budget: int) -> list[np.ndarray]:
-    """Cut a batch so that no part, padded, holds more than `token_budget` tokens (or it holds a single example)."""
+    """Cut a batch, in its order, so that no part holds more than `token_budget` tokens (or it holds one example)."""
     parts: list[list[int]] = [[]]
-    widest = 0
-    for index in sorted(indices, key=lambda i: int(lengths[i])):
-        widest = max(widest, int(lengths[index]))
-        if parts[-1] and widest * (len(parts[-1]) + 1) > token_budget:
+    tokens = 0
+    for index in indices.tolist():
+        if parts[-1] and tokens + lengths[index] > token_budget:
             parts.append([])
-            widest = int(lengths[index])
+            tokens = 0
         parts[-1].append(index)
-    return [np.array(part, dtype=np.int64) for part in parts]
+        tokens += int(lengths[index])
+    return [np.array(part, dtype=np.int64) for part in parts if part]
+
+
+def row_tokens(device: torch.device) -> int:
+    """How many tokens a row should have: on a CPU what caches hold of a small model, on a GPU what keeps it busy."""
+    return 16_384 if device.type == "cuda" else 2048
 
 
 def optimise(
     model: nn.Module,
-    examples: Examples,
+    examples: Sequence[Example],
     config: TrainingConfig,
     *,
     rank: int = 0,
     workers: int = 1,
-    micro_batch_tokens: int = 16_384,
+    micro_batch_tokens: int | None = None,
     state: dict[str, Any] | None = None,
-    after_step: Callable[[int, int, dict[str, float], Callable[[], dict[str, Any]]], None] | None = None,
+    after_step: AfterStep | None = None,
 ) -> None:
     """Train `model` (a LogitsAt, or a data-parallel wrapper of one) in place.
 
+    micro_batch_tokens: of a row, of which a batch may take several; None: by the device.
     state: what a former run's `after_step` got from its last argument; training goes on from there.
-    after_step(step, steps, metrics, get_state): called after each optimiser step, on every worker.
+    after_step(step, steps, metrics, get_state): called after each optimiser step, on every worker; True ends training.
+    `get_state` is a joint act of all workers.
     """
     device = next(model.parameters()).device
-    schedule = [batch for epoch in range(config.epochs) for batch in epoch_batches(examples.lengths, config, epoch)]
+    micro_batch_tokens = micro_batch_tokens or row_tokens(device)
+    lengths = np.array([len(example.ids) for example in examples])
+    targets = np.array([example.weights.sum() for example in examples], dtype=np.float64)
+    schedule = [batch for epoch in range(config.epochs) for batch in epoch_batches(lengths, config, epoch)]
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98)
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True
     )
-    warmup = max(1, round(config.warmup_share * len(schedule)))
-    decay = max(1, round(config.decay_share * len(schedule)))
-
-    def rate(step: int) -> float:
-        return min((step + 1) / warmup, (len(schedule) - step) / decay, 1.0)
-
+    rate = _rate(config, len(schedule))
     first = 0
-    inner: Any = model.module if hasattr(model, "module") else model
     if state is not None:
-        inner.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        load_full_state(model, optimizer, state)
         first = state["step"]
     model.train()
     for step in range(first, len(schedule)):
@@ -139,48 +149,72 @@ def optimise(
         batch = schedule[step]
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(step)
-        num_targets = sum(
-            int((examples.targets[examples.offsets[i] : examples.offsets[i + 1]] != IGNORE).sum()) for i in batch
-        )
-        loss_sum, correct, asked, tokens = 0.0, 0, 0, 0
-        # A worker left without examples by a small last batch still takes part in the gradient exchange.
-        own = batch[rank::workers] if rank < len(batch) else batch[:1]
-        parts = micro_batches(examples.lengths, own, micro_batch_tokens)
-        for number, part in enumerate(parts):
-            ids_BT, targets_BT = (tensor.to(device) for tensor in padded(examples, part))
-            positions_P = (targets_BT.flatten() != IGNORE).nonzero().squeeze(1)
-            targets_P = targets_BT.flatten()[positions_P]
-            last = number == len(parts) - 1
+        # Every worker passes as often as the busiest: a gradient exchange, or a shard of weights, takes all of them.
+        parts = [micro_batches(lengths, batch[worker::workers], micro_batch_tokens) for worker in range(workers)]
+        most = max(len(own) for own in parts)
+        sums = torch.zeros(3, dtype=torch.float64)
+        for number in range(most):
+            asked = number < len(parts[rank])
+            part = parts[rank][number] if asked else batch[:1]
+            packed = batch_of([examples[i] for i in part], device)
             with (
-                contextlib.nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync(),  # type: ignore[operator]
+                contextlib.nullcontext() if number == most - 1 else without_exchange(model),
                 torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
             ):
-                logits_PC = model(ids_BT, positions_P).float()
-                loss = nn.functional.cross_entropy(logits_PC, targets_P, reduction="sum")
-                if rank >= len(batch):
-                    loss = loss * 0.0
+                logits_UC = model(packed.row, packed.at_U).float()
+                loss = weighted_loss(logits_UC, packed) * asked
                 # Data parallelism averages gradients over workers; the mean wanted is that over all targets.
-                (loss * workers / max(1, num_targets)).backward()
-            loss_sum += float(loss.detach())
-            correct += int((logits_PC.argmax(-1) == targets_P).sum())
-            asked += len(targets_P)
-            tokens += int(ids_BT.numel())
+                (loss * workers / max(1e-9, targets[batch].sum())).backward()
+            if asked:
+                hits_T = logits_UC.detach().argmax(-1)[packed.asked_T] == packed.classes_T
+                hits = float((hits_T * packed.weights_T).sum())
+                sums += torch.tensor([float(loss.detach()), hits, float(lengths[part].sum())])
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if after_step is not None:
-            asked = max(1, asked)
+            loss_sum, correct, tokens = sum_over_workers(sums).tolist()
+            weight = max(1e-9, float(targets[batch].sum()))
             metrics = {
-                "loss": loss_sum / asked,
-                "accuracy": correct / asked,
-                "tokens_per_second": workers * tokens / (time.perf_counter() - began),
+                "loss": loss_sum / weight,
+                "accuracy": correct / weight,
+                "tokens_per_second": tokens / (time.perf_counter() - began),
+                "tokens": tokens,
             }
-            after_step(
-                step + 1,
-                len(schedule),
-                metrics,
-                lambda: {"model": inner.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1},  # noqa: B023
-            )
+            get_state = lambda: full_state(model, optimizer) | {"step": step + 1}  # noqa: B023, E731
+            if after_step(step + 1, len(schedule), metrics, get_state):
+                return
+
+
+def _rate(config: TrainingConfig, steps: int) -> Callable[[int], float]:
+    """The share of the peak learning rate at a step: up, level, and down to zero."""
+    warmup, decay = max(1, round(config.warmup_share * steps)), max(1, round(config.decay_share * steps))
+    return lambda step: min((step + 1) / warmup, (steps - step) / decay, 1.0)
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, trees: Sequence[PrefixTree], at: Sequence[np.ndarray], token_budget: int | None = None
+) -> list[np.ndarray]:
+    """Class probabilities, for each tree shape (places asked, classes), in the order given. at: places in each tree.
+
+    Trees of like size are computed together. A place may be asked twice. token_budget: of a row; None: by the device.
+    """
+    device = next(model.parameters()).device
+    token_budget = token_budget or row_tokens(device)
+    lengths = np.array([len(tree) for tree in trees], dtype=np.int64)
+    found: dict[int, np.ndarray] = {}
+    for part in micro_batches(lengths, np.argsort(lengths, kind="stable"), token_budget):
+        starts = np.cumsum([0, *lengths[part]])
+        places = np.concatenate([at[i] + start for i, start in zip(part, starts, strict=False)])
+        unique, back = np.unique(places, return_inverse=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            row = pack([trees[i] for i in part], device)
+            logits_UC = model(row, torch.from_numpy(unique.astype(np.int64)).to(device)).float()
+        probabilities = logits_UC.softmax(-1).cpu().numpy()[back]
+        cuts = np.cumsum([len(at[i]) for i in part])[:-1]
+        found |= zip(part.tolist(), np.split(probabilities, cuts), strict=True)
+    return [found[i] for i in range(len(trees))]
 
 
 def seed_everything(seed: int) -> None:

@@ -189,7 +189,7 @@ def garbage(store: Store, grace_seconds: float, keep_runs: int = 1) -> Garbage:
         manifest = store.manifest(folder)
         if manifest is None:
             continue
-        live.add(folder + "/")
+        live |= {folder + "/", folder.replace("models/", "tensorboard/", 1) + "/"}
         for fields in manifest.get("shards", []):
             shard = Shard(**fields)
             live |= {shard.path, f"commits/{shard.stage}/{shard.key}.json"}
