@@ -14,6 +14,7 @@ from pathlib import Path
 from components.input_files import InputError
 from components.labelled_solutions import LabelledFile, describe_labelled, read_labelled
 from components.problems import ProblemFiles, check_disjoint, describe_file, read_problems
+from components.published_verifiers import STYLES
 from components.sampling import engine_distribution, installed_engine
 from components.stage import Model
 from components.store import Store, folder_digest
@@ -39,6 +40,9 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
         ("--max-error-rate", options.max_error_rate, 0),
         ("--grace-days", options.grace_days, 0),
         ("--keep-runs", options.keep_runs, 1),
+        ("--training-seeds", options.training_seeds, 1),
+        ("--step-alternatives", options.step_alternatives, 0),
+        *(("--learning-rates", rate, 1e-12) for rate in options.learning_rates or ()),
     ):
         if value is not None and not (math.isfinite(value) and value >= least):
             raise InputError(f"{flag} {value}: must be {least} or more")
@@ -63,7 +67,22 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
         temperature=options.temperature or sampling.temperature,
         max_tokens=options.max_tokens or sampling.max_tokens,
     )
-    preset = dataclasses.replace(preset, sampling=changed, few_shot=dataclasses.replace(preset.few_shot, engine=engine))
+    preset = dataclasses.replace(
+        preset,
+        sampling=changed,
+        few_shot=dataclasses.replace(preset.few_shot, engine=engine),
+        selection=dataclasses.replace(
+            preset.selection,
+            reduction=options.reduction or preset.selection.reduction,
+            neutral=options.neutral or preset.selection.neutral,
+        ),
+        scoring=dataclasses.replace(preset.scoring, prm_style=options.prm_style or preset.scoring.prm_style),
+        labelling=dataclasses.replace(
+            preset.labelling, alternatives=options.step_alternatives or preset.labelling.alternatives
+        ),
+        training_seeds=options.training_seeds or preset.training_seeds,
+        learning_rates=tuple(dict.fromkeys(options.learning_rates or preset.learning_rates)),
+    )
     return preset if options.seed is None else reseeded(preset, options.seed)
 
 
@@ -126,13 +145,21 @@ def labelled_file(options: argparse.Namespace, files: ProblemFiles | None) -> La
     return labelled
 
 
-def base_model(folder: Path | None) -> Model | None:
+def published_prm(options: argparse.Namespace) -> Model | None:
+    if (options.prm is None) != (options.prm_style is None):
+        raise InputError(f"--prm FOLDER and --prm-style ({', '.join(STYLES)}) go together: give both")
+    if options.prm is not None and options.labelled_solutions is not None:
+        raise InputError("--labelled-solutions trains a PRM, and --prm is one: give one of them")
+    return model_folder("--prm", options.prm)
+
+
+def model_folder(flag: str, folder: Path | None) -> Model | None:
     if folder is None:
         return None
     if not (folder / "config.json").is_file():
-        raise InputError(f"--base-model {folder}: no model is there (a Hugging Face folder with config.json is wanted)")
+        raise InputError(f"{flag} {folder}: no model is there (a Hugging Face folder with config.json is wanted)")
     for what, patterns in {"weights": ("*.safetensors", "*.bin"), "tokenizer": ("tokenizer*",)}.items():
         if not any(list(folder.glob(pattern)) for pattern in patterns):
-            raise InputError(f"--base-model {folder}: it has no {what} ({' or '.join(patterns)})")
+            raise InputError(f"{flag} {folder}: it has no {what} ({' or '.join(patterns)})")
     value, files = folder_digest(folder)
     return Model(str(folder.absolute()), value, files)

@@ -36,6 +36,7 @@ class Study:
     labelled: LabelledFile | None
     labelled_solutions: Path
     base_model: Model | None
+    published_prm: Model | None
     runner: Runner
     notes: tuple[str, ...]
 
@@ -52,13 +53,14 @@ def open_study(options: argparse.Namespace) -> Study:
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise InputError(f"--study {name}: use letters, digits, '-', '_' and '.'")
     files = checks.problem_files(options)
-    base_model = checks.base_model(options.base_model)
+    base_model = checks.model_folder("--base-model", options.base_model)
+    published_prm = checks.published_prm(options)
     labelled = checks.labelled_file(options, files)
     if preset.needs_files:
         given = {
             "--train-problems FILE --test-problems FILE": files,
             "--base-model FOLDER": base_model,
-            "--labelled-solutions FILE": labelled,
+            "--labelled-solutions FILE": labelled or published_prm,
         }
         needs = " ".join(flag for flag, value in given.items() if value is None)
         if needs and options.command == "run":
@@ -71,7 +73,7 @@ def open_study(options: argparse.Namespace) -> Study:
         only=options.only,
         max_error_rate=options.max_error_rate,
     )
-    runner.start_engine = lambda: start_ray(runner, options.verbose)
+    runner.start_engine = lambda: start_ray(runner, options.verbose, options.sharding)
     return Study(
         preset=preset,
         name=name,
@@ -81,12 +83,13 @@ def open_study(options: argparse.Namespace) -> Study:
         labelled=labelled,
         labelled_solutions=options.labelled_solutions,
         base_model=base_model,
+        published_prm=published_prm,
         runner=runner,
         notes=tuple(notes),
     )
 
 
-def start_ray(runner: Runner, verbose: bool) -> None:
+def start_ray(runner: Runner, verbose: bool, sharding: str) -> None:
     """Join the cluster that RAY_ADDRESS names (a job's is set by Ray), else start Ray on this machine."""
     import ray
     import ray.data
@@ -109,7 +112,7 @@ def start_ray(runner: Runner, verbose: bool) -> None:
     context.enable_progress_bars = False
     context.max_errored_blocks = 0
     context.print_on_execution_start = False
-    runner.pools = placements.auto(ray.cluster_resources())
+    runner.pools = placements.auto(ray.cluster_resources(), sharding)
 
 
 def run(main: Any, argv: Sequence[str] | None, description: str) -> int:

@@ -20,11 +20,11 @@ from components.generation import generate
 from components.grading import grade
 from components.labelled_solutions import labelled_solutions
 from components.labelling import label_steps
-from components.models import generator, reward_model
+from components.models import generator
 from components.problems import file_problems, teacher, world_problems
 from components.scoring import score
 from components.stage import Model
-from flows import cli, summary
+from flows import cli, reward_models, summary
 
 
 def full_study(study: cli.Study) -> None:
@@ -47,23 +47,22 @@ def full_study(study: cli.Study) -> None:
     train_solutions, train_grades = solutions.select(split="train"), grades.select(split="train")
 
     # The outcome-supervised reward model (§2.5): is the final answer right? The process-supervised one (§2.6): is each
-    # step right, through the first error? Both from the generator's weights, on the same solutions.
+    # step right, through the first error? Both from the generator's weights, on the same solutions; once per training
+    # seed. Both read the same held-out samples (§3.2).
     orm_inputs = {"solutions": train_solutions, "grades": train_grades}
     prm_inputs = step_supervision(study, train_solutions)
-    if prm_inputs is None:
-        orm, prm = run.train(reward_model(preset.orm, base), **orm_inputs), None
-    else:
-        orm, prm = run.train_side_by_side(
-            (reward_model(preset.orm, base), orm_inputs), (reward_model(preset.prm, base), prm_inputs)
-        )
+    orm_config = reward_models.best_rate(study, preset.orm, base, orm_inputs)
+    prm_config = reward_models.best_rate(study, preset.prm, base, prm_inputs)
+    scores = {}
+    for seed in range(preset.training_seeds):
+        orm, prm = reward_models.train(study, seed, base, (orm_config, orm_inputs), (prm_config, prm_inputs))
+        name = reward_models.of_seed("scores", seed)
+        [scores[name]] = run.map(solutions.without(split="train"), score(preset.scoring, orm, prm, name))
 
-    # Both read the same held-out samples (§3.2).
-    [scores] = run.map(solutions.without(split="train"), score(preset.scoring, orm, prm))
-
-    # Best-of-N, exactly, with intervals over problems.
+    # Best-of-N, exactly, with intervals over problems; the spread over training seeds apart.
     held_out_grades = grades.without(split="train")
-    accuracy = run.table(problem_accuracy(preset.selection), grades=held_out_grades, scores=scores)
-    run.table(score_quality(preset.selection), grades=held_out_grades, scores=scores)
+    accuracy = run.table(problem_accuracy(preset.selection), grades=held_out_grades, **scores)
+    run.table(score_quality(preset.selection), grades=held_out_grades, **scores)
     run.table(best_of_n_curves(preset.bootstrap), problem_accuracy=accuracy)
     run.table(comparisons(preset.bootstrap), problem_accuracy=accuracy)
     summary.write(study)
@@ -85,13 +84,15 @@ def train_generator(study: cli.Study, problems: Dataset) -> Model:
 def step_supervision(study: cli.Study, solutions: Dataset) -> dict[str, Dataset] | None:
     """What the PRM learns from, or None where no source rates the steps."""
     preset, run = study.preset, study.runner
+    if study.published_prm is not None:
+        return None
     if study.labelled is not None:
         return {"labelled_solutions": run.table(labelled_solutions(study.labelled, study.labelled_solutions))}
     if preset.needs_files:
         return {"labelled_solutions": run.awaits("labelled_solutions", "--labelled-solutions")}
     if study.files is not None:
         return None
-    [step_labels] = run.map(solutions, label_steps())
+    [step_labels] = run.map(solutions, label_steps(preset.labelling))
     return {"solutions": solutions, "step_labels": step_labels}
 
 

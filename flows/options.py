@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from components.published_verifiers import STYLES
+from components.reductions import NEUTRALS, REDUCTIONS
 from flows.presets import PRESETS, SEED
 
 COMMANDS = {
@@ -26,6 +28,7 @@ examples:
   python flows/full_study.py verify --deep --root s3://bucket/studies
   python flows/full_study.py --samples-per-problem test=128    keeps the first 64 of each problem, adds 64
   python flows/full_study.py --seed 7 --study laptop-seed7     the whole study once more, everything fresh
+  python flows/full_study.py --training-seeds 3                three ORMs and PRMs: the noise of training, apart
   python flows/full_study.py --train-problems train.jsonl.gz --test-problems test.parquet --samples-per-problem 4
 """
 
@@ -74,6 +77,39 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     parser.add_argument("--max-tokens", type=int, help="cap of a solution's tokens (default: the preset's)")
     parser.add_argument("--engine", choices=["vllm", "transformers"], help="default: vllm where it is installed")
     parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and training workers print")
+    verifiers = parser.add_argument_group("reward models")
+    verifiers.add_argument(
+        "--training-seeds",
+        type=int,
+        metavar="K",
+        help="train K ORMs and PRMs on the same solutions; results are means over them, with their spread (default: 1)",
+    )
+    verifiers.add_argument(
+        "--learning-rates",
+        type=float,
+        nargs="+",
+        metavar="RATE",
+        help="try each rate for both reward models, and go on with the one that does best on held-out train problems",
+    )
+    verifiers.add_argument(
+        "--step-alternatives",
+        type=int,
+        metavar="K",
+        help="train the PRM also on K alternatives to each solution's right steps, a digit changed, rated by the "
+        "embedded world's rule (default: 0, the same solutions as the ORM and no more)",
+    )
+    verifiers.add_argument("--reduction", choices=REDUCTIONS, help="of step probabilities to prm_score (product)")
+    verifiers.add_argument("--neutral", choices=NEUTRALS, help="how prm_score counts a neutral step (positive)")
+    verifiers.add_argument(
+        "--sharding",
+        choices=["ddp", "fsdp"],
+        default="ddp",
+        help="how training workers share a model: each holds all of it, or a part (FSDP2); the numbers are the same",
+    )
+    verifiers.add_argument(
+        "--prm", type=Path, metavar="FOLDER", help="a published PRM to compare with, in place of training one"
+    )
+    verifiers.add_argument("--prm-style", choices=STYLES, help="whose conventions FOLDER follows")
     upkeep = parser.add_argument_group("upkeep of the store (verify, gc)")
     upkeep.add_argument("--deep", action="store_true", help="verify: read and hash every byte")
     upkeep.add_argument("--repair", action="store_true", help="verify: move what is bad to quarantine/")

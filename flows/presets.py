@@ -8,7 +8,8 @@ from typing import Any
 
 from components.estimation import BootstrapConfig, SelectionConfig
 from components.format_examples import KeepRightConfig
-from components.models import Architecture, GeneratorConfig, RewardModelConfig, TrainingConfig
+from components.labelling import LabellingConfig
+from components.models import Architecture, EvaluationConfig, GeneratorConfig, RewardModelConfig, TrainingConfig
 from components.sampling import SamplingConfig
 from components.scoring import ScoringConfig
 from components.worked_arithmetic import WorldConfig
@@ -67,10 +68,15 @@ class Preset:
     finetuning: GeneratorConfig
     sampling: SamplingConfig
     orm: RewardModelConfig
+    labelling: LabellingConfig  # of the embedded world's steps
     prm: RewardModelConfig
     scoring: ScoringConfig
     selection: SelectionConfig
     bootstrap: BootstrapConfig
+    # So many ORMs and PRMs on the same solutions: the noise of training, told apart from that of the problems.
+    training_seeds: int = 1
+    # Rates to try for both reward models, each of which keeps the one that does best on held-out problems; (): none.
+    learning_rates: tuple[float, ...] = ()
     needs_files: bool = False  # problems from files and a base model, not the embedded world
 
 
@@ -95,6 +101,8 @@ _LAPTOP_SAMPLING = SamplingConfig(
     engine="vllm",
 )
 
+_LAPTOP_EVALUATION = EvaluationConfig(held_out_share=0.025)  # 100 problems
+
 LAPTOP = Preset(
     name="laptop",
     about="the embedded study on a laptop's CPU, minutes; or your own files of problems with the same tiny models",
@@ -109,11 +117,14 @@ LAPTOP = Preset(
     keep_right=KeepRightConfig(),
     finetuning=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-4), None),
     sampling=_LAPTOP_SAMPLING,
-    orm=RewardModelConfig("orm", TrainingConfig(epochs=2, batch_size=8, learning_rate=1e-3)),
+    orm=RewardModelConfig("orm", TrainingConfig(epochs=2, batch_size=8, learning_rate=1e-3), _LAPTOP_EVALUATION),
+    labelling=LabellingConfig(),
     # A PRM at the ORM's rate sometimes learns which facts tempt the teacher, and never to look at what was written.
-    prm=RewardModelConfig("prm", TrainingConfig(epochs=2, batch_size=8, learning_rate=5e-4, decay_share=0.5)),
-    scoring=ScoringConfig(reduction="product", neutral="positive"),
-    selection=SelectionConfig(),
+    prm=RewardModelConfig(
+        "prm", TrainingConfig(epochs=2, batch_size=8, learning_rate=5e-4, decay_share=0.5), _LAPTOP_EVALUATION
+    ),
+    scoring=ScoringConfig(),
+    selection=SelectionConfig(reduction="product", neutral="positive"),
     bootstrap=BootstrapConfig(),
 )
 
@@ -167,7 +178,7 @@ MATH_7B = dataclasses.replace(
     sampling=_MATH_SAMPLING,
     orm=RewardModelConfig("orm", TrainingConfig(epochs=1, batch_size=256, learning_rate=1e-5, max_tokens=4096)),  # §2.5
     prm=RewardModelConfig("prm", TrainingConfig(epochs=2, batch_size=256, learning_rate=1e-5, max_tokens=4096)),  # §2.6
-    scoring=ScoringConfig(reduction="product", neutral="positive", dtype="bfloat16"),
+    scoring=ScoringConfig(dtype="bfloat16"),
     needs_files=True,
 )
 

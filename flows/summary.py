@@ -62,7 +62,7 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
     }
     by_split = grades[grades["error"].isna()].groupby("split", sort=False)
     auc = {
-        model: {row["split"]: _number(row["within_problem_auc"]) for _, row in rows.iterrows()}
+        model: {str(split): _number(auc) for split, auc in rows.groupby("split")["within_problem_auc"].mean().items()}
         for model, rows in quality.groupby("model")
     }
     return {

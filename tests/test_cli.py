@@ -73,6 +73,10 @@ def refusal(capsys: Printed, *argv: str) -> str:
         (["--base-model", "/no/model"], ["/no/model", "config.json"]),
         (["--train-problems", "x.jsonl"], ["--test-problems", "both"]),
         (["--train-problems", "no.jsonl", "--test-problems", "no.jsonl"], ["no.jsonl", "no such file"]),
+        (["--training-seeds", "0"], ["--training-seeds 0"]),
+        (["--learning-rates", "1e-3", "-1"], ["--learning-rates -1"]),
+        (["--prm", "/no/model"], ["--prm-style", "qwen_prm", "both"]),
+        (["--prm", "/no/model", "--prm-style", "trl"], ["/no/model", "config.json"]),
         (["--preset", "math_7b"], ["math_7b needs", "--base-model", "--train-problems"]),
     ],
 )
@@ -172,3 +176,22 @@ def test_a_base_model_needs_weights_and_a_tokenizer(capsys: Printed, tmp_path: P
     assert "no weights" in refusal(capsys, "--base-model", str(tmp_path))
     (tmp_path / "model.safetensors").write_text("")
     assert "no tokenizer" in refusal(capsys, "--base-model", str(tmp_path))
+
+
+def test_seeds_and_a_sweep_are_planned_and_a_published_prm_is_not_trained(capsys: Printed, tmp_path: Path) -> None:
+    def planned(*argv: str) -> str:
+        argv = ("--preset", "smoke", "--plan", "--root", str(tmp_path / "out"), *argv)
+        assert cli.run(full_study.full_study, argv, "") == 0
+        return capsys.readouterr().out
+
+    printed = planned("--training-seeds", "3")
+    assert all(f"\n{stage}_seed_3 " in printed for stage in ("orm", "prm", "scores"))
+    printed = planned("--learning-rates", "0.001", "0.0003")
+    assert all(f"\n{kind}_at_{rate} " in printed for kind in ("orm", "prm") for rate in ("0.001", "0.0003"))
+    folder = tmp_path / "prm"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        (folder / name).write_text("{}")
+    printed = planned("--prm", str(folder), "--prm-style", "qwen_prm")
+    assert "\norm " in printed
+    assert "\nprm " not in printed

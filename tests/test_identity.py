@@ -154,17 +154,17 @@ def test_a_field_that_is_added_keeps_the_keys_of_what_its_absence_meant() -> Non
 GOLDEN = {
     "problems": "03b8d262aaf1",
     "teacher_solutions": "ccba1f823eda",
-    "generator": "d1f799038ef1",
+    "generator": "26012bfc6401",
     "solutions": "87e757727e47",
     "grades": "4faa8d72f9aa",
-    "step_labels": "ee76d2871dff",
-    "orm": "90890b434dcb",
-    "prm": "fba09daccc1c",
-    "scores": "29ef2aec61bb",
-    "problem_accuracy": "a0f5daaec931",
-    "score_quality": "af6035ce457c",
-    "best_of_n": "3f299cd35085",
-    "comparisons": "bc77ca6fce6c",
+    "step_labels": "2ba95b77d3a3",
+    "orm": "9a4082ed2976",
+    "prm": "b27f045c7187",
+    "scores": "2fca4bbe4066",
+    "problem_accuracy": "793365444178",
+    "score_quality": "1676b5db0d37",
+    "best_of_n": "a57712ce6501",
+    "comparisons": "0792f7579ef7",
 }
 
 

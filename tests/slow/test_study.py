@@ -215,8 +215,14 @@ def test_real_problems_train_the_orm_alone_and_labelled_solutions_the_prm(smoke:
     printed = run_study(root, *argv, "--study", "labelled", "--labelled-solutions", str(labelled))
     assert "Process-supervised" in printed
     training = summary(root, "labelled")["training"]["prm"]
-    rows = sum(count for name, count in training.items() if name.startswith("rows_"))
-    assert rows == 1461
+    counted_rows, counted_labels = (
+        sum(count for name, count in training.items() if name.startswith(what) and name != "labels_unrated")
+        for what in ("rows_", "labels_")
+    )
+    with gzip.open(labelled, "rt") as lines:
+        ratings = [step["rating"] for line in lines for step in json.loads(line)["steps"]]
+    assert counted_rows == 1461
+    assert counted_labels == sum(rating is not None for rating in ratings)
 
 
 def explained(capsys: pytest.CaptureFixture[str], root: Path, stage: str, *argv: str) -> str:

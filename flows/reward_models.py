@@ -1,0 +1,72 @@
+"""The reward models of a study: an ORM and a PRM per training seed, side by side, at the learning rates asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from components.datasets import Dataset
+from components.models import RewardModelConfig, reward_model
+from components.stage import Model
+from flows import cli
+
+Inputs = Mapping[str, Dataset] | None
+_LOWER_IS_BETTER = ("loss", "calibration_error")
+
+
+def of_seed(name: str, seed: int) -> str:
+    """A stage's name for a training seed (0-based); the first has the plain one."""
+    return name if seed == 0 else f"{name}_seed_{seed + 1}"
+
+
+def train(
+    study: cli.Study,
+    seed: int,
+    start: Model,
+    orm: tuple[RewardModelConfig | None, Inputs],
+    prm: tuple[RewardModelConfig | None, Inputs],
+) -> tuple[Model, Model | None]:
+    """The ORM and the PRM of a training seed. Without inputs for it there is no PRM, but a published one.
+
+    A config is None where a plan cannot tell it: the best learning rate of a sweep that has not run.
+    """
+    trainings = []
+    for config, inputs in (orm, prm):
+        if config is not None and inputs is not None:
+            training = dataclasses.replace(config.training, seed=config.training.seed + seed)
+            stage = reward_model(dataclasses.replace(config, training=training), start, of_seed(config.kind, seed))
+            trainings.append((stage, inputs))
+    models = iter(study.runner.train_side_by_side(*trainings))
+    waiting = Model("the learning-rate sweep", None)
+    found = [None if inputs is None else waiting if config is None else next(models) for config, inputs in (orm, prm)]
+    assert found[0] is not None
+    return found[0], study.published_prm or found[1]
+
+
+def best_rate(study: cli.Study, config: RewardModelConfig, start: Model, inputs: Inputs) -> RewardModelConfig | None:
+    """The config with that learning rate of the preset's whose model did best on held-out problems, by the metric that
+    the config watches; None while that is not known. Without rates, the config. The models tried stay in the store as
+    <kind>_at_<rate>."""
+    rates = study.preset.learning_rates
+    if inputs is None or not rates:
+        return config
+    candidates = [
+        dataclasses.replace(config, training=dataclasses.replace(config.training, learning_rate=rate)) for rate in rates
+    ]
+    models = study.runner.train_side_by_side(
+        *(
+            (reward_model(candidate, start, f"{config.kind}_at_{rate:g}"), inputs)
+            for candidate, rate in zip(candidates, rates, strict=True)
+        )
+    )
+    if any(model.digest is None for model in models):
+        return None
+    metric = f"held_out_{config.evaluation.watch}"
+    if not all(metric in model.metrics for model in models):
+        metric = "held_out_loss"  # too few held-out problems for the other
+    sign = -1 if metric.removeprefix("held_out_") in _LOWER_IS_BETTER else 1
+    best = max(range(len(rates)), key=lambda index: sign * models[index].metrics[metric])
+    for rate, model in zip(rates, models, strict=True):
+        chosen = ", chosen" if rate == rates[best] else ""
+        study.runner.say(f"  {config.kind} at {rate:g}: {metric} {model.metrics[metric]:.4f}{chosen}")
+    return candidates[best]
