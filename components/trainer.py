@@ -95,7 +95,7 @@ class Keeper:
     the model's folder. Every worker has one, since evaluations and checkpoints are joint acts; the first one writes."""
 
     def __init__(self, run: TrainingRun, job: Job, data: Data, model: Any, first: bool) -> None:
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
 
         self.run, self.job, self.data, self.model, self.first = run, job, data, model, first
         self.files = run.store.files
@@ -115,9 +115,9 @@ class Keeper:
         self.saved, self.noted = time.monotonic(), 0.0
         self.temporary = tempfile.TemporaryDirectory(prefix="tensorboard-")  # goes when this does
         self.logs = Path(self.temporary.name)
-        self.writer = (
-            SummaryWriter(str(self.logs), filename_suffix=f".{self.metrics.get('steps', 0)}") if first else None
-        )
+        # Not SummaryWriter, whose flush() does not wait for the queue before the file.
+        suffix = f".{self.metrics.get('steps', 0)}"
+        self.writer = EventsWriter(str(self.logs / "events"), suffix) if first else None
 
     def after_step(self, step: int, steps: int, metrics: dict[str, float], get_state: Callable[[], Any]) -> bool:
         """Whether training is to end here."""
@@ -156,9 +156,12 @@ class Keeper:
         return True
 
     def _log(self, metrics: Mapping[str, float], step: int) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
         if self.writer is not None:
             for name, value in metrics.items():
-                self.writer.add_scalar(name, value, step)
+                self.writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
 
     def _put_logs(self) -> None:
         """TensorBoard's files, where `tensorboard --logdir ROOT/tensorboard` finds them, now and after the run."""
