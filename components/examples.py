@@ -106,13 +106,15 @@ def prm_example(
     labels: Sequence[StepLabel],
     alternatives: Sequence[tuple[Rendered, StepLabel]],
     neutral: str,
+    alternative_weight: float = 1.0,
     whole: bool = False,
 ) -> tuple[Example | None, Counter[str]]:
     """A PRM_LABELS key at the last token of each labelled step through the first negative, and of each alternative to
     those steps; and how many labels were used, by class, and dropped, by cause. None when no label is left.
 
     rendered: the solution; labels may be fewer than its steps. alternatives: history + alternative, and the label of
-    its last step. A step is negative that is more likely so than not, after the neutral policy (`class_weights`).
+    its last step, which counts `alternative_weight`, where one of the solution itself counts 1. A step is negative that
+    is more likely so than not, after the neutral policy (`class_weights`).
     whole: keep the tokens after the last label, which training has no use for and evaluation has.
     """
     weights = [class_weights(label, neutral) for label in labels]
@@ -130,7 +132,7 @@ def prm_example(
     tree = prefix_tree([sequences[row].ids[:end] for row, end in ends.items()])
     places = dict(zip(ends, tree.places, strict=True))
     targets = [
-        (places[row][sequences[row].step_ends[step]], label, weight)
+        (places[row][sequences[row].step_ends[step]], label, weight * (alternative_weight if row else 1.0))
         for row, step, found in kept
         for label, weight in enumerate(found.tolist())
         if weight > 0
@@ -179,6 +181,7 @@ class ExampleConfig:
     max_tokens: int
     orm_positions: str = "every_token"
     prm_neutral: str = "class"
+    prm_alternative_weight: float = 1.0
 
 
 def make_examples(
@@ -198,7 +201,8 @@ def _make(tokenizer: Tokenizer, row: Mapping[str, Any], rendered: Rendered, conf
     elif config.kind == "generator":
         example = generator_example(rendered)
     elif config.kind == "prm":
-        example, labels = prm_example(*_labels(tokenizer, row, rendered), config.prm_neutral, whole=held)
+        policy = (config.prm_neutral, config.prm_alternative_weight)
+        example, labels = prm_example(*_labels(tokenizer, row, rendered), *policy, whole=held)
         cause = "" if example is not None else "unlabelled"
     elif row["is_correct"] is None:
         cause = "ungraded"

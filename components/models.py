@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.stage import Model, ModelStage, Pool
+from components.stage import Model, ModelStage, Pool, added_field
 
 if TYPE_CHECKING:
     from components.side_by_side import TrainingRun
@@ -71,6 +71,8 @@ class RewardModelConfig:
     orm_positions: str = "every_token"  # paper §2.5; or last_token
     # How the PRM learns a neutral step: as the class that it is (paper), as positive, as negative, or not at all.
     prm_neutral: str = "class"
+    # What the label of an alternative to a step counts, where that of a step of the solution itself counts 1.
+    prm_alternative_weight: float = added_field(1.0, absence_meant=1.0)
 
 
 def generator(config: GeneratorConfig, base: Model | None) -> ModelStage:
@@ -104,7 +106,13 @@ def _train_reward_model(run: TrainingRun, pool: Pool) -> None:
     from components.training_data import Job
 
     config: Any = run.stage.config
-    examples = ExampleConfig(config.kind, config.training.max_tokens, config.orm_positions, config.prm_neutral)
+    examples = ExampleConfig(
+        config.kind,
+        config.training.max_tokens,
+        config.orm_positions,
+        config.prm_neutral,
+        config.prm_alternative_weight,
+    )
     make_model = functools.partial(_token_classifier, config.kind)
     start = run.stage.models["generator"]
     fit(run, Job(config.training, config.evaluation, run.store, start, make_model, examples), pool)

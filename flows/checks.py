@@ -78,7 +78,10 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
         ),
         scoring=dataclasses.replace(preset.scoring, prm_style=options.prm_style or preset.scoring.prm_style),
         labelling=dataclasses.replace(
-            preset.labelling, alternatives=options.step_alternatives or preset.labelling.alternatives
+            preset.labelling,
+            alternatives=preset.labelling.alternatives
+            if options.step_alternatives is None
+            else options.step_alternatives,
         ),
         training_seeds=options.training_seeds or preset.training_seeds,
         learning_rates=tuple(dict.fromkeys(options.learning_rates or preset.learning_rates)),

@@ -96,7 +96,7 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
         type=int,
         metavar="K",
         help="train the PRM also on K alternatives to each solution's right steps, a digit changed, rated by the "
-        "embedded world's rule (default: 0, the same solutions as the ORM and no more)",
+        "embedded world's rule (default: the preset's; 0: the same solutions as the ORM and no more)",
     )
     verifiers.add_argument("--reduction", choices=REDUCTIONS, help="of step probabilities to prm_score (product)")
     verifiers.add_argument("--neutral", choices=NEUTRALS, help="how prm_score counts a neutral step (positive)")

@@ -118,10 +118,15 @@ LAPTOP = Preset(
     finetuning=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-4), None),
     sampling=_LAPTOP_SAMPLING,
     orm=RewardModelConfig("orm", TrainingConfig(epochs=2, batch_size=8, learning_rate=1e-3), _LAPTOP_EVALUATION),
-    labelling=LabellingConfig(),
-    # A PRM at the ORM's rate sometimes learns which facts tempt the teacher, and never to look at what was written.
+    labelling=LabellingConfig(alternatives=8),
+    # A high rate wipes out what the generator knows before the PRM has learned to use it: at 1e-3 it learned which
+    # facts tempt the teacher, or one digit from another, but hardly both. Alternatives of full weight are most of the
+    # labels, and crowd out the solutions' own.
     prm=RewardModelConfig(
-        "prm", TrainingConfig(epochs=2, batch_size=8, learning_rate=5e-4, decay_share=0.5), _LAPTOP_EVALUATION
+        "prm",
+        TrainingConfig(epochs=2, batch_size=8, learning_rate=3e-4, decay_share=0.5),
+        _LAPTOP_EVALUATION,
+        prm_alternative_weight=0.3,
     ),
     scoring=ScoringConfig(),
     selection=SelectionConfig(reduction="product", neutral="positive"),
@@ -151,6 +156,7 @@ SMOKE = dataclasses.replace(
     # A base model of this size makes nothing of worked examples: it is asked plainly.
     few_shot=dataclasses.replace(_LAPTOP_SAMPLING, samples_per_problem={"train": 4}),
     orm=RewardModelConfig("orm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
+    labelling=LabellingConfig(alternatives=2),
     prm=RewardModelConfig("prm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
 )
 

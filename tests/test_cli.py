@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from flows import cli, full_study
+from flows.checks import with_options
+from flows.options import parse
 from flows.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
@@ -176,6 +178,14 @@ def test_a_base_model_needs_weights_and_a_tokenizer(capsys: Printed, tmp_path: P
     assert "no weights" in refusal(capsys, "--base-model", str(tmp_path))
     (tmp_path / "model.safetensors").write_text("")
     assert "no tokenizer" in refusal(capsys, "--base-model", str(tmp_path))
+
+
+def test_no_alternatives_to_steps_can_be_asked_for() -> None:
+    found = {
+        argv: with_options(PRESETS["smoke"], parse(["--engine", "transformers", *argv], ""), []).labelling.alternatives
+        for argv in ((), ("--step-alternatives", "0"), ("--step-alternatives", "3"))
+    }
+    assert list(found.values()) == [2, 0, 3]
 
 
 def test_seeds_and_a_sweep_are_planned_and_a_published_prm_is_not_trained(capsys: Printed, tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ GOLDEN = {
     "generator": "26012bfc6401",
     "solutions": "87e757727e47",
     "grades": "4faa8d72f9aa",
-    "step_labels": "2ba95b77d3a3",
+    "step_labels": "a039f96845a4",
     "orm": "9a4082ed2976",
     "prm": "b27f045c7187",
     "scores": "2fca4bbe4066",

@@ -115,6 +115,13 @@ def test_alternatives_share_their_history_with_the_solution(tmp_path: Path) -> N
     assert len(made.example.ids) < separate
 
 
+def test_alternatives_count_their_weight(tmp_path: Path) -> None:
+    [row] = read_labelled(write(tmp_path / "labels.jsonl", ROWS[2:3]))
+    [made] = make_examples(TOKENIZER, [row], ExampleConfig("prm", 64, prm_alternative_weight=0.25), [False])
+    assert made.example is not None
+    assert made.example.weights.tolist() == [1.0, 1.0, 0.25, 0.25, 0.25]  # steps a, b; alternatives x, y, z
+
+
 @pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")
 def test_every_real_label_is_accounted_for() -> None:
     path = DATA / "prm800k_train2pct_decoded.jsonl.gz"
