@@ -118,15 +118,10 @@ LAPTOP = Preset(
     finetuning=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-4), None),
     sampling=_LAPTOP_SAMPLING,
     orm=RewardModelConfig("orm", TrainingConfig(epochs=2, batch_size=8, learning_rate=1e-3), _LAPTOP_EVALUATION),
-    labelling=LabellingConfig(alternatives=8),
-    # A high rate wipes out what the generator knows before the PRM has learned to use it: at 1e-3 it learned which
-    # facts tempt the teacher, or one digit from another, but hardly both. Alternatives of full weight are most of the
-    # labels, and crowd out the solutions' own.
+    labelling=LabellingConfig(),
+    # A PRM at the ORM's rate sometimes learns which facts tempt the teacher, and never to look at what was written.
     prm=RewardModelConfig(
-        "prm",
-        TrainingConfig(epochs=2, batch_size=8, learning_rate=3e-4, decay_share=0.5),
-        _LAPTOP_EVALUATION,
-        prm_alternative_weight=0.3,
+        "prm", TrainingConfig(epochs=2, batch_size=8, learning_rate=5e-4, decay_share=0.5), _LAPTOP_EVALUATION
     ),
     scoring=ScoringConfig(),
     selection=SelectionConfig(reduction="product", neutral="positive"),
