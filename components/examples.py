@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.prefix_tree import Ints, prefix_tree
-from components.text_format import ANSWER_HEADER, Rendered, Tokenizer, render
+from components.text_format import Rendered, Tokenizer, has_answer, render
 
 ORM_LABELS = {0: "incorrect", 1: "correct"}
 PRM_LABELS = {0: "negative", 1: "neutral", 2: "positive"}
@@ -230,7 +230,7 @@ def _labels(
     labels: list[StepLabel] = row.get("probabilities") or [one_hot(rating) for rating in row["ratings"]]
     given = row.get("alternatives") or []
     histories = [[*row["steps"][: one["step"]], one["text"]] for one in given]
-    ends = [ANSWER_HEADER in one["text"].splitlines() for one in given]
+    ends = [has_answer(one["text"]) for one in given]
     sequences = render(tokenizer, [row["problem"]] * len(given), histories, ends)
     marks = [one["probabilities"] or one_hot(one["rating"]) for one in given]
     return rendered, labels, list(zip(sequences, marks, strict=True))

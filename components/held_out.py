@@ -26,7 +26,7 @@ def evaluate(model: nn.Module, examples: Sequence[Example], problems: Sequence[i
     """
     model.eval()
     trees = [PrefixTree(e.ids, e.positions, e.until, []) for e in examples]
-    probabilities = predict(model, trees, [np.concatenate([e.at, e.read_at]) for e in examples])
+    probabilities = predict(model, trees, [np.concatenate([e.at, e.read_at]) for e in examples], as_trained=True)
     model.train()
     loss, weight = 0.0, 0.0
     scores, step_scores, step_right = [], [], []
@@ -61,15 +61,20 @@ def evaluate(model: nn.Module, examples: Sequence[Example], problems: Sequence[i
 
 
 class Watch:
-    """Early stopping: the best evaluation so far, the weights that it had, and how many have come since."""
+    """Early stopping: the best evaluation so far, the weights that it had, and how many have come since.
+
+    Several workers must be told the same evaluations: theirs may differ in the last bits.
+    """
 
     def __init__(self, metric: str, patience: int | None, state: dict[str, Any] | None = None) -> None:
         self.metric, self.patience = metric, patience
         self.best: float | None = None
+        self.metrics: dict[str, float] = {}  # all of the best evaluation's
         self.since = 0
         self.weights: dict[str, torch.Tensor] | None = None
         if state is not None:
             self.best, self.since, self.weights = state["best"], state["since"], state["weights"]
+            self.metrics = state["metrics"]
 
     def note(self, metrics: dict[str, float]) -> bool:
         """Whether this evaluation is the best so far, whose weights are to be kept."""
@@ -79,6 +84,7 @@ class Watch:
         sign = -1 if self.metric in ("loss", "calibration_error") else 1
         better = self.best is None or sign * value > sign * self.best
         self.best, self.since = (value, 0) if better else (self.best, self.since + 1)
+        self.metrics = dict(metrics) if better else self.metrics
         return better
 
     @property
@@ -86,4 +92,4 @@ class Watch:
         return self.patience is not None and self.since >= self.patience
 
     def state(self) -> dict[str, Any]:
-        return {"best": self.best, "since": self.since, "weights": self.weights}
+        return {"best": self.best, "since": self.since, "weights": self.weights, "metrics": self.metrics}

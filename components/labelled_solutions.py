@@ -5,9 +5,10 @@ One solution per row of JSON Lines (also gzipped) or Parquet: a problem, and its
     {"problem": "What is 2 + 2?", "steps": [{"text": "2 + 2 = 4", "rating": 1}, …]}
 
 A step that nobody rated has a null rating or none. In place of a rating a step may have `probabilities`, a soft label:
-of being negative, neutral and positive. It may have `alternatives`: other steps in its place, rated like it (paper
-§2.4: several were shown to the labelers at each step). Labels count through the first negative step. A row that cannot
-be used is kept, with its error.
+of being negative, neutral and positive. A row is a finished solution where `finished` says so, or else where its last
+step has a line "# Answer". A step may have `alternatives`: other steps in its place, rated like it (paper §2.4: several
+were shown to the labelers at each step). Labels count through the first negative step. A row that cannot be used is
+kept, with its error.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from components.examples import PRM_LABELS, one_hot
 from components.input_files import InputError, check_unchanged, read_records
 from components.stage import TableStage
 from components.store import file_digest
-from components.text_format import ANSWER_HEADER
+from components.text_format import has_answer
 from schemas.tables import LABELLED_SOLUTIONS
 
 
@@ -76,11 +77,14 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError("'problem' is empty")
         if not given:
             raise InputError("'steps' is empty or not a list")
+        finished = record.get("finished")
+        if not isinstance(finished, bool | None):
+            raise InputError(f"'finished' is {finished!r}, not true, false or null")
         labels = [_label(step, f"steps[{at}]") for at, step in enumerate(given)]
         alternatives = [
             {"step": at, **_label(other, f"steps[{at}].alternatives[{place}]")}
             for at, step in enumerate(given)
-            for place, other in enumerate(step.get("alternatives") or [])
+            for place, other in enumerate(_alternatives(step, f"steps[{at}]"))
         ]
     except InputError as error:
         return row | {"error": f"row {number}: {error}"}
@@ -90,8 +94,20 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         "ratings": [label["rating"] for label in labels],
         "probabilities": [label["probabilities"] or one_hot(label["rating"]) for label in labels] if soft else None,
         "alternatives": alternatives,
-        "finished": ANSWER_HEADER in labels[-1]["text"].splitlines(),
+        "finished": has_answer(labels[-1]["text"]) if finished is None else finished,
     }
+
+
+def _alternatives(step: Mapping[str, Any], where: str) -> list[Any]:
+    """A step's alternatives, which have none of their own. Raises InputError."""
+    given = step.get("alternatives")
+    given = [] if given is None else list(given) if isinstance(given, list | np.ndarray) else given
+    if not isinstance(given, list):
+        raise InputError(f"{where}.alternatives is {given!r}, not a list")
+    for place, other in enumerate(given):
+        if isinstance(other, dict) and other.get("alternatives"):
+            raise InputError(f"{where}.alternatives[{place}] has alternatives of its own")
+    return given
 
 
 def _label(step: Any, where: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ _READ = """\
 ## Reading it
 
 ```python
+import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 model = AutoModelForTokenClassification.from_pretrained(folder).eval()

@@ -63,6 +63,12 @@ class EvaluationConfig:
     patience: int | None = None
 
 
+WATCHED = {
+    "orm": ("within_problem_auc", "calibration_error", "loss"),
+    "prm": ("within_problem_auc", "step_auc", "calibration_error", "loss"),
+}
+
+
 @dataclass(frozen=True)
 class RewardModelConfig:
     kind: str  # orm or prm
@@ -83,7 +89,10 @@ def generator(config: GeneratorConfig, base: Model | None) -> ModelStage:
 
 def reward_model(config: RewardModelConfig, start: Model, name: str | None = None) -> ModelStage:
     """The stage that trains an ORM on solutions and grades, or a PRM on solutions and step labels. name: default the
-    kind; another for one of several such models of a study."""
+    kind; another for one of several such models of a study. Raises ValueError for a metric to watch that it lacks."""
+    watched = WATCHED[config.kind]
+    if config.evaluation.watch not in watched:
+        raise ValueError(f"{config.kind}: watch {config.evaluation.watch!r}: one of {', '.join(watched)}")
     return ModelStage(
         name or config.kind, 2, config, _train_reward_model, {"generator": start}, engines=("torch", "transformers")
     )

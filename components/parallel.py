@@ -87,8 +87,9 @@ def load_full_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: d
 
 
 def load_full_weights(model: nn.Module, weights: dict[str, Any]) -> None:
-    """What `full_weights` gave, back into place; on every worker the same weights."""
-    set_model_state_dict(model, weights, options=_SPREAD)
+    """What `full_weights` gave the first worker, back into place on all of them. All workers must call it."""
+    several = StateDictOptions(full_state_dict=True, broadcast_from_rank0=_workers() > 1)
+    set_model_state_dict(model, dict(weights), options=several)
 
 
 def sum_over_workers(values: Tensor) -> Tensor:
@@ -104,6 +105,15 @@ def sum_over_workers(values: Tensor) -> Tensor:
 def first_workers(flag: bool) -> bool:
     """The first worker's flag, on all of them: clocks differ, and a joint act needs one decision."""
     return bool(sum_over_workers(torch.tensor(float(flag and (_workers() == 1 or dist.get_rank() == 0)))))
+
+
+def first_workers_metrics(metrics: dict[str, float]) -> dict[str, float]:
+    """The first worker's metrics, on all of them: equal to rounding is not enough for a joint decision."""
+    if _workers() == 1:
+        return metrics
+    given = [metrics]
+    dist.broadcast_object_list(given)
+    return given[0]
 
 
 def _workers() -> int:

@@ -59,6 +59,11 @@ def answer_step(answer: str) -> str:
     return f"{ANSWER_HEADER}\n\n{answer}"
 
 
+def has_answer(step: str) -> bool:
+    """Whether a step is one that ends a solution: it holds an answer section's header."""
+    return _ANSWER_LINE.search(step) is not None
+
+
 def join_steps(steps: Sequence[str]) -> str:
     return STEP_SEPARATOR.join(steps)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -20,13 +21,14 @@ import torch
 
 from components.held_out import Watch, evaluate
 from components.model_card import write_card
-from components.parallel import first_workers, full_weights, load_full_weights, spread
+from components.parallel import first_workers, first_workers_metrics, full_weights, load_full_weights, spread
 from components.side_by_side import PROGRESS, TrainingRun
 from components.stage import Pool
 from components.training import LogitsAt, optimise, seed_everything
 from components.training_data import Data, Job, collect, opened, ray_dataset
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30
+_SHARE_OF_CHECKPOINTS = 0.05  # of the time, at most
 
 
 def fit(run: TrainingRun, job: Job, pool: Pool) -> None:
@@ -84,7 +86,7 @@ def _worker(config: dict[str, Any]) -> None:
         job.training,
         rank=context.get_world_rank(),
         workers=context.get_world_size(),
-        state=keeper.state,
+        state=keeper.take_state(),
         after_step=keeper.after_step,
     )
     keeper.publish(tokenizer, config["inputs"])
@@ -112,12 +114,17 @@ class Keeper:
         evaluation = job.evaluation
         self.watch = Watch(evaluation.watch, evaluation.patience, noted["watch"]) if evaluation is not None else None
         self.began = time.monotonic() - noted["seconds"]
-        self.saved, self.noted = time.monotonic(), 0.0
+        self.saved, self.noted, self.saving = time.monotonic(), 0.0, 0.0
         self.temporary = tempfile.TemporaryDirectory(prefix="tensorboard-")  # goes when this does
         self.logs = Path(self.temporary.name)
         # Not SummaryWriter, whose flush() does not wait for the queue before the file.
         suffix = f".{self.metrics.get('steps', 0)}"
         self.writer = EventsWriter(str(self.logs / "events"), suffix) if first else None
+
+    def take_state(self) -> dict[str, Any] | None:
+        """What a former life of this run left, once: it is large."""
+        state, self.state = self.state, None
+        return state
 
     def after_step(self, step: int, steps: int, metrics: dict[str, float], get_state: Callable[[], Any]) -> bool:
         """Whether training is to end here."""
@@ -132,9 +139,12 @@ class Keeper:
             note = {**self.metrics, "step": step, "steps": steps}
             self.files.put(f"{self.run.scratch}/{PROGRESS}", json.dumps(note).encode())
             self._put_logs()
-        if first_workers(last or ends or time.monotonic() - self.saved > _SECONDS_BETWEEN_CHECKPOINTS):
-            self.saved = time.monotonic()
+        pause = max(_SECONDS_BETWEEN_CHECKPOINTS, self.saving / _SHARE_OF_CHECKPOINTS)
+        if first_workers(last or ends or time.monotonic() - self.saved > pause):
+            began = time.monotonic()
             self._save(get_state())
+            self.saved = time.monotonic()
+            self.saving = self.saved - began
         return ends
 
     def _evaluate(self, step: int, steps: int) -> bool:
@@ -145,15 +155,19 @@ class Keeper:
         every = max(1, steps // (self.job.training.epochs * evaluation.per_epoch))
         if step % every and step != steps:
             return False
-        found = evaluate(self.model, self.data.held_out, self.data.held_out_problems)
+        found = first_workers_metrics(evaluate(self.model, self.data.held_out, self.data.held_out_problems))
         assert self.watch is not None
         if self.watch.note(found):
             self.watch.weights = full_weights(self.model)
             self.metrics["best_step"] = step
-        held_out = {f"held_out_{name}": value for name, value in found.items()}
-        self.metrics.update(held_out)
-        self._log(held_out, step)
+        self._put_held_out(found)
+        self._log({f"held_out_{name}": value for name, value in found.items()}, step)
         return True
+
+    def _put_held_out(self, found: Mapping[str, float]) -> None:
+        """In place of a former evaluation's, also of those that this one lacks."""
+        kept = {name: value for name, value in self.metrics.items() if not name.startswith("held_out_")}
+        self.metrics = kept | {f"held_out_{name}": value for name, value in found.items()}
 
     def _log(self, metrics: Mapping[str, float], step: int) -> None:
         from tensorboardX.proto.event_pb2 import Event
@@ -183,6 +197,7 @@ class Keeper:
         last. All workers must call it."""
         if self.watch is not None and first_workers(self.watch.weights is not None):
             load_full_weights(self.model, self.watch.weights or {})
+            self._put_held_out(self.watch.metrics)
         weights = full_weights(self.model)
         if not self.first:
             return
@@ -194,5 +209,6 @@ class Keeper:
             inner.save_pretrained(temporary, state_dict=names)
             tokenizer.save_pretrained(temporary)
             metrics = {**self.metrics, "tokens_trained": self.tokens, **self.data.counts}
+            metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}  # it may have diverged
             write_card(Path(temporary), self.run, tokenizer, inputs, metrics)
             self.run.publish(Path(temporary), metrics, time.monotonic() - self.began)

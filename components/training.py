@@ -25,6 +25,8 @@ from components.packed_attention import PackedRow, pack, rows_at, use_packed_att
 from components.parallel import full_state, load_full_state, sum_over_workers, without_exchange
 from components.prefix_tree import PrefixTree
 
+# What some architectures do to a language model's logits, in their own forward, which is not called here.
+_AFTER_THE_HEAD = ("logits_scaling", "logit_scale", "final_logit_softcapping", "lm_head_multiplier")
 _BATCHES_PER_WINDOW = 32  # batches are cut from windows sorted by length: trees of like size, still well mixed
 
 AfterStep = Callable[[int, int, dict[str, float], Callable[[], dict[str, Any]]], bool]
@@ -46,9 +48,13 @@ class LogitsAt(nn.Module):
     """The model's logits at chosen tokens only: a PRM asks at a few per cent of them, and a vocabulary is wide."""
 
     def __init__(self, model: Any, max_tokens: int, head: nn.Module | None = None) -> None:
-        """head: in place of the model's own."""
+        """head: in place of the model's own. Raises ValueError for a model that this does not compute as it does."""
         super().__init__()
         use_packed_attention(model, max_tokens)
+        config = model.config.get_text_config()
+        for name in _AFTER_THE_HEAD if model.get_output_embeddings() is not None else ():
+            if getattr(config, name, None) not in (None, 1):
+                raise ValueError(f"{config.model_type}: {name} {getattr(config, name)} changes logits after the head")
         self.model, self.head = model, head
 
     def forward(self, row: PackedRow, at_U: Tensor) -> Tensor:
@@ -143,6 +149,7 @@ def optimise(
     if state is not None:
         load_full_state(model, optimizer, state)
         first = state["step"]
+        state = None  # three times the model's size
     model.train()
     for step in range(first, len(schedule)):
         began = time.perf_counter()
@@ -194,11 +201,16 @@ def _rate(config: TrainingConfig, steps: int) -> Callable[[int], float]:
 
 @torch.no_grad()
 def predict(
-    model: nn.Module, trees: Sequence[PrefixTree], at: Sequence[np.ndarray], token_budget: int | None = None
+    model: nn.Module,
+    trees: Sequence[PrefixTree],
+    at: Sequence[np.ndarray],
+    token_budget: int | None = None,
+    as_trained: bool = False,
 ) -> list[np.ndarray]:
     """Class probabilities, for each tree shape (places asked, classes), in the order given. at: places in each tree.
 
     Trees of like size are computed together. A place may be asked twice. token_budget: of a row; None: by the device.
+    as_trained: bfloat16 arithmetic on a GPU, whatever the weights' dtype, as in training.
     """
     device = next(model.parameters()).device
     token_budget = token_budget or row_tokens(device)
@@ -208,7 +220,7 @@ def predict(
         starts = np.cumsum([0, *lengths[part]])
         places = np.concatenate([at[i] + start for i, start in zip(part, starts, strict=False)])
         unique, back = np.unique(places, return_inverse=True)
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=as_trained and device.type == "cuda"):
             row = pack([trees[i] for i in part], device)
             logits_UC = model(row, torch.from_numpy(unique.astype(np.int64)).to(device)).float()
         probabilities = logits_UC.softmax(-1).cpu().numpy()[back]

@@ -38,7 +38,8 @@ class Verifier:
         else:
             published = open_published(style, folder, dtype)
             model, self.tokenizer, head = published.model, published.tokenizer, published.head
-        self.max_tokens: int = model.config.max_position_embeddings
+        window = getattr(model.config, "sliding_window", None)
+        self.max_tokens = min(model.config.max_position_embeddings, window or model.config.max_position_embeddings)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.logits = LogitsAt(model, self.max_tokens, head).to(device).eval()
 

@@ -19,10 +19,11 @@ Bools = NDArray[np.bool_]
 
 
 def auc(scores: Floats, is_right: Bools) -> float:
-    """Chance that a right one outscores a wrong one, ties half: shape (n,) both. NaN where one of the kinds lacks."""
+    """Chance that a right one outscores a wrong one, ties half: shape (n,) both. NaN where one of the kinds lacks, or a
+    score is NaN."""
     right = int(is_right.sum())
     wrong = len(scores) - right
-    if not right or not wrong:
+    if not right or not wrong or np.isnan(scores).any():
         return math.nan
     _, places, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[places]  # from 1; equal scores share their mean rank
@@ -37,8 +38,8 @@ def grouped_auc(scores: Floats, is_right: Bools, groups: Sequence[int]) -> float
 
 def calibration_error(probabilities: Floats, is_right: Bools, bins: int = 10) -> float:
     """Expected calibration error, in [0, 1]: |share right − mean probability| per bin of equal width, averaged with the
-    bins' sizes as weights (Naeini et al. 2015). NaN where there is nothing."""
-    if not len(probabilities):
+    bins' sizes as weights (Naeini et al. 2015). NaN where there is nothing, or no number."""
+    if not len(probabilities) or np.isnan(probabilities).any():
         return math.nan
     places = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
     gaps = np.abs(np.bincount(places, is_right - probabilities, bins))

@@ -104,7 +104,7 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
         "--sharding",
         choices=["ddp", "fsdp"],
         default="ddp",
-        help="how training workers share a model: each holds all of it, or a part (FSDP2); the numbers are the same",
+        help="how training workers share a model: each holds all of it, or a part (FSDP2); equal to rounding",
     )
     verifiers.add_argument(
         "--prm", type=Path, metavar="FOLDER", help="a published PRM to compare with, in place of training one"

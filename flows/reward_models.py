@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 
 from components.datasets import Dataset
 from components.models import RewardModelConfig, reward_model
 from components.stage import Model
+from components.standing import StudyError
 from flows import cli
 
 Inputs = Mapping[str, Dataset] | None
@@ -55,18 +57,24 @@ def best_rate(study: cli.Study, config: RewardModelConfig, start: Model, inputs:
     ]
     models = study.runner.train_side_by_side(
         *(
-            (reward_model(candidate, start, f"{config.kind}_at_{rate:g}"), inputs)
+            (reward_model(candidate, start, f"{config.kind}_at_{rate}"), inputs)
             for candidate, rate in zip(candidates, rates, strict=True)
         )
     )
     if any(model.digest is None for model in models):
         return None
-    metric = f"held_out_{config.evaluation.watch}"
-    if not all(metric in model.metrics for model in models):
-        metric = "held_out_loss"  # too few held-out problems for the other
+    watched = f"held_out_{config.evaluation.watch}"
+    # Held-out problems may be too few for the metric that is watched; a model that diverged has none at all.
+    metric = watched if any(watched in model.metrics for model in models) else "held_out_loss"
     sign = -1 if metric.removeprefix("held_out_") in _LOWER_IS_BETTER else 1
-    best = max(range(len(rates)), key=lambda index: sign * models[index].metrics[metric])
-    for rate, model in zip(rates, models, strict=True):
-        chosen = ", chosen" if rate == rates[best] else ""
-        study.runner.say(f"  {config.kind} at {rate:g}: {metric} {model.metrics[metric]:.4f}{chosen}")
+    values = [sign * model.metrics.get(metric, -sign * math.inf) for model in models]
+    best = max(range(len(rates)), key=values.__getitem__)
+    if math.isinf(values[best]):
+        raise StudyError(
+            f"--learning-rates {' '.join(map(str, rates))}: no {config.kind} of these has a {metric}: no problem was "
+            "held out (give more train problems), or every rate is too high"
+        )
+    for rate, value in zip(rates, values, strict=True):
+        said = "diverged" if math.isinf(value) else f"{metric} {sign * value:.4f}"
+        study.runner.say(f"  {config.kind} at {rate}: {said}{', chosen' if rate == rates[best] else ''}")
     return candidates[best]

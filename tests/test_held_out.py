@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
 import numpy as np
 import pytest
+import torch
 
 from components.held_out import Watch, evaluate
 from components.reductions import REDUCTIONS, solution_score, solution_scores
@@ -62,6 +64,20 @@ def test_reductions_by_hand() -> None:
         solution_score(np.empty((0, 3)), "product", "positive")
 
 
+def test_a_model_that_diverged_has_no_metrics() -> None:
+    nothing = np.full(4, np.nan)
+    right = np.array([True, False, True, False])
+    assert math.isnan(auc(nothing, right))
+    assert math.isnan(calibration_error(nothing, right))
+    model = tiny_model(3)
+    with torch.no_grad():
+        model.model.score.weight.fill_(math.nan)
+    examples = [example([[1, 2, 3, label]], [(0, 3, label, 1.0)]) for label in (0, 2)]
+    read = np.array([3], np.int32)
+    examples = [dataclasses.replace(one, read_at=read, is_right=at > 0) for at, one in enumerate(examples)]
+    assert evaluate(model, examples, [1, 1]) == {}
+
+
 def test_evaluation_is_what_the_model_says_alone() -> None:
     model = tiny_model(3)
     solutions = [[1, 2, 3, 4], [1, 2, 5, 6, 7], [8, 9, 3]]
@@ -75,8 +91,6 @@ def test_evaluation_is_what_the_model_says_alone() -> None:
     found = evaluate(model, examples, [7, 7, 8])
     plain = tiny_model(3).eval()
     plain.model.set_attn_implementation("sdpa")
-    import torch
-
     losses, scores, step_scores, step_right = [], [], [], []
     for ids, steps in zip(solutions, labels, strict=True):
         with torch.no_grad():

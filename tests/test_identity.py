@@ -18,7 +18,15 @@ from hypothesis import strategies as st
 from components import stage
 from components.datasets import Shard, content_digest
 from components.generation import generate
-from components.models import Architecture, GeneratorConfig, RewardModelConfig, TrainingConfig, generator, reward_model
+from components.models import (
+    WATCHED,
+    Architecture,
+    GeneratorConfig,
+    RewardModelConfig,
+    TrainingConfig,
+    generator,
+    reward_model,
+)
 from components.sampling import SamplingConfig
 from components.scoring import ScoringConfig, score
 from components.stage import Model, Pool, added_field, canonical_json, digest, recipe
@@ -34,6 +42,8 @@ LEAVES = {
     str: st.text(max_size=12),
 }
 
+CHOICES = {"watch": st.sampled_from(WATCHED["orm"])}
+
 
 def configs(kind: type, **fixed: Any) -> st.SearchStrategy[Any]:
     """Random values for every field of a config."""
@@ -41,7 +51,7 @@ def configs(kind: type, **fixed: Any) -> st.SearchStrategy[Any]:
     for field in dataclasses.fields(kind):
         default = field.default if field.default is not dataclasses.MISSING else None
         leaf = {"int": int, "float": float, "bool": bool, "str": str}.get(str(field.type), type(default))
-        fields[field.name] = fixed.get(field.name, LEAVES.get(leaf, st.just(default)))
+        fields[field.name] = fixed.get(field.name, CHOICES.get(field.name, LEAVES.get(leaf, st.just(default))))
     return st.builds(kind, **fields)
 
 
@@ -77,7 +87,7 @@ def changed(draw: Any, config: Any) -> tuple[str, Any]:
     if value is None or isinstance(value, dict):
         other: Any = {"train": 100 + draw(st.integers(0, 5))} if isinstance(value, dict) else Architecture()
     else:
-        other = draw(LEAVES[type(value)].filter(lambda new: new != value))
+        other = draw(CHOICES.get(name, LEAVES[type(value)]).filter(lambda new: new != value))
     return name, dataclasses.replace(config, **{name: other})
 
 

@@ -75,6 +75,15 @@ def test_bad_rows_are_kept_and_say_what_is_wrong(tmp_path: Path) -> None:
     assert table["num_labels"].to_pylist() == [labels_in(record) for record in ROWS]
 
 
+def test_alternatives_are_a_list_and_have_none_of_their_own(tmp_path: Path) -> None:
+    nested = [{"text": "x", "rating": 1, "alternatives": [{"text": "y", "rating": 1}]}]
+    rows = [{"problem": "p", "steps": [{"text": "a", "rating": 1, "alternatives": given}]} for given in (3, nested)]
+    assert [row["error"] for row in read_labelled(write(tmp_path / "labels.jsonl", rows))] == [
+        "row 0: steps[0].alternatives is 3, not a list",
+        "row 1: steps[0].alternatives[0] has alternatives of its own",
+    ]
+
+
 @pytest.mark.parametrize("neutral", ["class", "ignore", "negative"])
 def test_every_label_of_a_file_is_used_or_dropped_for_a_cause(tmp_path: Path, neutral: str) -> None:
     rows = read_labelled(write(tmp_path / "labels.jsonl", ROWS))
@@ -143,6 +152,15 @@ def test_a_solution_is_finished_when_its_last_step_holds_the_answer(tmp_path: Pa
     rows = [{"problem": "p", "steps": [{"text": "a", "rating": 1}, step]} for step in last]
     read = read_labelled(write(tmp_path / "labels.jsonl", [*rows, {"problem": "p"}, {"problem": "p", "steps": [3]}]))
     assert [row["finished"] for row in read] == [True, False, False, False]
+    said = [
+        {"problem": "p", "steps": [{"text": "The answer is: 42", "rating": 1}], "finished": True},
+        {"problem": "p", "steps": [{"text": "# Answer \n\n42", "rating": 1}]},
+        {"problem": "p", "steps": [{"text": "# Answer\n\n42", "rating": 1}], "finished": False},
+        {"problem": "p", "steps": [{"text": "a", "rating": 1}], "finished": "yes"},
+    ]
+    told = read_labelled(write(tmp_path / "said.jsonl", said))
+    assert [row["finished"] for row in told] == [True, True, False, False]
+    assert told[3]["error"] == "row 3: 'finished' is 'yes', not true, false or null"
     wanted = ["row 2: 'steps' is empty or not a list", "row 3: steps[0] has no text"]
     assert [row["error"] for row in read[2:]] == wanted
     assert len(read[0]["steps"]) == 2

@@ -90,6 +90,7 @@ def test_a_killed_training_ends_in_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: int | None
 ) -> None:
     monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+    monkeypatch.setattr(trainer, "_SHARE_OF_CHECKPOINTS", 1e9)
     evaluation = EvaluationConfig(per_epoch=3, patience=patience)
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()
@@ -105,6 +106,22 @@ def test_a_killed_training_ends_in_the_same_bits(
     assert logged_steps(tmp_path / "killed") == [[1, 2], [4], [*range(6, whole["metrics"]["steps"] + 1)]]
 
 
+def test_metrics_that_an_evaluation_lacks_are_not_a_former_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([{"within_problem_auc": 0.9, "loss": 1.0}, *[{"loss": 2.0}] * 11])
+    monkeypatch.setattr(trainer, "evaluate", lambda *given: next(found))
+    (tmp_path / "diverged").mkdir()
+    metrics = train(tmp_path / "diverged", EvaluationConfig(per_epoch=5))["metrics"]
+    assert metrics["held_out_loss"] == 2.0
+    assert "held_out_within_problem_auc" not in metrics
+
+
+def test_only_what_a_reward_model_measures_can_be_watched() -> None:
+    with pytest.raises(ValueError, match="orm: watch 'step_auc': one of within_problem_auc"):
+        reward_model(RewardModelConfig("orm", TRAINING, EvaluationConfig(watch="step_auc")), Model("start", "d"))
+
+
 def test_early_stopping_keeps_the_best_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With evaluations that get worse after the second, training ends, and the second's weights are published."""
     found = iter([0.5, 0.9, 0.8, 0.7, 0.6, 0.5])
@@ -112,6 +129,7 @@ def test_early_stopping_keeps_the_best_weights(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "stopped").mkdir()
     stopped = train(tmp_path / "stopped", EvaluationConfig(per_epoch=5, patience=2))
     assert stopped["metrics"]["best_step"] == 2
+    assert stopped["metrics"]["held_out_within_problem_auc"] == 0.9  # of the weights that are published
     assert stopped["metrics"]["steps"] == 4
     states: dict[int, Any] = {}
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification
+from transformers import GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification
 
 from components.examples import Example, generator_example, orm_example, prm_example
 from components.models import TrainingConfig
@@ -130,6 +130,15 @@ def test_micro_batches_keep_to_their_budget_and_lose_nothing() -> None:
     assert np.concatenate(parts).tolist() == list(range(100))
     assert all(len(part) == 1 or lengths[part].sum() <= 200 for part in parts)
     assert [len(part) for part in micro_batches(np.array([500]), np.array([0]), 200)] == [1]
+
+
+def test_a_language_model_that_scales_its_logits_is_refused() -> None:
+    config = GraniteConfig(
+        vocab_size=20, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+        intermediate_size=16, logits_scaling=8.0,
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"granite: logits_scaling 8\.0"):
+        LogitsAt(GraniteForCausalLM(config), 32)
 
 
 def test_packed_is_unpacked_in_loss_and_gradients() -> None:

@@ -13,13 +13,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, MistralConfig, MistralForTokenClassification
 
 from components import models
 from components.examples import ExampleConfig, make_examples
 from components.model_card import write_card
 from components.models import Architecture, TrainingConfig
 from components.scoring import Score, ScoringConfig
+from components.text_format import CONVENTION
 from components.tokenizer import build_tokenizer
 from components.training import LogitsAt, batch_of, optimise
 from components.verifier import Verifier
@@ -82,7 +83,6 @@ def test_who_follows_the_card_reads_the_same(folders: dict[str, Path], kind: str
             "folder": folders[kind],
             "problem": row["problem"],
             "steps": row["steps"],
-            "torch": torch,
         }
         exec(code, names)
         theirs = names["probabilities"].detach().numpy()
@@ -90,6 +90,20 @@ def test_who_follows_the_card_reads_the_same(folders: dict[str, Path], kind: str
     config = json.loads((folders[kind] / "config.json").read_text())
     assert config["stepverify"]["kind"] == kind
     assert config["id2label"]["1"] == {"orm": "correct", "prm": "neutral"}[kind]
+
+
+def test_a_solution_longer_than_a_sliding_window_is_an_error_of_its_row(tmp_path: Path) -> None:
+    config = MistralConfig(
+        vocab_size=len(TOKENIZER), hidden_size=32, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
+        intermediate_size=32, max_position_embeddings=2048, sliding_window=40, num_labels=3,
+    )  # fmt: skip
+    config.stepverify = dict(CONVENTION)
+    MistralForTokenClassification(config).save_pretrained(tmp_path)
+    TOKENIZER.save_pretrained(tmp_path)
+    row = {"problem": "1", "steps": ["1 + 1 = 2"], "finish_reason": "stop"}
+    short, long = Verifier(tmp_path).step_probabilities([row, row | {"steps": ["1 + 1 = 2"] * 20}])
+    assert np.shape(short) == (1, 3)
+    assert str(long).startswith("too long")
 
 
 def test_a_batch_of_scores_is_one_at_a_time(folders: dict[str, Path]) -> None:

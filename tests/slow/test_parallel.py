@@ -12,7 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing
 
 from components.models import TrainingConfig
-from components.parallel import full_weights, spread
+from components.parallel import full_weights, load_full_weights, spread
 from components.training import optimise
 from tests.test_training import random_examples, tiny_model
 
@@ -50,12 +50,25 @@ def worker(rank: int, folder: str) -> None:
             found = trained(rank, 2, sharding, budget=30, resume_at=resume_at)
             if rank == 0:
                 torch.save(found, f"{folder}/{sharding}-{resume_at}.pt")
+        # As after early stopping: the first worker alone has kept the best weights.
+        model = spread(tiny_model(3), sharding, torch.device("cpu"))
+        load_full_weights(model, {name: weight + 1 for name, weight in full_weights(model).items()})
+        loaded = full_weights(model)
+        if rank == 0:
+            torch.save(loaded, f"{folder}/{sharding}-loaded.pt")
+        elif sharding == "ddp":
+            torch.save(model.state_dict(), f"{folder}/{sharding}-loaded-elsewhere.pt")
     dist.barrier()
     dist.destroy_process_group()
 
 
 def test_two_workers_are_one_with_twice_the_accumulation_and_resume_to_the_same_weights(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(worker, (str(tmp_path),), nprocs=2)
+    start = full_weights(tiny_model(3))
+    for loaded in ("ddp-loaded", "fsdp-loaded", "ddp-loaded-elsewhere"):
+        weights = torch.load(tmp_path / f"{loaded}.pt")
+        for name, weight in start.items():
+            torch.testing.assert_close(weights.get(name, weights.get(f"module.{name}")), weight + 1)
     alone = trained(0, 1, "ddp", budget=15)
     for sharding in ("ddp", "fsdp"):
         together, resumed = (torch.load(tmp_path / f"{sharding}-{at}.pt") for at in (None, 5))
