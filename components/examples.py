@@ -34,7 +34,8 @@ class Example:
 
     at, classes, weights: shape (targets,): the model at token `at` should say `classes`, which counts `weights`. A soft
     label is several targets at one token. read_at: where a score of the whole solution is read; is_right: what that
-    score should tell, None where it is not known.
+    score should tell, None where it is not known. own_targets: so many, the first ones, are of the solution itself; the
+    others are of alternatives to its steps.
     """
 
     ids: Ints
@@ -45,6 +46,20 @@ class Example:
     weights: NDArray[np.float32]
     read_at: Ints
     is_right: bool | None
+    own_targets: int
+
+    def without_alternatives(self) -> Example:
+        """The solution's own tokens and targets through its last; all where it has no target of its own."""
+        if self.own_targets in (0, len(self.at)):
+            return self
+        last = self.at[self.own_targets - 1]
+        own = np.flatnonzero(self.until[: last + 1] > last).astype(np.int32)  # whoever the last one sees, and itself
+        tree = prefix_tree([self.ids[own].tolist()])
+        at = np.searchsorted(own, self.at[: self.own_targets]).astype(np.int32)
+        kept = (self.classes[: self.own_targets], self.weights[: self.own_targets])
+        return Example(
+            tree.ids, tree.positions, tree.until, at, *kept, _NOTHING, self.is_right, own_targets=self.own_targets
+        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +74,7 @@ class Made:
 def _single(rendered: Rendered, at: Ints, classes: Ints, read_at: Ints, is_right: bool | None) -> Example:
     tree = prefix_tree([rendered.ids])
     weights = np.ones(len(at), dtype=np.float32)
-    return Example(tree.ids, tree.positions, tree.until, at, classes, weights, read_at, is_right)
+    return Example(tree.ids, tree.positions, tree.until, at, classes, weights, read_at, is_right, len(at))
 
 
 def generator_example(rendered: Rendered) -> Example:
@@ -146,6 +161,7 @@ def prm_example(
         np.array([weight for _, _, weight in targets], np.float32),
         places[0][rendered.step_ends] if whole else _NOTHING,
         False if negative else True if len(labels) == len(rendered.step_ends) and None not in labels else None,
+        sum(int((found > 0).sum()) for row, _, found in kept if row == 0),
     )
     return example, counts
 
@@ -182,6 +198,7 @@ class ExampleConfig:
     orm_positions: str = "every_token"
     prm_neutral: str = "class"
     prm_alternative_weight: float = 1.0
+    prm_alternatives_from_epoch: int = 1
 
 
 def make_examples(

@@ -79,6 +79,8 @@ class RewardModelConfig:
     prm_neutral: str = "class"
     # What the label of an alternative to a step counts, where that of a step of the solution itself counts 1.
     prm_alternative_weight: float = added_field(1.0, absence_meant=1.0)
+    # The epoch, counted from 1, from which alternatives are trained on; before it the solutions alone.
+    prm_alternatives_from_epoch: int = added_field(1, absence_meant=1)
 
 
 def generator(config: GeneratorConfig, base: Model | None) -> ModelStage:
@@ -121,6 +123,7 @@ def _train_reward_model(run: TrainingRun, pool: Pool) -> None:
         config.orm_positions,
         config.prm_neutral,
         config.prm_alternative_weight,
+        config.prm_alternatives_from_epoch,
     )
     make_model = functools.partial(_token_classifier, config.kind)
     start = run.stage.models["generator"]

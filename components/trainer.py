@@ -87,6 +87,7 @@ def _worker(config: dict[str, Any]) -> None:
         rank=context.get_world_rank(),
         workers=context.get_world_size(),
         state=keeper.take_state(),
+        alternatives_from_epoch=job.examples.prm_alternatives_from_epoch,
         after_step=keeper.after_step,
     )
     keeper.publish(tokenizer, config["inputs"])

@@ -118,6 +118,20 @@ def row_tokens(device: torch.device) -> int:
     return 16_384 if device.type == "cuda" else 2048
 
 
+@dataclass(frozen=True)
+class _Lessons:
+    """The examples of an epoch, their tokens, and what their targets weigh in all."""
+
+    examples: Sequence[Example]
+    lengths: np.ndarray
+    weights: np.ndarray
+
+    @staticmethod
+    def of(examples: Sequence[Example]) -> _Lessons:
+        lengths = np.array([len(one.ids) for one in examples])
+        return _Lessons(examples, lengths, np.array([one.weights.sum() for one in examples], dtype=np.float64))
+
+
 def optimise(
     model: nn.Module,
     examples: Sequence[Example],
@@ -127,20 +141,25 @@ def optimise(
     workers: int = 1,
     micro_batch_tokens: int | None = None,
     state: dict[str, Any] | None = None,
+    alternatives_from_epoch: int = 1,
     after_step: AfterStep | None = None,
 ) -> None:
     """Train `model` (a LogitsAt, or a data-parallel wrapper of one) in place.
 
     micro_batch_tokens: of a row, of which a batch may take several; None: by the device.
+    alternatives_from_epoch: counted from 1; before it, examples are without their alternatives.
     state: what a former run's `after_step` got from its last argument; training goes on from there.
     after_step(step, steps, metrics, get_state): called after each optimiser step, on every worker; True ends training.
     `get_state` is a joint act of all workers.
     """
     device = next(model.parameters()).device
     micro_batch_tokens = micro_batch_tokens or row_tokens(device)
-    lengths = np.array([len(example.ids) for example in examples])
-    targets = np.array([example.weights.sum() for example in examples], dtype=np.float64)
-    schedule = [batch for epoch in range(config.epochs) for batch in epoch_batches(lengths, config, epoch)]
+    schedule: list[tuple[_Lessons, np.ndarray]] = []
+    for epoch in range(config.epochs):
+        if epoch in (0, alternatives_from_epoch - 1):
+            early = epoch + 1 < alternatives_from_epoch
+            lessons = _Lessons.of([one.without_alternatives() for one in examples] if early else examples)
+        schedule += [(lessons, batch) for batch in epoch_batches(lessons.lengths, config, epoch)]
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True
     )
@@ -153,7 +172,8 @@ def optimise(
     model.train()
     for step in range(first, len(schedule)):
         began = time.perf_counter()
-        batch = schedule[step]
+        lessons, batch = schedule[step]
+        lengths, weight = lessons.lengths, max(1e-9, float(lessons.weights[batch].sum()))
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(step)
         # Every worker passes as often as the busiest: a gradient exchange, or a shard of weights, takes all of them.
@@ -163,7 +183,7 @@ def optimise(
         for number in range(most):
             asked = number < len(parts[rank])
             part = parts[rank][number] if asked else batch[:1]
-            packed = batch_of([examples[i] for i in part], device)
+            packed = batch_of([lessons.examples[i] for i in part], device)
             with (
                 contextlib.nullcontext() if number == most - 1 else without_exchange(model),
                 torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
@@ -171,7 +191,7 @@ def optimise(
                 logits_UC = model(packed.row, packed.at_U).float()
                 loss = weighted_loss(logits_UC, packed) * asked
                 # Data parallelism averages gradients over workers; the mean wanted is that over all targets.
-                (loss * workers / max(1e-9, targets[batch].sum())).backward()
+                (loss * workers / weight).backward()
             if asked:
                 hits_T = logits_UC.detach().argmax(-1)[packed.asked_T] == packed.classes_T
                 hits = float((hits_T * packed.weights_T).sum())
@@ -181,7 +201,6 @@ def optimise(
         optimizer.zero_grad(set_to_none=True)
         if after_step is not None:
             loss_sum, correct, tokens = sum_over_workers(sums).tolist()
-            weight = max(1e-9, float(targets[batch].sum()))
             metrics = {
                 "loss": loss_sum / weight,
                 "accuracy": correct / weight,

@@ -26,7 +26,7 @@ _INTS = pa.large_list(pa.int32())
 _ARRAYS = {"ids": _INTS, "positions": _INTS, "until": _INTS, "at": _INTS, "classes": _INTS, "read_at": _INTS}
 _ARRAYS |= {"weights": pa.large_list(pa.float32())}
 _OF_ROW = {"order": pa.int64(), "counts": pa.string(), "made": pa.bool_(), "held_out": pa.bool_()}
-_OF_ROW |= {"problem": pa.int64(), "is_right": pa.bool_()}
+_OF_ROW |= {"problem": pa.int64(), "is_right": pa.bool_(), "own_targets": pa.int64()}
 _EXAMPLE = pa.schema(list((_OF_ROW | _ARRAYS).items()))
 
 
@@ -89,7 +89,8 @@ def _examples_of_shard(job: Job, batch: dict[str, Any]) -> pa.Table:
         columns["made"].append(made.example is not None)
         columns["held_out"].append(held_out[index])
         columns["problem"].append(numbers[rows[index]["problem"]])
-        columns["is_right"].append(made.example.is_right if made.example is not None else None)
+        for name in ("is_right", "own_targets"):
+            columns[name].append(getattr(made.example, name) if made.example is not None else None)
         for name in _ARRAYS:
             columns[name].append(getattr(made.example, name) if made.example is not None else [])
     return pa.Table.from_pydict(columns, schema=_EXAMPLE)
@@ -127,8 +128,10 @@ def collect() -> Data:
         column = table[name].combine_chunks()
         arrays[name] = np.split(column.flatten().to_numpy(), np.cumsum(column.value_lengths().to_numpy())[:-1])
     examples = [
-        Example(**{name: arrays[name][row] for name in _ARRAYS}, is_right=right)
-        for row, right in enumerate(table["is_right"].to_pylist())
+        Example(**{name: arrays[name][row] for name in _ARRAYS}, is_right=right, own_targets=own)
+        for row, (right, own) in enumerate(
+            zip(table["is_right"].to_pylist(), table["own_targets"].to_pylist(), strict=True)
+        )
     ]
     held_out, problems = table["held_out"].to_pylist(), table["problem"].to_pylist()
     data = Data(

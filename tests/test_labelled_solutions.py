@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from components.examples import ExampleConfig, make_examples
 from components.labelled_solutions import describe_labelled, labelled_solutions, read_labelled
+from components.labelling import LabelByRule, LabellingConfig
 from components.text_format import render
 from components.tokenizer import build_tokenizer
-from components.worked_arithmetic import VOCABULARY
+from components.worked_arithmetic import VOCABULARY, WorldConfig, teacher_solutions
+from schemas.tables import SOLUTIONS
 
 TOKENIZER = build_tokenizer(VOCABULARY)
 DATA = Path(__file__).parents[2] / "shared/data"
@@ -129,6 +134,35 @@ def test_alternatives_count_their_weight(tmp_path: Path) -> None:
     [made] = make_examples(TOKENIZER, [row], ExampleConfig("prm", 64, prm_alternative_weight=0.25), [False])
     assert made.example is not None
     assert made.example.weights.tolist() == [1.0, 1.0, 0.25, 0.25, 0.25]  # steps a, b; alternatives x, y, z
+
+
+def rated_with_alternatives(count: int) -> list[dict[str, Any]]:
+    """Solutions of the embedded world with eight alternatives each, as the labelling stage rates them."""
+    rng = random.Random(0)
+    columns: dict[str, list[Any]] = {name: [] for name in SOLUTIONS.names}
+    for number, (chain, steps) in enumerate(teacher_solutions(WorldConfig(teacher_solutions=count))):
+        row = dict.fromkeys(columns) | {"problem_id": str(number), "sample_index": 0, "split": "train", "text": ""}
+        row |= {"problem": chain.problem, "steps": steps[: rng.randint(1, 9)], "num_tokens": 1, "seed": 0}
+        for name, value in row.items():
+            columns[name].append(value)
+    table = pa.Table.from_pydict(columns, schema=SOLUTIONS)
+    labels = LabelByRule(LabellingConfig(alternatives=8), {})(table, {}).to_pylist()
+    return [row | {**label, "finish_reason": "stop"} for row, label in zip(table.to_pylist(), labels, strict=True)]
+
+
+def test_an_example_without_its_alternatives_is_that_of_a_row_without_them() -> None:
+    rows = rated_with_alternatives(60)
+    assert sum(len(row["alternatives"]) for row in rows) > 300
+    shown, bare = (
+        make_examples(TOKENIZER, given, ExampleConfig("prm", 256), [False] * len(rows))
+        for given in (rows, [row | {"alternatives": []} for row in rows])
+    )
+    for one, wanted in zip(shown, bare, strict=True):
+        assert one.example is not None
+        assert wanted.example is not None
+        found = one.example.without_alternatives()
+        for name in ("ids", "positions", "until", "at", "classes", "weights"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(wanted.example, name))
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,7 @@ def example(sequences: Sequence[Sequence[int]], targets: Sequence[tuple[int, int
     tree = prefix_tree(sequences)
     at = np.array([tree.places[row][place] for row, place, _, _ in targets])
     classes, weights = np.array([c for *_, c, _ in targets]), np.array([w for *_, w in targets], np.float32)
-    return Example(tree.ids, tree.positions, tree.until, at, classes, weights, np.empty(0, np.int32), None)
+    return Example(tree.ids, tree.positions, tree.until, at, classes, weights, np.empty(0, np.int32), None, len(at))
 
 
 def random_examples(count: int = 18, classes: int = 3) -> list[Example]:
@@ -168,6 +169,30 @@ def test_alternatives_with_a_shared_prefix_are_separate_rows_in_loss_and_gradien
     assert loss == pytest.approx(sum(part for part, _ in apart), abs=1e-5)
     for name, gradient in together.items():
         torch.testing.assert_close(gradient, sum(parts[name] for _, parts in apart), rtol=0, atol=1e-5)
+
+
+def test_before_their_epoch_alternatives_are_not_trained_on() -> None:
+    def shown(alternatives: bool) -> list[Example]:
+        rng = np.random.default_rng(6)
+        found = []
+        for _ in range(12):
+            step, other = rng.integers(0, 20, 3).tolist(), rng.integers(0, 20, 4).tolist()
+            rows, targets = [[1, 2, *step], [1, 2, *other]], [(0, 2, 2, 1.0), (0, 4, 0, 1.0), (1, 5, 1, 1.0)]
+            one = example(rows, targets) if alternatives else example(rows[:1], targets[:2])
+            found.append(dataclasses.replace(one, own_targets=2))
+        return found
+
+    weights = {}
+    for name, examples, epochs, first in (
+        ("with, later", shown(True), 1, 2), ("without", shown(False), 1, 1), ("with", shown(True), 1, 1),
+        ("with, from the second", shown(True), 2, 2), ("without, twice", shown(False), 2, 1),
+    ):  # fmt: skip
+        model = tiny_model(3)
+        optimise(model, examples, dataclasses.replace(CONFIG, epochs=epochs), alternatives_from_epoch=first)
+        weights[name] = model.model.score.weight.detach().clone()
+    assert torch.equal(weights["with, later"], weights["without"])
+    assert not torch.equal(weights["with"], weights["without"])
+    assert not torch.equal(weights["with, from the second"], weights["without, twice"])
 
 
 def test_one_pass_is_prefix_by_prefix_and_a_batch_is_one_at_a_time() -> None:

@@ -187,7 +187,7 @@ def train_with_ours(
     for row, one in zip(rows, rendered(tokenizer, rows), strict=True):
         tree, labels = prefix_tree([one.ids]), np.array(row.labels, dtype=np.int32)
         at, weights = np.array(one.step_ends, dtype=np.int32), np.ones(len(labels), dtype=np.float32)
-        examples.append(Example(tree.ids, tree.positions, tree.until, at, labels, weights, at, None))
+        examples.append(Example(tree.ids, tree.positions, tree.until, at, labels, weights, at, None, len(at)))
     config = TrainingConfig(epochs=1, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     logits = LogitsAt(model, MAX_TOKENS)
     began = time.perf_counter()
