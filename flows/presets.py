@@ -118,10 +118,16 @@ LAPTOP = Preset(
     finetuning=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-4), None),
     sampling=_LAPTOP_SAMPLING,
     orm=RewardModelConfig("orm", TrainingConfig(epochs=2, batch_size=8, learning_rate=1e-3), _LAPTOP_EVALUATION),
-    labelling=LabellingConfig(),
-    # A PRM at the ORM's rate sometimes learns which facts tempt the teacher, and never to look at what was written.
+    # A tiny generator's mistakes are of few kinds; a PRM that sees those alone never looks at the rest of a step.
+    labelling=LabellingConfig(alternatives=8),
+    # At the ORM's rate a PRM sometimes forgets what the generator knows before it has learned to use it. So many
+    # alternatives would crowd out the solutions' own labels: they come once those are learned, and count less.
     prm=RewardModelConfig(
-        "prm", TrainingConfig(epochs=2, batch_size=8, learning_rate=5e-4, decay_share=0.5), _LAPTOP_EVALUATION
+        "prm",
+        TrainingConfig(epochs=3, batch_size=8, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4),
+        _LAPTOP_EVALUATION,
+        prm_alternative_weight=0.15,
+        prm_alternatives_from_epoch=2,
     ),
     scoring=ScoringConfig(),
     selection=SelectionConfig(reduction="product", neutral="positive"),
