@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 
 from components import expressions, values
 from components.answer_text import END, TEXT, clean
@@ -60,6 +61,11 @@ def canonical(answer: str) -> str:
     cleaned = clean(answer)
     number = exact_number(split_unit(cleaned)[0]) if len(cleaned) <= MAX_LENGTH else None
     return _squeezed(cleaned) if number is None else str(number)
+
+
+def plain_number(answer: str) -> Fraction | None:
+    """The number that an answer is, or None: two plain numbers are equal by value, and `decide` says no more."""
+    return exact_number(clean(answer)) if len(answer) <= MAX_LENGTH else None
 
 
 def refuse_risky(text: str) -> None:

@@ -31,9 +31,11 @@ class LabellingConfig:
     seed: int = 0
 
 
-def label_steps(config: LabellingConfig) -> MapStage:
+def label_steps(config: LabellingConfig, name: str = "step_labels") -> MapStage:
     """The stage solutions → step_labels."""
-    return MapStage("step_labels", version=3, config=config, schema=STEP_LABELS, make_worker=LabelByRule)
+    return MapStage(
+        name, version=3, config=config, schema=STEP_LABELS, make_worker=LabelByRule, placed_like="step_labels"
+    )
 
 
 class LabelByRule:

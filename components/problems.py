@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import hashlib
 import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from typing import Any
 import pyarrow as pa
 
 from components.input_files import InputError, check_unchanged, read_records
-from components.stage import TableStage
+from components.stage import TableStage, added_field
 from components.store import file_digest
-from components.worked_arithmetic import WorldConfig, chains, teacher_solutions
+from components.worked_arithmetic import Chain, WorldConfig, chains, teacher_solutions
+from schemas.results import PROBLEM_ATTRIBUTES
 from schemas.tables import PROBLEMS, TEACHER_SOLUTIONS
 
 PROBLEMS_PER_SHARD = 150
+ATTRIBUTES = ("source", "level", "subject")
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,11 @@ class ProblemFile:
 
 @dataclass(frozen=True)
 class ProblemFiles:
+    """A field per split."""
+
     train: ProblemFile
     test: ProblemFile
+    ood: ProblemFile | None = added_field(None, absence_meant=None)  # noqa: RUF009
 
 
 def world_problems(config: WorldConfig) -> TableStage:
@@ -49,10 +55,21 @@ def world_problems(config: WorldConfig) -> TableStage:
     return TableStage("problems", 2, config, PROBLEMS, _world_problems, PROBLEMS_PER_SHARD, shard_by="split")
 
 
-def file_problems(config: ProblemFiles, train: Path, test: Path) -> TableStage:
-    """The stage that reads the user's problems."""
-    compute = functools.partial(_file_problems, train=train, test=test)
+def file_problems(config: ProblemFiles, paths: Mapping[str, Path]) -> TableStage:
+    """The stage that reads the user's problems. paths: where the file of each split lies."""
+    compute = functools.partial(_file_problems, paths=paths)
     return TableStage("problems", 1, config, PROBLEMS, compute, PROBLEMS_PER_SHARD, shard_by="split")
+
+
+def world_attributes(config: WorldConfig) -> TableStage:
+    """The stage that says how long the embedded world's problems are."""
+    return TableStage("problem_attributes", 1, config, PROBLEM_ATTRIBUTES, _world_attributes)
+
+
+def file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> TableStage:
+    """The stage that reads the columns `level`, `subject` and `source` of the user's problems, where they are."""
+    compute = functools.partial(_file_attributes, paths=paths)
+    return TableStage("problem_attributes", 1, config, PROBLEM_ATTRIBUTES, compute)
 
 
 def teacher(config: WorldConfig) -> TableStage:
@@ -100,6 +117,7 @@ def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, A
         rows.append(
             {"problem_id": identity, "split": split, "problem": problem, "ground_truth_answer": answer}
             | {"source": "file", "source_row": number, "error": error}
+            | {"attributes": {name: _attribute(record.get(name)) for name in ATTRIBUTES}}
         )
     if not rows:
         raise InputError(f"{path}: holds no rows")
@@ -115,33 +133,67 @@ def _text(value: object, where: str) -> str:
     return str(value)
 
 
-def check_disjoint(train: list[dict[str, Any]], test: list[dict[str, Any]]) -> None:
-    """Raises InputError when a test problem is trained on."""
+def _attribute(value: object) -> str | None:
+    """What a problem's file says of it is only shown: whatever it is, it is no error."""
+    return None if value is None or value != value or value == "" else str(value)
+
+
+def check_disjoint(train: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> None:
+    """Raises InputError when a held-out problem is trained on."""
     rows = {row["problem_id"]: row["source_row"] for row in train}
-    for row in test:
+    for row in held_out:
         if row["problem_id"] in rows:
             raise InputError(
-                f"test row {row['source_row']} is the same problem as train row {rows[row['problem_id']]}; "
+                f"{row['split']} row {row['source_row']} is the same problem as train row {rows[row['problem_id']]}; "
                 "remove one of them, or the curves would measure memory"
             )
 
 
 def _world_problems(config: WorldConfig) -> pa.Table:
-    counts = {"train": config.train_problems, "test": config.test_problems, "ood": config.ood_problems}
     rows: list[dict[str, Any]] = [
         {"problem_id": problem_id(chain.problem), "split": split, "problem": chain.problem}
         | {"ground_truth_answer": str(chain.answer), "source": "worked_arithmetic", "source_row": number, "error": None}
-        for split, count in counts.items()
-        for number, chain in enumerate(chains(config, split, count))
+        for split, number, chain in _world_chains(config)
     ]
     return pa.Table.from_pylist(rows, schema=PROBLEMS)
 
 
-def _file_problems(config: ProblemFiles, train: Path, test: Path) -> pa.Table:
-    check_unchanged(train, config.train.digest)
-    check_unchanged(test, config.test.digest)
-    rows = read_problems(train, config.train, "train") + read_problems(test, config.test, "test")
-    return pa.Table.from_pylist(rows, schema=PROBLEMS)
+def _world_attributes(config: WorldConfig) -> pa.Table:
+    rows = [
+        {"problem_id": problem_id(chain.problem), "split": split, "error": None}
+        | {"source": f"chains of {len(chain.turns)}", "level": f"{len(chain.turns)} operations", "subject": None}
+        for split, _, chain in _world_chains(config)
+    ]
+    return pa.Table.from_pylist(rows, schema=PROBLEM_ATTRIBUTES)
+
+
+def _world_chains(config: WorldConfig) -> Iterator[tuple[str, int, Chain]]:
+    """(split, number in it, chain)."""
+    counts = {"train": config.train_problems, "test": config.test_problems, "ood": config.ood_problems}
+    for split, count in counts.items():
+        for number, chain in enumerate(chains(config, split, count)):
+            yield split, number, chain
+
+
+def _file_problems(config: ProblemFiles, paths: Mapping[str, Path]) -> pa.Table:
+    return pa.Table.from_pylist(_file_rows(config, paths), schema=PROBLEMS)
+
+
+def _file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> pa.Table:
+    rows = []
+    for row in _file_rows(config, paths):
+        named = row.pop("attributes")
+        rows.append(row | named | {"source": named["source"] or paths[row["split"]].name, "error": None})
+    return pa.Table.from_pylist(rows, schema=PROBLEM_ATTRIBUTES)
+
+
+def _file_rows(config: ProblemFiles, paths: Mapping[str, Path]) -> list[dict[str, Any]]:
+    rows = []
+    for split, file in (("train", config.train), ("test", config.test), ("ood", config.ood)):
+        if file is not None:
+            check_unchanged(paths[split], file.digest)
+            rows += read_problems(paths[split], file, split)
+    return rows
 
 
 def _teacher_solutions(config: WorldConfig) -> pa.Table:

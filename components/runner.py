@@ -59,7 +59,7 @@ class Runner:
         run = self._begin(stage, inputs, "MISS" if dataset is None else "HIT", reused)
         if dataset is None:
             began = time.perf_counter()
-            rows = stage.compute(stage.config, **{n: self.store.read(d) for n, d in inputs.items()})
+            rows = stage.compute(stage.config, **{n: self.store.read(d, stage.reads.get(n)) for n, d in inputs.items()})
             shards = []
             for index, (part, attributes) in enumerate(cut(rows, stage)):
                 shard_key = digest([key, index])

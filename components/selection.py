@@ -1,7 +1,8 @@
 """Picking one of N samples: the expected accuracy of each way to pick, problem by problem.
 
-Best-of-N is exact for every N at once (no trials), where the paper shuffles 400 times. Votes have no such form:
-seeded subsets, as many as the config says. A sample without an answer fills its slot of N and is never picked (§3.1).
+Best-of-N is exact for every N at once (no trials), where the paper shuffles 400 times; `best_of_n_by_shuffling` does as
+it does. Votes have no such form: seeded subsets, as many as the config says. A sample without an answer fills its slot
+of N and is never picked (§3.1).
 Shapes: P problems, M slots each, K sizes N.
 """
 
@@ -22,13 +23,16 @@ Bools = NDArray[np.bool_]
 class Samples:
     """The samples of P problems, M slots each.
 
-    problem_ids: P strings. answer_PM: index of the answer among the problem's distinct ones, −1 for an empty slot.
-    is_correct_PM: whether the slot's answer is right. scores: one array per reward model, NaN where there is no score.
+    problem_ids: P strings. answer_PM: which of the problem's candidate answers the slot names, −1 for an empty slot.
+    is_correct_PM: whether the slot's own answer is right. is_right_answer_PM: whether that of its candidate is, which a
+    vote would give (the two differ only where the grader's equality is not transitive). scores: one array per reward
+    model, NaN where there is no score.
     """
 
     problem_ids: list[str]
     answer_PM: Ints
     is_correct_PM: Bools
+    is_right_answer_PM: Bools
     scores: dict[str, Floats]
 
 
@@ -73,42 +77,66 @@ def pass_at_n(is_correct_PM: Bools, ns: list[int]) -> Floats:
     return best_of_n(is_correct_PM.astype(np.float64), is_correct_PM, ns)
 
 
-def vote(
-    answer_PM: Ints, is_correct_PM: Bools, weights_PM: Floats | None, ns: list[int], subsets: int, seed: int
-) -> Floats:
+def vote(samples: Samples, weights_PM: Floats | None, ns: list[int], subsets: int, seed: int) -> Floats:
     """Expected accuracy of the answer with the largest summed weight (None: one vote per sample) among N random slots.
 
-    shape (P, K). Mean over `subsets` seeded random orders of the slots, of which N are the first N; exact where N is 1
-    or all slots. Tied answers share the pick equally. Empty slots have no vote; no vote at all is wrong.
+    shape (P, K), ns ascending. Mean over `subsets` seeded random orders of a problem's slots, of which N are the first
+    N; exact where N is 1 or all slots. Tied answers share the pick equally. Empty slots have no vote; no vote at all is
+    wrong.
     """
-    problems, slots = answer_PM.shape
+    problems, slots = samples.answer_PM.shape
     result = np.zeros((problems, len(ns)))
     for problem in range(problems):
-        rng = np.random.default_rng([seed, problem])
-        answers = answer_PM[problem]
-        # A score of 0 still names its answer: it must not lose to nothing.
-        weights = np.ones(slots) if weights_PM is None else np.fmax(weights_PM[problem], 1e-300)
-        groups = int(answers.max()) + 1
+        answers = samples.answer_PM[problem]
+        groups = int(answers.max(initial=-1)) + 1
         if groups == 0:
             continue
-        right_G = np.zeros(groups)
-        np.maximum.at(right_G, answers[answers >= 0], is_correct_PM[problem][answers >= 0].astype(np.float64))
-        votes_MG = np.zeros((slots, groups))
-        voting = np.flatnonzero(answers >= 0)
-        votes_MG[voting, answers[voting]] = weights[voting]
-        # Slot order of each subset, and one that covers every slot first for the exact ends N = 1 and N = M.
+        rng = np.random.default_rng([seed, problem])
         orders_SM = rng.permuted(np.tile(np.arange(slots), (subsets, 1)), axis=1)
+        right_G = np.zeros(groups)
+        voting = answers >= 0
+        right_G[answers[voting]] = samples.is_right_answer_PM[problem][voting]
+        # A score of 0 still names its answer: it must not lose to nothing. An empty slot votes 0 for any.
+        given = np.ones(slots) if weights_PM is None else np.fmax(weights_PM[problem], 1e-300)
+        weights, named = np.where(voting, given, 0.0), np.maximum(answers, 0)
+        places_SM = named[orders_SM] + groups * np.arange(subsets)[:, None]
+        totals_SG, counted = np.zeros((subsets, groups)), 0
         for k, n in enumerate(ns):
+            chosen = orders_SM[:, counted:n]
+            added = np.bincount(places_SM[:, counted:n].ravel(), weights[chosen].ravel(), subsets * groups)
+            totals_SG, counted = totals_SG + added.reshape(subsets, groups), n
             if n == 1:
-                result[problem, k] = float((is_correct_PM[problem] & (answers >= 0)).mean())
+                result[problem, k] = right_G[answers[voting]].sum() / slots
                 continue
-            chosen_SN = np.arange(slots)[None] if n == slots else orders_SM[:, :n]
-            totals_SG = votes_MG[chosen_SN].sum(axis=1)
             top_S1 = totals_SG.max(axis=1, keepdims=True)
             # Weights are summed in different orders, so equal totals can differ in the last bits.
             winners_SG = np.isclose(totals_SG, top_S1, rtol=1e-12, atol=0.0) & (totals_SG > 0)
             result[problem, k] = float(((winners_SG * right_G).sum(1) / np.maximum(1, winners_SG.sum(1))).mean())
     return result
+
+
+def best_of_n_by_shuffling(scores_PM: Floats, is_correct_PM: Bools, ns: list[int], trials: int, seed: int) -> Floats:
+    """Accuracy of best-of-N in each trial, shape (trials, K), as the paper's released evaluation finds it: shuffle each
+    problem's slots, take the first N, drop the empty, pick the best score (of equal ones the first), look it up.
+
+    Its mean over trials estimates what `best_of_n` computes; its standard deviation is the band of the paper's figure
+    3, the noise of subsampling alone. One shuffle of a trial serves all N, where the released code shuffles for each:
+    no single N can tell.
+    """
+    problems, slots = scores_PM.shape
+    result = np.zeros((trials, len(ns)))
+    last = np.array(ns) - 1
+    for problem in range(problems):
+        rng = np.random.default_rng([seed, problem])
+        empty = np.isnan(scores_PM[problem])
+        _, rank = np.unique(np.where(empty, np.inf, -scores_PM[problem]), return_inverse=True)  # 0: best; empty last
+        right = is_correct_PM[problem] & ~empty
+        orders_TM = rng.permuted(np.tile(np.arange(slots), (trials, 1)), axis=1)
+        # Among the first N: the best rank, and of those that share it the first in the order.
+        keys_TM = np.minimum.accumulate(rank[orders_TM] * slots + np.arange(slots), axis=1)
+        picked_TK = np.take_along_axis(orders_TM, keys_TM[:, last] % slots, axis=1)
+        result += right[picked_TK]
+    return result / max(1, problems)
 
 
 def within_problem_auc(scores_PM: Floats | Sequence[Floats], is_correct_PM: Bools | Sequence[Bools]) -> float:

@@ -159,6 +159,8 @@ class TableStage:
     shard_rows: int = 100_000
     # Rows of one shard agree in this column, which is kept as the shard's attribute; None: shards of plain slices.
     shard_by: str | None = None
+    # The columns that it needs of an input; all, of one that is not here.
+    reads: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

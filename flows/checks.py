@@ -11,6 +11,7 @@ import importlib.util
 import math
 from pathlib import Path
 
+from components.estimation import BandConfig
 from components.input_files import InputError
 from components.labelled_solutions import LabelledFile, describe_labelled, read_labelled
 from components.problems import ProblemFiles, check_disjoint, describe_file, read_problems
@@ -71,11 +72,12 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
         preset,
         sampling=changed,
         few_shot=dataclasses.replace(preset.few_shot, engine=engine),
-        selection=dataclasses.replace(
-            preset.selection,
-            reduction=options.reduction or preset.selection.reduction,
-            neutral=options.neutral or preset.selection.neutral,
+        reduction=dataclasses.replace(
+            preset.reduction,
+            reduction=options.reduction or preset.reduction.reduction,
+            neutral=options.neutral or preset.reduction.neutral,
         ),
+        estimation=dataclasses.replace(preset.estimation, band=BandConfig() if options.paper_band else None),
         scoring=dataclasses.replace(preset.scoring, prm_style=options.prm_style or preset.scoring.prm_style),
         labelling=dataclasses.replace(
             preset.labelling,
@@ -119,15 +121,23 @@ def open_store(root: str, writes: bool) -> Store:
     return store
 
 
+def problem_paths(options: argparse.Namespace) -> dict[str, Path]:
+    """Split → its file, of those that are given."""
+    paths = {"train": options.train_problems, "test": options.test_problems, "ood": options.ood_problems}
+    return {split: path for split, path in paths.items() if path is not None}
+
+
 def problem_files(options: argparse.Namespace) -> ProblemFiles | None:
-    train, test = options.train_problems, options.test_problems
-    if train is None and test is None:
+    paths = problem_paths(options)
+    if not paths:
         return None
-    if train is None or test is None:
+    if not {"train", "test"} <= set(paths):
         raise InputError("--train-problems and --test-problems go together: give both")
     columns = (options.problem_column, options.answer_column, options.max_problems)
-    files = ProblemFiles(describe_file(train, *columns), describe_file(test, *columns))
-    check_disjoint(read_problems(train, files.train, "train"), read_problems(test, files.test, "test"))
+    files = ProblemFiles(**{split: describe_file(path, *columns) for split, path in paths.items()})
+    rows = {split: read_problems(path, getattr(files, split), split) for split, path in paths.items()}
+    for split in set(rows) - {"train"}:
+        check_disjoint(rows["train"], rows[split])
     return files
 
 

@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,7 @@ class Study:
     preset: Preset
     name: str
     files: ProblemFiles | None
-    train_problems: Path
-    test_problems: Path
+    problem_paths: Mapping[str, Path]  # split → its file, where `files` are given
     labelled: LabelledFile | None
     labelled_solutions: Path
     base_model: Model | None
@@ -78,8 +77,7 @@ def open_study(options: argparse.Namespace) -> Study:
         preset=preset,
         name=name,
         files=files,
-        train_problems=options.train_problems,
-        test_problems=options.test_problems,
+        problem_paths=checks.problem_paths(options),
         labelled=labelled,
         labelled_solutions=options.labelled_solutions,
         base_model=base_model,

@@ -13,31 +13,37 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
+from components.candidates import CandidatesConfig, candidates
 from components.datasets import Dataset
-from components.estimation import best_of_n_curves, comparisons, problem_accuracy, score_quality
 from components.format_examples import keep_right
 from components.generation import generate
-from components.grading import grade
+from components.grading import GRADER_VERSION, grade
 from components.labelled_solutions import labelled_solutions
-from components.labelling import label_steps
+from components.labelling import LabellingConfig, label_steps
 from components.models import generator
-from components.problems import file_problems, teacher, world_problems
+from components.problems import file_attributes, file_problems, teacher, world_attributes, world_problems
+from components.score_quality import reductions, step_calibration
+from components.scored_samples import scored_samples
 from components.scoring import score
 from components.stage import Model
-from flows import cli, reward_models, summary
+from components.step_errors import first_errors, step_errors
+from flows import cli, results, reward_models, summary
 
 
 def full_study(study: cli.Study) -> None:
     """The study, top to bottom. Each `run` is one stage: reused where the store has it, else computed."""
     preset, run = study.preset, study.runner
 
-    # The problems: worked arithmetic, or files. Test problems are in nothing that is trained on.
+    # The problems: worked arithmetic, or files. Held-out problems are in nothing that is trained on.
     if study.files is not None:
-        problems = run.table(file_problems(study.files, study.train_problems, study.test_problems))
+        problems = run.table(file_problems(study.files, study.problem_paths))
+        attributes = run.table(file_attributes(study.files, study.problem_paths))
     elif preset.needs_files:
         problems = run.awaits("problems", "--train-problems, --test-problems")
+        attributes = run.awaits("problem_attributes", "--train-problems, --test-problems")
     else:
         problems = run.table(world_problems(preset.world))
+        attributes = run.table(world_attributes(preset.world))
 
     # The generator (§2.2): fixed from here on.
     base = train_generator(study, problems)
@@ -54,18 +60,33 @@ def full_study(study: cli.Study) -> None:
     orm_config = reward_models.best_rate(study, preset.orm, base, orm_inputs)
     prm_config = reward_models.best_rate(study, preset.prm, base, prm_inputs)
     scores = {}
+    held_out = solutions.without(split="train")
     for seed in range(preset.training_seeds):
         orm, prm = reward_models.train(study, seed, base, (orm_config, orm_inputs), (prm_config, prm_inputs))
         name = reward_models.of_seed("scores", seed)
-        [scores[name]] = run.map(solutions.without(split="train"), score(preset.scoring, orm, prm, name))
+        [scores[name]] = run.map(held_out, score(preset.scoring, orm, prm, name))
 
-    # Best-of-N, exactly, with intervals over problems; the spread over training seeds apart.
+    # What the scores say: best-of-N, exactly, with intervals over problems, and what is behind it.
     held_out_grades = grades.without(split="train")
-    accuracy = run.table(problem_accuracy(preset.selection), grades=held_out_grades, **scores)
-    run.table(score_quality(preset.selection), grades=held_out_grades, **scores)
-    run.table(best_of_n_curves(preset.bootstrap), problem_accuracy=accuracy)
-    run.table(comparisons(preset.bootstrap), problem_accuracy=accuracy)
+    answers = run.table(candidates(CandidatesConfig(GRADER_VERSION)), grades=held_out_grades)
+    joined = {"grades": held_out_grades, "candidates": answers, "solutions": held_out}
+    samples = run.table(scored_samples(preset.reduction), **joined, **scores)
+    results.compute(run, preset.estimation, samples, attributes)
+    if prm_inputs is not None or study.published_prm is not None:
+        look_at_steps(study, held_out, samples, scores)
     summary.write(study)
+
+
+def look_at_steps(study: cli.Study, solutions: Dataset, samples: Dataset, scores: dict[str, Dataset]) -> None:
+    """The PRM by itself: by each reduction of its steps' probabilities (table 4); and where a rule rates steps, whether
+    their probabilities mean what they say, and whether it finds the first wrong one."""
+    preset, run = study.preset, study.runner
+    run.table(reductions(preset.estimation.bootstrap), scored_samples=samples, **scores)
+    if study.files is None and not preset.needs_files:
+        [labels] = run.map(solutions, label_steps(LabellingConfig(), "held_out_step_labels"))
+        run.table(step_calibration(), held_out_step_labels=labels, **scores)
+        run.table(step_errors(preset.step_errors), held_out_step_labels=labels, **scores)
+        run.table(first_errors(preset.step_errors), held_out_step_labels=labels, **scores)
 
 
 def train_generator(study: cli.Study, problems: Dataset) -> Model:

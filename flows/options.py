@@ -101,6 +101,11 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     verifiers.add_argument("--reduction", choices=REDUCTIONS, help="of step probabilities to prm_score (product)")
     verifiers.add_argument("--neutral", choices=NEUTRALS, help="how prm_score counts a neutral step (positive)")
     verifiers.add_argument(
+        "--paper-band",
+        action="store_true",
+        help="compute best-of-N by the released evaluation's 400 shuffles too, with the band of figure 3",
+    )
+    verifiers.add_argument(
         "--sharding",
         choices=["ddp", "fsdp"],
         default="ddp",
@@ -123,6 +128,12 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     files = parser.add_argument_group("your own problems (JSON Lines, also .gz, or Parquet)")
     files.add_argument("--train-problems", type=Path, metavar="FILE", help="problems whose solutions train the ORM")
     files.add_argument("--test-problems", type=Path, metavar="FILE", help="problems of the curves")
+    files.add_argument(
+        "--ood-problems",
+        type=Path,
+        metavar="FILE",
+        help="problems unlike those (out of distribution, table 1): results stand apart, by the column `source`",
+    )
     files.add_argument("--problem-column", default="problem", metavar="NAME", help="default: problem")
     files.add_argument("--answer-column", default="answer", metavar="NAME", help="default: answer")
     files.add_argument("--max-problems", type=int, metavar="N", help="only the first N rows of each file")

@@ -6,13 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from components.estimation import BootstrapConfig, SelectionConfig
 from components.format_examples import KeepRightConfig
 from components.labelling import LabellingConfig
 from components.models import Architecture, EvaluationConfig, GeneratorConfig, RewardModelConfig, TrainingConfig
 from components.sampling import SamplingConfig
+from components.scored_samples import ReductionConfig
 from components.scoring import ScoringConfig
+from components.step_errors import StepErrorsConfig
 from components.worked_arithmetic import WorldConfig
+from flows.results import EstimationConfig
 
 # Worked examples before each prompt when a base model does not know the format yet (paper §2.2: few-shot; how many
 # shots is unstated there). Newline-delimited steps, the answer in a section of its own.
@@ -71,8 +73,9 @@ class Preset:
     labelling: LabellingConfig  # of the embedded world's steps
     prm: RewardModelConfig
     scoring: ScoringConfig
-    selection: SelectionConfig
-    bootstrap: BootstrapConfig
+    reduction: ReductionConfig
+    estimation: EstimationConfig
+    step_errors: StepErrorsConfig
     # So many ORMs and PRMs on the same solutions: the noise of training, told apart from that of the problems.
     training_seeds: int = 1
     # Rates to try for both reward models, each of which keeps the one that does best on held-out problems; (): none.
@@ -130,8 +133,9 @@ LAPTOP = Preset(
         prm_alternatives_from_epoch=2,
     ),
     scoring=ScoringConfig(),
-    selection=SelectionConfig(reduction="product", neutral="positive"),
-    bootstrap=BootstrapConfig(),
+    reduction=ReductionConfig(reduction="product", neutral="positive"),
+    estimation=EstimationConfig(),
+    step_errors=StepErrorsConfig(),
 )
 
 SMOKE = dataclasses.replace(
@@ -164,7 +168,7 @@ SMOKE = dataclasses.replace(
 # The paper's numbers, where it gives them. Its learning rates and batch sizes are unstated (only that a low rate is
 # critical, §2.6, and that they were swept on the first tenth of PRM800K): ours are a start for a sweep.
 _MATH_SAMPLING = SamplingConfig(
-    samples_per_problem={"train": 100, "test": 1860},  # §2.5 and §3.1
+    samples_per_problem={"train": 100, "test": 1860, "ood": 100},  # §2.5, §3.1 and table 1
     temperature=1.0,
     max_tokens=1024,
     max_model_length=4096,

@@ -163,6 +163,7 @@ def test_a_field_that_is_added_keeps_the_keys_of_what_its_absence_meant() -> Non
 # say so in the commit. Models and engines are those of no machine in particular.
 GOLDEN = {
     "problems": "03b8d262aaf1",
+    "problem_attributes": "89ddc3571af6",
     "teacher_solutions": "ccba1f823eda",
     "generator": "26012bfc6401",
     "solutions": "87e757727e47",
@@ -171,10 +172,21 @@ GOLDEN = {
     "orm": "9a4082ed2976",
     "prm": "b27f045c7187",
     "scores": "2fca4bbe4066",
-    "problem_accuracy": "793365444178",
-    "score_quality": "1676b5db0d37",
-    "best_of_n": "a57712ce6501",
-    "comparisons": "0792f7579ef7",
+    "candidates": "a48d2f992134",
+    "scored_samples": "2e8d9e8b682e",
+    "problem_accuracy": "c57893dfd20d",
+    "best_of_n": "2d3dd8ca4838",
+    "comparisons": "3ebada2d8d4c",
+    "group_accuracy": "f6dbc61a564f",
+    "attribute_shares": "54e150610eeb",
+    "score_quality": "62b2ffd73a6a",
+    "calibration": "5679194b3aa9",
+    "score_by_length": "9e37e58d5213",
+    "reductions": "f6d2e27584b8",
+    "held_out_step_labels": "ca766837c646",
+    "step_calibration": "89e8f6c2be98",
+    "step_errors": "858d5d2cf4c0",
+    "first_errors": "f5f8b31359ac",
 }
 
 

@@ -14,13 +14,14 @@ ENGINE = set(
 )
 # Leaf modules: the text format, the world and the models' targets know nothing of the study.
 LEAVES = {"text_format", "worked_arithmetic", "examples", "tokenizer", "selection"}
-LEAVES |= {"prefix_tree", "reductions", "verifier_metrics"}
+LEAVES |= {"prefix_tree", "reductions", "verifier_metrics", "bootstrap"}
 LEAVES |= {"answer_text", "expressions", "values", "numbers", "quantities", "several_values", "intervals", "statements"}
 # What the grading stage is made of: it knows answers and nothing of studies, since its worker is a process of its own.
 GRADER = {"equality", "prm800k_equality", "math_verify_route", "grading_worker", "grading_pool"}
 # What stages may share: leaves, the training loop, and what reads the files that users give.
 SHARED = LEAVES | GRADER | {"input_files", "training", "trainer", "training_data", "sampling"}
 SHARED |= {"packed_attention", "parallel", "held_out", "model_card", "verifier", "published_verifiers"}
+SHARED |= {"scored_samples", "rated_steps"}
 
 
 def imported(path: Path) -> set[str]:
@@ -39,6 +40,7 @@ def components_of(path: Path) -> set[str]:
 
 def test_schemas_know_pyarrow_only() -> None:
     assert imported(ROOT / "schemas/tables.py") == {"__future__", "pyarrow"}
+    assert imported(ROOT / "schemas/results.py") == {"__future__", "collections.abc", "pyarrow", "schemas.tables"}
 
 
 def test_the_engine_knows_no_stage_and_no_model_library() -> None:

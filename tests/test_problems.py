@@ -45,6 +45,8 @@ def test_a_file_that_changed_after_the_start_is_refused(tmp_path: Path) -> None:
         stage.compute(stage.config)
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"problem": "a", "answer": "1"}')
-    other = file_problems(ProblemFiles(ProblemFile("0" * 64), ProblemFile(file_digest(rows))), rows, rows)
+    other = file_problems(
+        ProblemFiles(ProblemFile("0" * 64), ProblemFile(file_digest(rows))), {"train": rows, "test": rows}
+    )
     with pytest.raises(InputError, match="changed while the study ran"):
         other.compute(other.config)

@@ -1,0 +1,206 @@
+"""The contract of the tables that the evaluation makes, as `tables.py` has it for all before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+
+from schemas.tables import ERROR, SAMPLE, table
+
+_SPLIT = ("split", pa.string(), False, "test or ood")
+_METHOD = (
+    "method",
+    pa.string(),
+    False,
+    "prm, orm (or another score's name), majority, prm_weighted, orm_weighted, or pass (any of N is right)",
+)
+_N = ("n", pa.int32(), False, "samples per problem that the method chooses from")
+_TRAINING_SEED = ("training_seed", pa.int32(), False, "which of the study's trainings of ORM and PRM, from 1")
+_ACCURACY = ("accuracy", pa.float64(), False, "expected share of problems answered rightly, in [0, 1]")
+_NUM_PROBLEMS = ("num_problems", pa.int32(), False, "problems that count")
+# Where several ORMs and PRMs were trained, accuracies are means over them, and intervals those of the problems.
+_INTERVAL = (
+    ("ci_low", pa.float64(), False, "lower end of the 95 % bootstrap interval over problems (paired, of a difference)"),
+    ("ci_high", pa.float64(), False, "upper end"),
+    ("num_seeds", pa.int32(), False, "training seeds"),
+    (
+        "std_over_seeds",
+        pa.float64(),
+        True,
+        "standard deviation (n − 1) of that number over training seeds; null for one",
+    ),
+)
+
+CANDIDATES = table(
+    ("problem_id", pa.string(), False, "content hash of the problem"),
+    ("answer", pa.string(), False, "an answer, as it was extracted"),
+    ("candidate", pa.int32(), False, "which of the problem's candidates it is, 0-based, the most frequent first"),
+    ("candidate_answer", pa.string(), False, "that candidate's most frequent answer: what a vote for it gives"),
+    ("candidate_is_correct", pa.bool_(), False, "whether that one equals the reference answer"),
+    ("num_samples", pa.int32(), False, "samples that gave this very answer"),
+    ERROR,
+)
+
+
+def scored_samples(names: Iterable[str]) -> pa.Schema:
+    """The table that every result is computed from, with a column <name>_score for each verifier."""
+    return table(
+        *SAMPLE,
+        _TRAINING_SEED,
+        ("candidate", pa.int32(), True, "which of the problem's candidate answers it gives; null: none, an empty slot"),
+        ("is_correct", pa.bool_(), True, "whether its answer is right; null: it could not be graded"),
+        ("candidate_is_correct", pa.bool_(), True, "whether a vote for its candidate would be right"),
+        ("num_steps", pa.int32(), True, "steps of the solution, where they are known"),
+        *(
+            (f"{name}_score", pa.float64(), True, f"of the verifier {name}: the higher, the better; null: none")
+            for name in names
+        ),
+        ERROR,
+    )
+
+
+PROBLEM_ATTRIBUTES = table(
+    ("problem_id", pa.string(), False, "content hash of the problem"),
+    ("split", pa.string(), False, "train, test or ood"),
+    ("source", pa.string(), False, "where the problem is from: an exam, a set; of the embedded world, its length"),
+    ("level", pa.string(), True, "how hard its source calls it; of the embedded world, its number of operations"),
+    ("subject", pa.string(), True, "what it is about, as its source says"),
+    ERROR,
+)
+
+PROBLEM_ACCURACY = table(
+    ("problem_id", pa.string(), False, "content hash of the problem"),
+    _SPLIT,
+    _TRAINING_SEED,
+    _METHOD,
+    _N,
+    ("accuracy", pa.float64(), False, "chance that the method answers this problem rightly, in [0, 1]"),
+    ERROR,
+)
+
+BEST_OF_N = table(_SPLIT, _METHOD, _N, _ACCURACY, *_INTERVAL, _NUM_PROBLEMS, ERROR)
+
+COMPARISONS = table(
+    _SPLIT,
+    ("method", pa.string(), False, "the first method"),
+    ("baseline", pa.string(), False, "what it is compared with; pass_at_1 is the expected accuracy of one sample"),
+    _N,
+    ("difference", pa.float64(), False, "accuracy of method minus that of baseline, in [−1, 1]"),
+    *_INTERVAL,
+    ERROR,
+)
+
+GROUP_ACCURACY = table(
+    _SPLIT,
+    ("grouping", pa.string(), False, "pass_rate (quintiles, figure 6), source (table 1), level or subject"),
+    ("group", pa.string(), False, "the group of problems; all: every problem of the split"),
+    ("pass_rate", pa.float64(), False, "share of the group's samples that are right: the accuracy of one, in [0, 1]"),
+    _METHOD,
+    _N,
+    _ACCURACY,
+    *_INTERVAL,
+    _NUM_PROBLEMS,
+    ERROR,
+)
+
+REDUCTIONS = table(
+    _SPLIT,
+    ("reduction", pa.string(), False, "of step probabilities to the PRM's score: product, min, last or mean"),
+    ("neutral", pa.string(), False, "how it counts a neutral step: positive or negative"),
+    _N,
+    _ACCURACY,
+    *_INTERVAL,
+    _NUM_PROBLEMS,
+    ERROR,
+)
+
+SUBSAMPLING_BAND = table(
+    _SPLIT,
+    _METHOD,
+    _N,
+    ("accuracy", pa.float64(), False, "mean over the trials of the released evaluation's algorithm, in [0, 1]"),
+    ("std", pa.float64(), False, "population standard deviation over the trials: the band of the paper's figure 3"),
+    ("trials", pa.int32(), False, "shuffles of each problem's samples"),
+    ERROR,
+)
+
+SCORE_QUALITY = table(
+    _SPLIT,
+    _TRAINING_SEED,
+    ("model", pa.string(), False, "orm, prm, or another score's name"),
+    (
+        "within_problem_auc",
+        pa.float64(),
+        True,
+        "chance that a right sample outscores a wrong one of its problem; null where no problem has both",
+    ),
+    (
+        "length_correlation",
+        pa.float64(),
+        True,
+        "rank correlation of score and number of steps within a problem, averaged over problems, in [−1, 1]",
+    ),
+    ("calibration_error", pa.float64(), True, "expected calibration error of ten bins; null for no probability"),
+    ERROR,
+)
+
+CALIBRATION = table(
+    _SPLIT,
+    ("model", pa.string(), False, "orm, prm, or another score's name"),
+    ("unit", pa.string(), False, "solution (score and grade) or step (P(neutral) + P(positive), and its rating)"),
+    ("bin_low", pa.float64(), False, "scores from here"),
+    ("bin_high", pa.float64(), False, "to here (bins of equal width)"),
+    ("count", pa.int64(), False, "solutions or steps in the bin, over all training seeds"),
+    ("mean_score", pa.float64(), False, "their mean score, in [0, 1]"),
+    ("share_right", pa.float64(), False, "share of them that are right, in [0, 1]"),
+    ERROR,
+)
+
+SCORE_BY_LENGTH = table(
+    _SPLIT,
+    ("model", pa.string(), False, "orm, prm, or another score's name"),
+    ("num_steps", pa.int32(), False, "steps of a solution"),
+    ("count", pa.int64(), False, "scored solutions of that length, over all training seeds"),
+    ("share_right", pa.float64(), False, "share of them that are right, in [0, 1]"),
+    ("mean_score", pa.float64(), False, "their mean score"),
+    (
+        "share_picked",
+        pa.float64(),
+        False,
+        "share of the problems' best-scored samples that have that length, in [0, 1]",
+    ),
+    ERROR,
+)
+
+STEP_ERRORS = table(
+    ("source", pa.string(), False, "whose solutions: a split of the study, or a file"),
+    ("threshold", pa.float64(), False, "a step is called wrong from this P(negative) on, the first such is the answer"),
+    ("num_wrong", pa.int64(), False, "solutions with a wrong step"),
+    ("num_right", pa.int64(), False, "solutions without"),
+    ("accuracy_wrong", pa.float64(), True, "share of the former whose first wrong step is found exactly, in [0, 1]"),
+    ("accuracy_right", pa.float64(), True, "share of the latter in which no step is called wrong, in [0, 1]"),
+    ("f1", pa.float64(), True, "harmonic mean of the two accuracies (ProcessBench), in [0, 1]"),
+    ERROR,
+)
+
+FIRST_ERRORS = table(
+    ("source", pa.string(), False, "whose solutions: a split of the study, or a file"),
+    ("threshold", pa.float64(), False, "a step is called wrong from this P(negative) on"),
+    ("first_error", pa.int32(), False, "index of the first wrong step, from 0"),
+    ("count", pa.int64(), False, "solutions with their first error there"),
+    ("found", pa.int64(), False, "of them, those in which exactly that step is the first called wrong"),
+    ("early", pa.int64(), False, "in which an earlier step is"),
+    ("late", pa.int64(), False, "in which a later one is"),
+    ("missed", pa.int64(), False, "in which none is"),
+    ERROR,
+)
+
+ATTRIBUTE_SHARES = table(
+    ("attribute", pa.string(), False, "level, subject or source"),
+    ("value", pa.string(), False, "one of its values"),
+    ("split", pa.string(), False, "train, test or ood"),
+    ("count", pa.int64(), False, "problems of that split with that value"),
+    ("share", pa.float64(), False, "of that split's problems that have the attribute, in [0, 1]"),
+    ERROR,
+)
