@@ -6,12 +6,12 @@ BIN := .venv/bin
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 INSTALL := $(BIN)/uv pip install --quiet --python .venv --no-deps --compile-bytecode $(FIND_LINKS)
 
-.PHONY: study test test-fast check lock clean
+.PHONY: study test test-fast check browser lock clean
 
 study: .venv/ready  ## the embedded study, end to end
 	$(BIN)/python flows/full_study.py
 
-test: check  ## the whole suite: style, types, fast tests, and slow ones with real engines and planted faults
+test: check browser  ## the whole suite: style, types, fast tests, and slow ones with real engines and planted faults
 	$(BIN)/python -m pytest
 
 test-fast: check  ## without the tests that start real engines or plant hundreds of faults
@@ -21,6 +21,13 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# What opens the report in tests: a Chromium that is there, else Debian's, else Playwright's.
+browser: .venv/ready
+	@command -v chromium || command -v chromium-browser || command -v google-chrome \
+		|| (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null) \
+		|| $(BIN)/playwright install chromium \
+		|| echo "!!! NO CHROMIUM, and none could be installed: tests of the report in a browser will be SKIPPED !!!"
 
 # The CPU environment from its lock. CPU builds of torch are not in every package index: where the ambient one lacks
 # them, uv knows PyTorch's own.

@@ -161,7 +161,8 @@ def _world_problems(config: WorldConfig) -> pa.Table:
 def _world_attributes(config: WorldConfig) -> pa.Table:
     rows = [
         {"problem_id": problem_id(chain.problem), "split": split, "error": None}
-        | {"source": f"chains of {len(chain.turns)}", "level": f"{len(chain.turns)} operations", "subject": None}
+        | {"source": f"chains of {len(chain.turns)}" if split == "ood" else "worked_arithmetic"}
+        | {"level": f"{len(chain.turns)} operations", "subject": None}
         for split, _, chain in _world_chains(config)
     ]
     return pa.Table.from_pylist(rows, schema=PROBLEM_ATTRIBUTES)

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import pandas as pd
 
@@ -17,14 +17,38 @@ LABELS = {
     "orm_weighted": "ORM-weighted voting",
     "pass": "any of N (upper bound)",
 }
+Row = dict[str, Any]
 _WHY_SHOWN = 4  # lines under a stage of a plan
 _COLOURS = {
     "prm": "#e8590c",
     "orm": "#1971c2",
     "majority": "#868e96",
-    "prm_weighted": "#e8590c",
-    "orm_weighted": "#1971c2",
 }
+
+
+def label(method: str) -> str:
+    """For legends."""
+    base, weighted = method.removesuffix("_weighted"), method.endswith("_weighted")
+    return LABELS.get(method, f"{base}-weighted voting" if weighted else method)
+
+
+def short_name(method: str) -> str:
+    """As sentences say it."""
+    known = {"pass_at_1": "a single sample", "majority": "majority voting", "prm": "PRM", "orm": "ORM"}
+    return known.get(method, method)
+
+
+def table_name(method: str) -> str:
+    """For the heads of tables."""
+    base, weighted = method.removesuffix("_weighted"), method.endswith("_weighted")
+    return {"pass": "any of N"}.get(method, short_name(base) + (", weighted" if weighted else ""))
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """Each once: those with a name of their own first, as LABELS has them, but the upper bound last."""
+    found = dict.fromkeys(methods)
+    own = [method for method in LABELS if method in found and method != "pass"]
+    return [*own, *(method for method in found if method not in LABELS), *(["pass"] if "pass" in found else [])]
 
 
 def table(best_of_n: pd.DataFrame, split: str) -> str:
@@ -32,11 +56,11 @@ def table(best_of_n: pd.DataFrame, split: str) -> str:
     rows = best_of_n[best_of_n["split"] == split]
     ns = sorted(rows["n"].unique())
     lines = [f"{'N':<30}" + "".join(f"{n:>7}" for n in ns) + f"   95 % at {ns[-1]}"]
-    for method in [m for m in LABELS if m in set(rows["method"])]:
+    for method in in_order(rows["method"]):
         by_n = rows[rows["method"] == method].set_index("n")
         last = by_n.loc[ns[-1]]
         cells = "".join(f"{100 * by_n.loc[n, 'accuracy']:>7.1f}" for n in ns)
-        lines.append(f"{LABELS[method]:<30}{cells}   {100 * last['ci_low']:.1f} to {100 * last['ci_high']:.1f}")
+        lines.append(f"{label(method):<30}{cells}   {100 * last['ci_low']:.1f} to {100 * last['ci_high']:.1f}")
     return "\n".join(lines)
 
 
@@ -49,15 +73,16 @@ def picture(best_of_n: pd.DataFrame, title: str) -> bytes:
 
     figure, axes = plt.subplots(figsize=(7.2, 4.6), dpi=150)
     rows = best_of_n[best_of_n["split"] == "test"]
-    for method, colour in _COLOURS.items():
+    others = [m for m in in_order(rows["method"]) if m not in LABELS and not m.endswith("_weighted")]
+    colours = _COLOURS | {name: f"C{2 + place}" for place, name in enumerate(others)}
+    for method in in_order(rows["method"][rows["method"] != "pass"]):
         line = rows[rows["method"] == method].sort_values("n")
-        if line.empty:
-            continue
+        colour = colours[method.removesuffix("_weighted")]
         weighted = method.endswith("_weighted")
         axes.plot(
             line["n"],
             100 * line["accuracy"],
-            label=LABELS[method],
+            label=label(method),
             color=colour,
             linewidth=1.3 if weighted else 2.2,
             linestyle="--" if weighted else "-",
@@ -84,32 +109,39 @@ def picture(best_of_n: pd.DataFrame, title: str) -> bytes:
     return buffer.getvalue()
 
 
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The rows as dicts."""
+    return cast(list[Row], frame.to_dict("records"))
+
+
 def verdicts(comparisons: pd.DataFrame, num_problems: int) -> list[str]:
     """The question's answer in words, from paired differences on the test split."""
     rows = comparisons[comparisons["split"] == "test"]
     largest = int(rows["n"].max())
-    asked: list[tuple[str, str, int]] = [
-        ("prm", "orm", largest),
-        ("prm", "majority", largest),
-        ("orm", "majority", largest),
-    ]
-    asked += [(name, "pass_at_1", min(16, largest)) for name in ("prm", "orm")]
+    found = dict.fromkeys(rows["method"])
+    names = [name for name in found if name != "majority" and not name.endswith("_weighted")]
+    asked = [(one, other, largest) for at, one in enumerate(names) for other in names[at + 1 :]]
+    asked += [(name, "majority", largest) for name in names]
+    asked += [(name, "pass_at_1", max(n for n in rows["n"].unique() if n <= 16)) for name in names]
     sentences = []
-    for method, baseline, n in asked:
-        found = rows[(rows["method"] == method) & (rows["baseline"] == baseline) & (rows["n"] == n)]
-        if found.empty:
+    by_question = {(row["method"], row["baseline"], row["n"]): row for row in records(rows)}
+    for question in asked:
+        if question not in by_question:
             continue
-        row = found.iloc[0]
-        verb = "beats" if row["ci_low"] > 0 else "loses to" if row["ci_high"] < 0 else "cannot be told from"
-        other = {"pass_at_1": "a single sample"}.get(baseline, baseline if baseline == "majority" else baseline.upper())
+        (method, baseline, n), row = question, by_question[question]
+        points, low, high = (100 * row[name] for name in ("difference", "ci_low", "ci_high"))
+        verb, by = "cannot be told from", f"({points:+.1f} points)"
+        if low > 0 or high < 0:
+            verb, by = ("beats" if low > 0 else "loses to"), f"by {abs(points):.1f} points"
+        low, high = (-high, -low) if high < 0 else (low, high)
         sentences.append(
-            f"{method.upper()} {verb} {other} at N = {n}: {100 * row['difference']:+.1f} points, 95 % interval "
-            f"{100 * row['ci_low']:+.1f} to {100 * row['ci_high']:+.1f}, {num_problems} problems{_seeds(row)}"
+            f"{short_name(method)} {verb} {short_name(baseline)} at N = {n} {by}, 95 % interval {low:.1f} to "
+            f"{high:.1f}, {num_problems} problems{_seeds(row)}"
         )
     return sentences
 
 
-def _seeds(row: pd.Series) -> str:
+def _seeds(row: Row) -> str:
     """How far apart the same difference is between trainings: a noise of its own."""
     if row["num_seeds"] == 1:
         return ""

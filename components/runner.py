@@ -162,7 +162,8 @@ class Runner:
         began = time.perf_counter()
         if pending:
             done |= self._stream(stage, key, pending, following)
-        made = about(stage, inputs, rows_in, time.perf_counter() - began)
+        pool = self.pools.get(stage.placed_like or stage.name, Pool())
+        made = about(stage, inputs, rows_in, time.perf_counter() - began, pool)
         dataset = self.store.write_dataset(stage.name, key, [done[task.key] for task in tasks], made)
         return self._end(run, dataset), len(tasks) - reused
 

@@ -27,9 +27,9 @@ class ScoringConfig:
     prm_style: str = OURS
 
 
-def score(config: ScoringConfig, orm: Model, prm: Model | None, name: str = "scores") -> MapStage:
-    """The stage solutions → scores. Without a PRM its columns are null."""
-    models = {"orm": orm} | ({"prm": prm} if prm is not None else {})
+def score(config: ScoringConfig, orm: Model | None, prm: Model | None, name: str = "scores") -> MapStage:
+    """The stage solutions → scores. The columns of a model that is not there are null."""
+    models = {kind: model for kind, model in (("orm", orm), ("prm", prm)) if model is not None}
     return MapStage(
         name,
         version=2,

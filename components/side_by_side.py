@@ -60,6 +60,7 @@ def train_side_by_side(runs: Sequence[TrainingRun], pool: Pool) -> None:
     with contextlib.ExitStack() as bars:
         waiting, shown = [], []
         for place, run in enumerate(runs):
+            run = dataclasses.replace(run, about={**run.about, "placement": share.held})
             waiting.append(ray.remote(num_cpus=0)(_train).remote(run, share))
             place *= sys.stderr.isatty()  # lines one under another, and in a log simply in turn
             bar = tqdm(desc=f"  {run.stage.name}", unit="step", position=place, mininterval=5, dynamic_ncols=True)

@@ -106,6 +106,11 @@ class Pool:
     shards_at_once: int = 1
     sharding: str = "ddp"
 
+    @property
+    def held(self) -> dict[str, float]:
+        """The CPUs and GPUs that it holds while it works."""
+        return {"cpus": self.actors * self.cpus, "gpus": self.actors * self.gpus}
+
 
 @dataclass(frozen=True)
 class Model:

@@ -9,7 +9,7 @@ from typing import Any
 
 from components.datasets import Dataset
 from components.provenance import git_commit, library_versions
-from components.stage import MapStage, Model, ModelStage, TableStage, code_digest, recipe
+from components.stage import MapStage, Model, ModelStage, Pool, TableStage, code_digest, recipe
 from components.store import Store
 
 Stage = MapStage | TableStage | ModelStage
@@ -36,9 +36,12 @@ class StageRun:
     inputs: Mapping[str, Dataset] = field(default_factory=dict)
 
 
-def about(stage: Stage, inputs: Mapping[str, Dataset], rows_in: int, seconds: float) -> dict[str, Any]:
-    """What a manifest says of how its stage was computed."""
+def about(
+    stage: Stage, inputs: Mapping[str, Dataset], rows_in: int, seconds: float, pool: Pool | None = None
+) -> dict[str, Any]:
+    """What a manifest says of how its stage was computed. pool: where; None: by the driver alone."""
     return {
+        "placement": (pool or Pool(actors=1, cpus=1)).held,
         "rows_in": rows_in,
         "recipe": recipe(stage),
         "inputs": {name: {"stage": d.name, "digest": d.digest} for name, d in inputs.items()},

@@ -121,6 +121,13 @@ def open_store(root: str, writes: bool) -> Store:
     return store
 
 
+def study_name(name: str) -> str:
+    """The name, found fit for a folder."""
+    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
+        raise InputError(f"--study {name}: use letters, digits, '-', '_' and '.'")
+    return name
+
+
 def problem_paths(options: argparse.Namespace) -> dict[str, Path]:
     """Split → its file, of those that are given."""
     paths = {"train": options.train_problems, "test": options.test_problems, "ood": options.ood_problems}

@@ -48,9 +48,7 @@ def open_study(options: argparse.Namespace) -> Study:
         raise InputError(f"--preset {options.preset}: there is no such preset; use one of {', '.join(PRESETS)}")
     preset = checks.with_options(preset, options, notes)
     store = checks.open_store(checks.store_root(options.root), writes=options.command == "run")
-    name = options.study or preset.name
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
-        raise InputError(f"--study {name}: use letters, digits, '-', '_' and '.'")
+    name = checks.study_name(options.study or preset.name)
     files = checks.problem_files(options)
     base_model = checks.model_folder("--base-model", options.base_model)
     published_prm = checks.published_prm(options)

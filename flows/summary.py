@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -14,30 +15,32 @@ from components.datasets import Dataset
 from components.provenance import git_commit, library_versions
 from components.runner import Runner
 from components.sampling import engine_distribution
-from flows import cli
+from flows import cli, report_file
 
 _EXAMPLES = 10  # pairs of answers on which the graders disagree
 
 
 def write(study: cli.Study) -> None:
-    """Print the results and write index.json, summary.json, best_of_n.parquet and best_of_n.png; nothing in plan
-    mode or for a single stage."""
+    """Print the results and write report.html, index.json, summary.json, best_of_n.parquet and best_of_n.png; nothing
+    in plan mode or for a single stage."""
     run, store = study.runner, study.runner.store
     if run.plan_only or run.only is not None:
         return
     folder = f"studies/{study.name}"
     tables = {name: result for name, result in run.results.items() if isinstance(result, Dataset)}
-    frames = {
-        name: store.read(tables[name]).to_pandas() for name in ("grades", "best_of_n", "comparisons", "score_quality")
-    }
-    content = _summary(study, tables, frames)
+    frames = {"grades": store.read(tables["grades"]).to_pandas()} | report_file.frames(run)
+    costs, spent = report_file.costs(run, frames["best_of_n"], study.published_prm)
+    content = _summary(study, tables, frames) | {"cost": json.loads(costs.to_json(orient="records"))}
     title = f"{study.name}: {content['num_test_problems']} test problems"
     store.files.put(f"{folder}/best_of_n.png", report.picture(frames["best_of_n"], title))
     store.files.put(f"{folder}/best_of_n.parquet", store.files.read(tables["best_of_n"].shards[0].path))
-    store.files.put(f"{folder}/summary.json", _json(content))
+    store.files.put(f"{folder}/summary.json", as_json(content))
     where = {n: store.files.url(r.folder) if isinstance(r, Dataset) else r.path for n, r in run.results.items()}
-    store.files.put(f"{folder}/index.json", _json(where))
-    store.files.put(f"{folder}/lineage.json", _json(_lineage(run)))
+    store.files.put(f"{folder}/index.json", as_json(where))
+    store.files.put(f"{folder}/lineage.json", as_json(_lineage(run)))
+    more = [spent, report_file.graders(content["graders_disagree"])]
+    seed = study.preset.estimation.selection.seed
+    report_file.write(run, folder, frames, content["verdicts"], content["notes"], more, seed)
     run.write_record(finished=True)
     for split in frames["best_of_n"]["split"].unique():
         print(f"\n{split}: % of problems solved by the pick out of N samples")
@@ -46,13 +49,13 @@ def write(study: cli.Study) -> None:
     for line in [*content["verdicts"], *content["notes"]]:
         print(f"- {line}")
     print(f"\n{report.stage_table(run.runs)}")
-    print(f"\n{store.files.url(folder)}/: summary.json, best_of_n.png, best_of_n.parquet,")
+    print(f"\n{store.files.url(folder)}/: report.html, summary.json, best_of_n.png, best_of_n.parquet,")
     print("index.json (where each table lies), lineage.json (what each was made of)")
 
 
 def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.DataFrame]) -> dict[str, Any]:
     run = study.runner
-    grades, quality = frames["grades"], frames["score_quality"]
+    grades = frames["grades"]
     curves = frames["best_of_n"][frames["best_of_n"]["split"] == "test"]
     num_test_problems = int(curves["num_problems"].max())
     with_errors = {
@@ -61,10 +64,6 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
         if dataset.rows_error
     }
     by_split = grades[grades["error"].isna()].groupby("split", sort=False)
-    auc = {
-        model: {str(split): _number(auc) for split, auc in rows.groupby("split")["within_problem_auc"].mean().items()}
-        for model, rows in quality.groupby("model")
-    }
     return {
         "study": study.name,
         "preset": study.preset.name,
@@ -73,11 +72,7 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
         "num_test_problems": num_test_problems,
         "pass_at_1": {str(split): float(rows["is_correct"].mean()) for split, rows in by_split},
         "no_answer_rate": {str(split): float((rows["status"] == "no_answer").mean()) for split, rows in by_split},
-        "best_of_n": {
-            str(method): {str(n): float(a) for n, a in zip(rows["n"], rows["accuracy"], strict=True)}
-            for method, rows in curves.groupby("method", sort=False)
-        },
-        "within_problem_auc": auc,
+        **of_results(frames),
         "graders_disagree": _graders_disagree(run, tables["problems"], grades),
         "verdicts": report.verdicts(frames["comparisons"], num_test_problems),
         "notes": _notes(study, grades, curves),
@@ -95,6 +90,23 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
             name: dict(result.metrics) for name, result in run.results.items() if not isinstance(result, Dataset)
         },
         "errors": report.error_causes(with_errors),
+    }
+
+
+def of_results(frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """The numbers that people look up first. frames: tables best_of_n and score_quality."""
+    curves = frames["best_of_n"][frames["best_of_n"]["split"] == "test"]
+    return {
+        "best_of_n": {
+            str(method): {str(n): float(a) for n, a in zip(rows["n"], rows["accuracy"], strict=True)}
+            for method, rows in curves.groupby("method", sort=False)
+        },
+        "within_problem_auc": {
+            str(model): {
+                str(split): _number(a) for split, a in rows.groupby("split")["within_problem_auc"].mean().items()
+            }
+            for model, rows in frames["score_quality"].groupby("model")
+        },
     }
 
 
@@ -130,7 +142,7 @@ def _engine(name: str) -> dict[str, str]:
     return {"name": name, "distribution": distribution, "version": version(distribution)}
 
 
-def _json(value: object) -> bytes:
+def as_json(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 

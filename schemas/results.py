@@ -43,6 +43,37 @@ CANDIDATES = table(
 )
 
 
+def _scores(names: Iterable[str]) -> list[tuple[str, pa.DataType, bool, str]]:
+    return [
+        (f"{name}_score", pa.float64(), True, f"of the verifier {name}: the higher, the better; null: none")
+        for name in names
+    ]
+
+
+def file_samples(names: Iterable[str]) -> pa.Schema:
+    """Anyone's scored samples as they stand in a file, and empty slots for those that it leaves out."""
+    return table(
+        *SAMPLE,
+        ("problem", pa.string(), False, "the problem's text"),
+        ("ground_truth_answer", pa.string(), True, "the reference answer, where the file has one"),
+        ("answer", pa.string(), True, "the sample's answer; null: none, an empty slot of N"),
+        ("is_correct", pa.bool_(), True, "whether it is right; null: not known"),
+        ("steps", pa.list_(pa.string()), True, "the solution's steps, where the file has them"),
+        (
+            "step_probabilities",
+            pa.list_(pa.list_(pa.float32(), 3)),
+            True,
+            "per step P(negative), P(neutral), P(positive)",
+        ),
+        ("source", pa.string(), True, "where the problem is from"),
+        ("level", pa.string(), True, "how hard its source calls it"),
+        ("subject", pa.string(), True, "what it is about"),
+        ("source_row", pa.int64(), True, "0-based row in the file; null for a slot that the file leaves out"),
+        *_scores(names),
+        ERROR,
+    )
+
+
 def scored_samples(names: Iterable[str]) -> pa.Schema:
     """The table that every result is computed from, with a column <name>_score for each verifier."""
     return table(
@@ -52,10 +83,7 @@ def scored_samples(names: Iterable[str]) -> pa.Schema:
         ("is_correct", pa.bool_(), True, "whether its answer is right; null: it could not be graded"),
         ("candidate_is_correct", pa.bool_(), True, "whether a vote for its candidate would be right"),
         ("num_steps", pa.int32(), True, "steps of the solution, where they are known"),
-        *(
-            (f"{name}_score", pa.float64(), True, f"of the verifier {name}: the higher, the better; null: none")
-            for name in names
-        ),
+        *_scores(names),
         ERROR,
     )
 

@@ -22,6 +22,8 @@ GRADER = {"equality", "prm800k_equality", "math_verify_route", "grading_worker",
 SHARED = LEAVES | GRADER | {"input_files", "training", "trainer", "training_data", "sampling"}
 SHARED |= {"packed_attention", "parallel", "held_out", "model_card", "verifier", "published_verifiers"}
 SHARED |= {"scored_samples", "rated_steps"}
+# What people read is made of tables, and knows no stage that made them.
+SHARED |= {"report", "report_sections", "report_browser", "report_page"}
 
 
 def imported(path: Path) -> set[str]:

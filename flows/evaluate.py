@@ -1,0 +1,141 @@
+#!/usr/bin/env python
+"""The evaluation alone, of anyone's scored samples: exact best-of-N for every N, votes, intervals over problems, a
+verdict in words, and report.html.
+
+    python flows/evaluate.py samples.jsonl.gz
+
+Each row is a sample: {"problem", "answer", "is_correct", and a number per verifier in columns that end in _score}, in
+JSON Lines (also .gz) or Parquet. The paper's released `scored-test-samples.jsonl` is such a file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
+
+from components import report
+from components.candidates import CandidatesConfig, candidates
+from components.datasets import Dataset, StoreError
+from components.estimation import BandConfig
+from components.grading import GRADER_VERSION
+from components.input_files import InputError
+from components.runner import Runner
+from components.scored_file import (
+    describe_scored,
+    file_samples,
+    scored_file_attributes,
+    scored_file_samples,
+)
+from components.standing import StudyError
+from flows import checks, report_file, results, summary
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status: 0; 2 and one line for input that cannot be used; 1 and one line when too many rows are bad."""
+    options = _parse(argv)
+    try:
+        evaluate(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (StudyError, StoreError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    columns = {"problem": options.problem_column, "answer": options.answer_column, "correct": options.correct_column}
+    path: Path = options.file
+    file = describe_scored(path, columns, options.scores, options.samples_per_problem, GRADER_VERSION)
+    store = checks.open_store(checks.store_root(options.root), writes=True)
+    name = checks.study_name(options.study or path.name.split(".")[0])
+    run = Runner(store, study=name, max_error_rate=options.max_error_rate)
+
+    samples = run.table(file_samples(file, path))
+    answers = run.table(candidates(CandidatesConfig(GRADER_VERSION)), grades=samples)
+    scored = run.table(scored_file_samples(file), file_samples=samples, candidates=answers)
+    attributes = run.table(scored_file_attributes(file), file_samples=samples)
+    config = results.EstimationConfig(band=BandConfig() if options.paper_band else None)
+    results.compute(run, config, scored, attributes)
+    _write(run, samples, file.names)
+
+
+def _write(run: Runner, samples: Dataset, names: Sequence[str]) -> None:
+    """Print the results, and put report.html, summary.json, best_of_n.png and index.json into the study's folder."""
+    folder, put = f"studies/{run.study}", run.store.files.put
+    frames = report_file.frames(run)
+    curves = frames["best_of_n"]
+    num_problems = int(curves["num_problems"].max())
+    verdicts = report.verdicts(frames["comparisons"], num_problems)
+    notes = _notes(run, samples, names)
+    details = dict.fromkeys(("problems", "solutions", "grades", "scores"), samples)
+    report_file.write(run, folder, frames, verdicts, notes, [], 0, details)
+    put(f"{folder}/best_of_n.png", report.picture(curves, f"{run.study}: {num_problems} problems"))
+    errors = run.store.read(samples, ["error"])["error"].to_pandas()
+    content = {"study": run.study, "num_test_problems": num_problems, "verdicts": verdicts, "notes": notes}
+    content |= summary.of_results(frames) | {"errors": report.error_causes({samples.name: errors})}
+    put(f"{folder}/summary.json", summary.as_json(content))
+    where = {n: run.store.files.url(r.folder) for n, r in run.results.items() if isinstance(r, Dataset)}
+    put(f"{folder}/index.json", summary.as_json(where))
+    run.write_record(finished=True)
+    print("\n% of problems solved by the pick out of N samples")
+    print(report.table(curves, "test"))
+    print()
+    for line in [*verdicts, *notes]:
+        print(f"- {line}")
+    print(f"\n{run.store.files.url(folder)}/: report.html, summary.json, best_of_n.png, index.json")
+
+
+def _notes(run: Runner, samples: Dataset, names: Sequence[str]) -> list[str]:
+    """What a reader of the numbers must know: rows with errors, empty slots, missing scores."""
+    rows = run.store.read(samples).to_pandas()
+    notes = []
+    if samples.rows_error:
+        first = rows["error"].dropna().iloc[0]
+        notes.append(f"{samples.rows_error} rows have errors and are empty slots; the first: {first}")
+    left_out = int(rows["source_row"].isna().sum())
+    if left_out:
+        short = rows.loc[rows["source_row"].isna(), "problem_id"].nunique()
+        notes.append(f"{left_out} slots of {short} problems are not in the file: they count as empty")
+    answered = rows[rows["answer"].notna() & rows["error"].isna()]
+    for name in names:
+        missing = int(answered[f"{name}_score"].isna().sum())
+        if missing:
+            notes.append(f"{missing} answered samples have no {name}_score: {name} never picks them")
+    return notes
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, metavar="FILE", help="scored samples: JSON Lines (also .gz) or Parquet")
+    parser.add_argument(
+        "--scores", nargs="+", default=[], metavar="COLUMN", help="columns of scores (default: all that end in _score)"
+    )
+    parser.add_argument("--problem-column", default="problem", metavar="NAME", help="default: problem")
+    parser.add_argument("--answer-column", default="answer", metavar="NAME", help="default: answer, or given_answer")
+    parser.add_argument(
+        "--correct-column",
+        default="is_correct",
+        metavar="NAME",
+        help="default: is_correct; where the file has none, answers are graded against ground_truth_answer",
+    )
+    parser.add_argument(
+        "--samples-per-problem",
+        type=int,
+        metavar="M",
+        help="slots of each problem, those that the file leaves out being empty (default: the most that a problem has)",
+    )
+    parser.add_argument("--paper-band", action="store_true", help="the released evaluation's 400 shuffles too")
+    parser.add_argument("--max-error-rate", type=float, default=0.01, metavar="SHARE", help="default: 0.01")
+    parser.add_argument("--root", help="the store: a folder (default: outputs) or a URL (s3://bucket/prefix)")
+    parser.add_argument("--study", metavar="NAME", help="folder under ROOT/studies (default: the file's name)")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+#!/usr/bin/env python
+"""Does a PRM find the first wrong step? ProcessBench's question (Zheng et al. 2024), of any PRM and rated solutions.
+
+    python flows/step_errors.py --prm outputs/models/prm-… processbench_gsm8k.jsonl.gz
+
+Each row is a solution: {"problem", "steps": [texts], "label": index of the first wrong step or -1}, or steps that are
+rated one by one ({"text", "rating"}). F1 is the harmonic mean of two accuracies: the first error found exactly, and
+nothing called wrong in a right solution. A step is called wrong from a P(negative) on; every threshold is reported, and
+none chosen on the same solutions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
+
+from components import report
+from components.datasets import Dataset, StoreError
+from components.input_files import InputError
+from components.published_verifiers import OURS, STYLES
+from components.rated_files import describe_rated, file_labels, file_solutions
+from components.report_sections import percent
+from components.runner import Runner
+from components.score_quality import step_calibration
+from components.scoring import ScoringConfig, score
+from components.standing import StudyError
+from components.step_errors import StepErrorsConfig, first_errors, step_errors
+from flows import checks, cli, summary
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status: 0; 2 and one line for input that cannot be used; 1 and one line when too many rows are bad."""
+    options = _parse(argv)
+    try:
+        evaluate(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except (StudyError, StoreError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    files, paths = describe_rated(options.files)
+    prm = checks.model_folder("--prm", options.prm)
+    store = checks.open_store(checks.store_root(options.root), writes=True)
+    run = Runner(store, study=checks.study_name(options.study), max_error_rate=options.max_error_rate)
+    run.start_engine = lambda: cli.start_ray(run, options.verbose, "ddp")
+
+    solutions = run.table(file_solutions(files, paths))
+    labels = run.table(file_labels(files, paths))
+    [scores] = run.map(solutions, score(ScoringConfig(prm_style=options.prm_style), None, prm))
+    config = StepErrorsConfig()
+    found = run.table(step_errors(config), held_out_step_labels=labels, scores=scores)
+    run.table(first_errors(config), held_out_step_labels=labels, scores=scores)
+    run.table(step_calibration(), held_out_step_labels=labels, scores=scores)
+    _write(run, found, scores)
+
+
+def _write(run: Runner, found: Dataset, scores: Dataset) -> None:
+    """Print F1 by source and threshold, and put index.json into the study's folder."""
+    folder = f"studies/{run.study}"
+    where = {n: run.store.files.url(r.folder) for n, r in run.results.items() if isinstance(r, Dataset)}
+    run.store.files.put(f"{folder}/index.json", summary.as_json(where))
+    run.write_record(finished=True)
+    print(f"\n{'source':<28}{'P(neg) from':>12}{'with error':>12}{'found %':>9}{'without':>9}{'kept %':>8}{'F1 %':>7}")
+    for row in report.records(run.store.read(found).to_pandas()):
+        print(
+            f"{row['source']:<28}{row['threshold']:>12g}{row['num_wrong']:>12,}{percent(row['accuracy_wrong']):>9}"
+            f"{row['num_right']:>9,}{percent(row['accuracy_right']):>8}{percent(row['f1']):>7}"
+        )
+    errors = run.store.read(scores, ["error"])["error"].to_pandas()
+    for cause, count in report.error_causes({"scores": errors}).get("scores", {}).items():
+        print(f"- {count} solutions have no scores and do not count: {cause}")
+    print(f"\n{run.store.files.url(folder)}/index.json says where each table lies")
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON Lines (also .gz) or Parquet")
+    parser.add_argument("--prm", type=Path, required=True, metavar="FOLDER", help="the PRM, a Hugging Face folder")
+    parser.add_argument(
+        "--prm-style", default=OURS, choices=[OURS, *STYLES], help="whose conventions it follows (default: ours)"
+    )
+    parser.add_argument(
+        "--max-error-rate", type=float, default=1.0, metavar="SHARE", help="of solutions without scores (default: 1)"
+    )
+    parser.add_argument("--root", help="the store: a folder (default: outputs) or a URL (s3://bucket/prefix)")
+    parser.add_argument("--study", default="step_errors", metavar="NAME", help="folder under ROOT/studies")
+    parser.add_argument("--verbose", action="store_true", help="show what workers print")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
