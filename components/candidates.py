@@ -41,7 +41,10 @@ def _candidates(config: CandidatesConfig, grades: pa.Table) -> pa.Table:
     is_correct = dict(zip(zip(named["problem_id"], named["answer"], strict=True), named["is_correct"], strict=True))
     rows = []
     for problem, heads in group_by_equality(counts).items():
-        order = list(dict.fromkeys(heads.values()))
+        totals = Counter[str]()
+        for answer, head in heads.items():
+            totals[head] += counts[problem][answer]
+        order = [head for head, _ in totals.most_common()]  # of equally frequent ones the first met
         for answer, head in heads.items():
             row = {"problem_id": problem, "answer": answer, "candidate": order.index(head), "candidate_answer": head}
             row |= {"candidate_is_correct": bool(is_correct[problem, head])}

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from components.report import records
 from components.stage import seed_for
@@ -21,63 +22,52 @@ MORE_SAMPLES = 3  # of a problem, beside the picks
 BUDGET = 5_000_000  # characters of problems and solutions
 _EXAMPLES = 3  # of each kind
 _KEYS = ["problem_id", "sample_index"]
-Frames = Mapping[str, pd.DataFrame]
 
 
-def browser(frames: Frames, seed: int) -> dict[str, Any]:
+def browser(tables: Mapping[str, pa.Table], seed: int) -> dict[str, Any]:
     """{problems: [...], shown, of, methods, examples}.
 
-    frames: problems (problem_id, split, problem, ground_truth_answer), solutions (…, steps), grades (…, answer,
-    is_correct), scored_samples, candidates; and where they are, scores (…, step_probabilities) and held_out_step_labels
-    (…, ratings).
+    tables: problems (problem_id, split, problem, ground_truth_answer), solutions (…, steps), grades (…, answer),
+    scored_samples; and where they are, scores (…, step_probabilities) and held_out_step_labels (…, ratings). Of several
+    training seeds the first is shown.
     """
-    samples = frames["scored_samples"]
-    samples = samples[samples["training_seed"] == samples["training_seed"].min()]
+    samples = tables["scored_samples"].to_pandas()
+    samples = samples[samples["training_seed"] == samples["training_seed"].min()].sort_values(_KEYS)
+    samples["votes"] = samples.groupby(["problem_id", "candidate"])["sample_index"].transform("size")
     methods = [
         name.removesuffix("_score")
         for name in samples.columns
         if name.endswith("_score") and samples[name].notna().any()
     ]
-    about = _details(frames, samples)
-    known = {str(row["problem_id"]): row for row in records(frames["problems"])}
-    ids = [str(one) for one in dict.fromkeys(samples["problem_id"]) if one in known]
-    random.Random(seed).shuffle(ids)
-    grouped = dict(list(about.groupby("problem_id", sort=False)))
-    problems, used = [], 0
-    for problem_id in ids:
-        made = _problem(known[problem_id], grouped[problem_id], methods, seed_for("report", seed, problem_id))
+    known = {row["problem_id"]: row for row in records(tables["problems"].to_pandas())}
+    ids = [problem_id for problem_id in dict.fromkeys(samples["problem_id"]) if problem_id in known]
+    grouped = dict(list(samples.groupby("problem_id", sort=False)))
+    picks = {problem_id: _picks(grouped[problem_id], methods) for problem_id in ids}
+    chosen = pd.concat(
+        [_chosen(grouped[one], picks[one], seed_for("report", seed, one)) for one in ids] or [samples.iloc[:0]]
+    )
+    shown = dict(list(_details(tables, chosen).groupby("problem_id", sort=False)))
+    problems, used = {}, 0
+    for problem_id in random.Random(seed).sample(ids, len(ids)):
+        every = grouped[problem_id]
+        made = _problem(known[problem_id], every, picks[problem_id], shown[problem_id], methods)
         size = len(json.dumps(made))
-        if used + size > BUDGET:
-            continue
-        problems.append({"id": problem_id} | made)
-        used += size
-    order = {problem_id: place for place, problem_id in enumerate(dict.fromkeys(samples["problem_id"]))}
-    problems.sort(key=lambda problem: order[problem["id"]])
+        if used + size <= BUDGET:
+            problems[problem_id] = {"id": problem_id} | made
+            used += size
+    in_order = [problems[problem_id] for problem_id in ids if problem_id in problems]
     return {
-        "problems": problems,
-        "shown": len(problems),
+        "problems": in_order,
+        "shown": len(in_order),
         "of": len(ids),
         "methods": [*methods, "majority"],
-        "examples": _examples(problems, seed) if "prm" in methods else [],
+        "examples": _examples(in_order, seed) if "prm" in methods else [],
     }
 
 
-def _details(frames: Frames, samples: pd.DataFrame) -> pd.DataFrame:
-    """Every sample with all that the page says of it, votes of its candidate included."""
-    rows = samples.merge(frames["grades"][[*_KEYS, "answer"]], on=_KEYS, how="left")
-    rows = rows.merge(frames["solutions"][[*_KEYS, "steps"]], on=_KEYS, how="left")
-    for name, column in (("scores", "step_probabilities"), ("held_out_step_labels", "ratings")):
-        if name in frames:
-            rows = rows.merge(frames[name][[*_KEYS, column]], on=_KEYS, how="left")
-        else:
-            rows[column] = None
-    rows["votes"] = rows.groupby(["problem_id", "candidate"])["sample_index"].transform("size")
-    return rows.sort_values(_KEYS)
-
-
-def _problem(known: Mapping[str, Any], samples: pd.DataFrame, methods: list[str], seed: int) -> dict[str, Any]:
-    """One problem: its picks, and a few more samples. Of equal scores, or of a candidate's samples, the first is
-    shown."""
+def _picks(samples: pd.DataFrame, methods: list[str]) -> dict[str, int]:
+    """Method → the sample that it picks out of all. Of equal scores, and of the winner's samples, the first; of answers
+    with equally many votes the lower candidate."""
     answered = samples[samples["candidate"].notna()]
     picks: dict[str, int] = {}
     for method in methods:
@@ -86,18 +76,47 @@ def _problem(known: Mapping[str, Any], samples: pd.DataFrame, methods: list[str]
             best = int(scored[f"{method}_score"].to_numpy().argmax())
             picks[method] = int(scored["sample_index"].to_numpy()[best])
     if len(answered):
-        # The winner is the most frequent candidate, and candidates are numbered by frequency.
-        winner = int(answered["candidate"].to_numpy().argmin())
-        picks["majority"] = int(answered["sample_index"].to_numpy()[winner])
+        first = np.lexsort((answered["sample_index"], answered["candidate"], -answered["votes"]))[0]
+        picks["majority"] = int(answered["sample_index"].to_numpy()[first])
+    return picks
+
+
+def _chosen(samples: pd.DataFrame, picks: Mapping[str, int], seed: int) -> pd.DataFrame:
+    """The rows of the picks, and of a few more samples."""
     rest = [int(index) for index in samples["sample_index"] if index not in picks.values()]
-    more = sorted(random.Random(seed).sample(rest, min(MORE_SAMPLES, len(rest))))
-    shown = samples[samples["sample_index"].isin([*picks.values(), *more])]
+    more = random.Random(seed).sample(rest, min(MORE_SAMPLES, len(rest)))
+    return samples[samples["sample_index"].isin([*picks.values(), *more])]
+
+
+def _details(tables: Mapping[str, pa.Table], chosen: pd.DataFrame) -> pd.DataFrame:
+    """The chosen samples with all that the page says of them; no other row leaves Arrow."""
+    rows = chosen
+    wanted = {
+        "grades": "answer",
+        "solutions": "steps",
+        "scores": "step_probabilities",
+        "held_out_step_labels": "ratings",
+    }
+    for name, column in wanted.items():
+        if name not in tables:
+            rows = rows.assign(**{column: None})
+            continue
+        keys = tables[name].select(_KEYS).to_pandas().reset_index()
+        found = keys.merge(chosen[_KEYS], on=_KEYS)["index"].to_numpy()
+        rows = rows.merge(tables[name].take(found).select([*_KEYS, column]).to_pandas(), on=_KEYS, how="left")
+    return rows
+
+
+def _problem(
+    known: Mapping[str, Any], every: pd.DataFrame, picks: dict[str, int], shown: pd.DataFrame, methods: list[str]
+) -> dict[str, Any]:
+    """What the page has of one problem."""
     return {
         "split": str(known["split"]),
         "problem": str(known["problem"]),
         "truth": _text(known["ground_truth_answer"]),
-        "passRate": round(float(samples["is_correct"].eq(True).mean()), 4),
-        "slots": len(samples),
+        "passRate": round(float(every["is_correct"].eq(True).mean()), 4),
+        "slots": len(every),
         "picks": picks,
         "samples": {str(row["sample_index"]): _sample(row, methods) for row in records(shown)},
     }

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.grading_pool import GradingPool
 from components.input_files import InputError, check_unchanged, read_records
@@ -223,10 +224,10 @@ def _grade(rows: list[Row]) -> None:
 
 
 def _scored_file_samples(config: ScoredFile, file_samples: pa.Table, candidates: pa.Table) -> pa.Table:
-    columns = ["problem_id", "sample_index", "split", "answer", "is_correct", "error", "steps"]
+    columns = ["problem_id", "sample_index", "split", "answer", "is_correct", "error"]
     scores = [f"{name}{_SUFFIX}" for name in config.names]
     frame = file_samples.select([*columns, *scores]).to_pandas()
-    frame["num_steps"] = frame.pop("steps").map(len, na_action="ignore")
+    frame["num_steps"] = pc.list_value_length(file_samples["steps"]).to_pandas()
     frame["answer"] = frame["answer"].where(frame["error"].isna())
     named = candidates.select(["problem_id", "answer", "candidate", "candidate_is_correct"]).to_pandas()
     rows = frame.merge(named, on=["problem_id", "answer"], how="left").assign(training_seed=1)

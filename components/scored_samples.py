@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.reductions import PAPER_NEUTRAL, PAPER_REDUCTION, solution_scores
 from components.selection import Samples
@@ -43,8 +44,8 @@ def _scored_samples(
     graded = grades.select(READS["grades"]).to_pandas()
     graded["answer"] = graded["answer"].where(graded["error"].isna())  # what could not be graded has no vote
     graded = graded.merge(named, on=["problem_id", "answer"], how="left")
-    steps = solutions["steps"].to_pandas()
-    lengths = solutions.select(_KEYS).to_pandas().assign(num_steps=steps.map(len, na_action="ignore"))
+    steps = pc.list_value_length(solutions["steps"])
+    lengths = solutions.select(_KEYS).to_pandas().assign(num_steps=steps.to_pandas())
     parts = []
     for seed, table in enumerate(scores.values(), start=1):
         left = table.select([*_KEYS, "split", "orm_score", "prm_score"]).to_pandas().assign(training_seed=seed)

@@ -50,11 +50,11 @@ def write(
     details: in place of the study's own, the tables of problems, solutions, grades and scores."""
     tables = {name: result for name, result in run.results.items() if isinstance(result, Dataset)} | dict(details or {})
     shown = {
-        name: run.store.read(tables[name].without(split="train"), columns).to_pandas()
+        name: run.store.read(tables[name].without(split="train"), columns)
         for name, columns in _DETAILS.items()
         if name in tables
     }
-    shown["scored_samples"] = run.store.read(tables["scored_samples"]).to_pandas()
+    shown["scored_samples"] = run.store.read(tables["scored_samples"])
     curves = results["best_of_n"].query("split == 'test'")
     problems, slots = curves["num_problems"].max(), curves["n"].max()
     content: dict[str, Any] = {

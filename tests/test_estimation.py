@@ -95,6 +95,16 @@ def test_candidates_are_headed_by_the_most_frequent_answer() -> None:
     assert groups["b"]["(1,2)"] != groups["b"]["(2,1)"]
 
 
+def test_candidates_are_numbered_by_all_their_votes() -> None:
+    rows = [("7", False)] * 3 + [("1/2", True)] * 2 + [("0.5", True)] * 2
+    grades = [
+        {"problem_id": "p", "sample_index": at, "answer": answer, "is_correct": right, "error": None}
+        for at, (answer, right) in enumerate(rows)
+    ]
+    found = compute(candidates(CandidatesConfig(2)), grades=pa.Table.from_pylist(grades)).to_pandas()
+    assert dict(zip(found["answer"], found["candidate"], strict=True)) == {"7": 1, "0.5": 0, "1/2": 0}
+
+
 def test_results_are_means_over_seeds_with_their_spread_apart() -> None:
     accuracy = compute(problem_accuracy(SelectionConfig()), scored_samples=samples())
     config = BootstrapConfig(resamples=50)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from components import report_browser
@@ -26,7 +27,7 @@ HOSTILE = [
 ]
 
 
-def frames(problems: int = 10, slots: int = 6, text: str = "a step") -> dict[str, pd.DataFrame]:
+def tables(problems: int = 10, slots: int = 6, text: str = "a step") -> dict[str, pa.Table]:
     """A PRM that knows what is right in half of the problems, and an ORM that always likes the last sample."""
     samples = []
     for problem in range(problems):
@@ -40,7 +41,7 @@ def frames(problems: int = 10, slots: int = 6, text: str = "a step") -> dict[str
     frame = pd.DataFrame(samples)
     frame.loc[frame["sample_index"] == slots - 1, "candidate"] = np.nan
     known = frame[["problem_id", "split"]].drop_duplicates().assign(problem=text, ground_truth_answer="True")
-    return {
+    made = {
         "problems": known,
         "solutions": frame[["problem_id", "sample_index", "steps"]],
         "grades": frame[["problem_id", "sample_index", "answer"]],
@@ -48,6 +49,7 @@ def frames(problems: int = 10, slots: int = 6, text: str = "a step") -> dict[str
         "held_out_step_labels": frame[["problem_id", "sample_index", "ratings"]],
         "scored_samples": frame.drop(columns=["answer", "steps", "step_probabilities", "ratings"]),
     }
+    return {name: pa.Table.from_pandas(rows, preserve_index=False) for name, rows in made.items()}
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -72,7 +74,7 @@ def test_a_page_lets_no_script_run_but_its_own() -> None:
 
 
 def test_picks_are_those_of_the_scores_and_votes() -> None:
-    found = browser(frames(), seed=0)
+    found = browser(tables(), seed=0)
     assert (found["shown"], found["of"]) == (10, 10)
     assert found["methods"] == ["prm", "orm", "majority"]
     first, second = found["problems"][:2]
@@ -83,15 +85,15 @@ def test_picks_are_those_of_the_scores_and_votes() -> None:
     assert first["samples"]["0"]["steps"][1] == ["# Answer\n\n1", 0.9, None]
     assert first["passRate"] == 0.5
     assert {len(problem["samples"]) for problem in found["problems"]} <= {4, 5, 6}
-    assert found == browser(frames(), seed=0)
-    assert found["problems"] != browser(frames(), seed=1)["problems"]
+    assert found == browser(tables(), seed=0)
+    assert found["problems"] != browser(tables(), seed=1)["problems"]
     kinds = [example["kind"] for example in found["examples"]]
     assert kinds == ["false positive"] * 3  # no majority is wrong here, and no problem is hard
 
 
 def test_more_than_the_budget_is_drawn_by_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_browser, "BUDGET", 4000)
-    found, other = (browser(frames(40), seed=seed) for seed in (0, 1))
+    found, other = (browser(tables(40), seed=seed) for seed in (0, 1))
     assert 0 < found["shown"] < found["of"] == 40
     assert [one["id"] for one in found["problems"]] != [one["id"] for one in other["problems"]]
 
