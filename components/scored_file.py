@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,12 @@ from components.store import file_digest
 from schemas.results import PROBLEM_ATTRIBUTES, scored_samples
 from schemas.results import file_samples as schema
 
-SPLIT = "test"
+SPLIT, UNUSABLE = "test", "unusable"
 _SUFFIX = "_score"
 _ATTRIBUTES = ("source", "level", "subject")
+_OF_PROBLEM = ("problem_id", "split", "problem", "ground_truth_answer", *_ATTRIBUTES)
+_BAD = "no sample of this problem can be used"
+_ROWS_AT_ONCE = 10_000
 Row = dict[str, Any]
 
 
@@ -67,10 +71,11 @@ def describe_scored(
     first: dict[str, Any] = {}
     for row in read_records(path):
         first = first or row
-        counts[str(row.get(columns["problem"]))] += 1
+        counts[_problem_of(row, columns["problem"]) or ""] += 1
         found |= {name: None for name in row if name.endswith(_SUFFIX)}
     if not counts:
         raise InputError(f"{path}: holds no rows")
+    del counts[""]  # rows without a problem are kept, and no samples of one
     have = f"it has: {', '.join(sorted(first))}"
     answer = columns["answer"]
     if answer not in first and answer == "answer" and "given_answer" in first:
@@ -98,6 +103,10 @@ def describe_scored(
     reserved = {"majority", "pass", "pass_at_1"} & dict(pairs).keys()
     if reserved or len(dict(pairs)) < len(pairs):
         raise InputError(f"{path}: two verifiers, or a verifier and a way to vote, have one name: {', '.join(names)}")
+    if not counts:
+        raise InputError(
+            f"{path}: no row has a problem in '{columns['problem']}'; name the column with --problem-column"
+        )
     most = max(counts.values())
     if slots is not None and slots < most:
         raise InputError(f"--samples-per-problem {slots}: {path} has up to {most} samples of a problem")
@@ -118,34 +127,64 @@ def scored_file_samples(config: ScoredFile) -> TableStage:
 
 def scored_file_attributes(config: ScoredFile) -> TableStage:
     """The stage file_samples → problem_attributes, from the columns source, level and subject where there are any."""
-    reads = {"file_samples": ["problem_id", "error", *_ATTRIBUTES]}
+    reads = {"file_samples": ["problem_id", "split", "error", *_ATTRIBUTES]}
     return TableStage("problem_attributes", 1, config, PROBLEM_ATTRIBUTES, _attributes, reads=reads)
 
 
 def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
     check_unchanged(path, config.digest)
+    kept = schema(config.names)
     counts: Counter[str] = Counter()
-    rows = []
-    for number, record in enumerate(read_records(path)):
-        row = _row(config, record, number)
-        rows.append(row | {"sample_index": counts[row["problem_id"]], "source_row": number})
-        counts[row["problem_id"]] += 1
-    if config.correct_column is None:
-        _grade(rows)
-    known = {row["problem_id"]: row for row in reversed(rows)}
-    for problem_id, count in counts.items():
-        about = {name: known[problem_id][name] for name in ("problem_id", "split", "problem", "ground_truth_answer")}
-        about |= {name: known[problem_id][name] for name in _ATTRIBUTES}
-        error = known[problem_id]["error"] if count == 1 else None
-        rows += [about | {"sample_index": at, "is_correct": False, "error": error} for at in range(count, config.slots)]
-    return pa.Table.from_pylist(rows, schema=schema(config.names))
+    about: dict[str, Row] = {}  # problem_id → what its empty slots say of it
+    tables = []
+    pool = GradingPool()
+    try:
+        for start, records in _chunks(path):
+            rows = [_row(config, record, number) for number, record in enumerate(records, start)]
+            if config.correct_column is None:
+                _grade(rows, pool)
+            for row in rows:
+                row["sample_index"] = counts[row["problem_id"]]
+                counts[row["problem_id"]] += 1
+                if row["split"] == SPLIT:
+                    known = about.setdefault(
+                        row["problem_id"], {name: row[name] for name in _OF_PROBLEM} | {"error": _BAD}
+                    )
+                    known["error"] = None if row["error"] is None else known["error"]
+            tables.append(pa.Table.from_pylist(rows, schema=kept))  # text is far smaller there than as Python's objects
+    finally:
+        pool.close()
+    empty = [
+        known | {"sample_index": at, "is_correct": False}
+        for problem_id, known in about.items()
+        for at in range(counts[problem_id], config.slots)
+    ]
+    return pa.concat_tables([*tables, pa.Table.from_pylist(empty, schema=kept)])
+
+
+def _chunks(path: Path) -> Iterator[tuple[int, list[Row]]]:
+    """(number of the first row, rows), so many at once."""
+    records = iter(read_records(path))
+    start = 0
+    while chunk := list(itertools.islice(records, _ROWS_AT_ONCE)):
+        yield start, chunk
+        start += len(chunk)
+
+
+def _problem_of(record: Mapping[str, Any], column: str) -> str | None:
+    """A row's problem as text, or None where it has none; a number may name one."""
+    value = record.get(column)
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        return None
+    return str(value)
 
 
 def _row(config: ScoredFile, record: Mapping[str, Any], number: int) -> Row:
-    problem = record.get(config.problem_column)
-    error = None if isinstance(problem, str) and problem.strip() else f"'{config.problem_column}' is {problem!r}"
-    text = problem if error is None else f"row {number}"
-    row: Row = {"problem_id": hashlib.sha256(str(text).encode()).hexdigest()[:16], "split": SPLIT, "problem": str(text)}
+    problem = _problem_of(record, config.problem_column)
+    error = None if problem is not None else f"'{config.problem_column}' is {record.get(config.problem_column)!r}"
+    text = f"row {number}" if problem is None else problem
+    row: Row = {"problem_id": hashlib.sha256(text.encode()).hexdigest()[:16], "problem": text, "source_row": number}
+    row["split"] = SPLIT if problem is not None else UNUSABLE
     row |= {name: _text(record.get(name)) for name in ("ground_truth_answer", *_ATTRIBUTES)}
     row["answer"] = _text(record.get(config.answer_column))
     row["steps"] = _steps(record.get("steps"))
@@ -200,17 +239,11 @@ def _product(steps: list[list[float]] | None) -> float | None:
     return None if steps is None else solution_score(np.array(steps), PAPER_REDUCTION, PAPER_NEUTRAL)
 
 
-def _grade(rows: list[Row]) -> None:
+def _grade(rows: list[Row], pool: GradingPool) -> None:
     """Our grader's verdicts, for a file that has none."""
-    asked = {
-        (row["answer"], row["ground_truth_answer"]) for row in rows if row["answer"] and row["ground_truth_answer"]
-    }
-    pairs = sorted(asked)
-    pool = GradingPool()
-    try:
-        verdicts = dict(zip(pairs, pool.verdicts(pairs), strict=True))
-    finally:
-        pool.close()
+    asked = {(row["answer"], row["ground_truth_answer"]) for row in rows}
+    pairs = sorted(pair for pair in asked if None not in pair)
+    verdicts = dict(zip(pairs, pool.verdicts(pairs), strict=True))
     for row in rows:
         if row["answer"] is None:
             row["is_correct"] = False
@@ -228,6 +261,7 @@ def _scored_file_samples(config: ScoredFile, file_samples: pa.Table, candidates:
     scores = [f"{name}{_SUFFIX}" for name in config.names]
     frame = file_samples.select([*columns, *scores]).to_pandas()
     frame["num_steps"] = pc.list_value_length(file_samples["steps"]).to_pandas()
+    frame = frame[frame["split"] == SPLIT]
     frame["answer"] = frame["answer"].where(frame["error"].isna())
     named = candidates.select(["problem_id", "answer", "candidate", "candidate_is_correct"]).to_pandas()
     rows = frame.merge(named, on=["problem_id", "answer"], how="left").assign(training_seed=1)
@@ -235,6 +269,7 @@ def _scored_file_samples(config: ScoredFile, file_samples: pa.Table, candidates:
 
 
 def _attributes(config: ScoredFile, file_samples: pa.Table) -> pa.Table:
-    frame = file_samples.to_pandas().drop_duplicates("problem_id").assign(split=SPLIT)
+    frame = file_samples.to_pandas().drop_duplicates("problem_id")
+    frame = frame[frame["split"] == SPLIT]
     frame["source"] = frame["source"].fillna("file")
     return pa.Table.from_pandas(frame, schema=PROBLEM_ATTRIBUTES, preserve_index=False)

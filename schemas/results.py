@@ -54,7 +54,7 @@ def file_samples(names: Iterable[str]) -> pa.Schema:
     """Anyone's scored samples as they stand in a file, and empty slots for those that it leaves out."""
     return table(
         *SAMPLE,
-        ("problem", pa.string(), False, "the problem's text"),
+        ("problem", pa.string(), False, "the problem's text; of a row that has none, its number (split unusable)"),
         ("ground_truth_answer", pa.string(), True, "the reference answer, where the file has one"),
         ("answer", pa.string(), True, "the sample's answer; null: none, an empty slot of N"),
         ("is_correct", pa.bool_(), True, "whether it is right; null: not known"),
