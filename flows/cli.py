@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,17 @@ def run(main: Any, argv: Sequence[str] | None, description: str) -> int:
             file=sys.stderr,
         )
     return 1
+
+
+def told(work: Callable[[], None]) -> int:
+    """Run a flow that checks and works in one go. The exit status: 0; 2 and one line for input that cannot be used; 1 and
+    one line when the store or the rows are not fit to go on with."""
+    try:
+        work()
+    except (InputError, StoreError, StudyError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
+    return 0
 
 
 def _run(main: Any, options: argparse.Namespace) -> int:

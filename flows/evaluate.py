@@ -19,10 +19,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any f
 
 from components import report
 from components.candidates import CandidatesConfig, candidates
-from components.datasets import Dataset, StoreError
+from components.datasets import Dataset
 from components.estimation import BandConfig
 from components.grading import GRADER_VERSION
-from components.input_files import InputError
 from components.runner import Runner
 from components.scored_file import (
     describe_scored,
@@ -30,22 +29,12 @@ from components.scored_file import (
     scored_file_attributes,
     scored_file_samples,
 )
-from components.standing import StudyError
-from flows import checks, report_file, results, summary
+from flows import checks, cli, report_file, results, summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status: 0; 2 and one line for input that cannot be used; 1 and one line when too many rows are bad."""
     options = _parse(argv)
-    try:
-        evaluate(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (StudyError, StoreError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return cli.told(lambda: evaluate(options))
 
 
 def evaluate(options: argparse.Namespace) -> None:

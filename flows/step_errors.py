@@ -19,31 +19,20 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
 from components import report
-from components.datasets import Dataset, StoreError
-from components.input_files import InputError
+from components.datasets import Dataset
 from components.published_verifiers import OURS, STYLES
 from components.rated_files import describe_rated, file_labels, file_solutions
 from components.report_sections import percent
 from components.runner import Runner
 from components.score_quality import step_calibration
 from components.scoring import ScoringConfig, score
-from components.standing import StudyError
 from components.step_errors import StepErrorsConfig, first_errors, step_errors
 from flows import checks, cli, summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status: 0; 2 and one line for input that cannot be used; 1 and one line when too many rows are bad."""
     options = _parse(argv)
-    try:
-        evaluate(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except (StudyError, StoreError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    return cli.told(lambda: evaluate(options))
 
 
 def evaluate(options: argparse.Namespace) -> None:
