@@ -133,8 +133,8 @@ def run(main: Any, argv: Sequence[str] | None, description: str) -> int:
 
 
 def told(work: Callable[[], None]) -> int:
-    """Run a flow that checks and works in one go. The exit status: 0; 2 and one line for input that cannot be used; 1 and
-    one line when the store or the rows are not fit to go on with."""
+    """Run a flow that checks and works in one go. The exit status: 0; 2 and one line for input that cannot be used; 1
+    and one line when the store or the rows are not fit to go on with."""
     try:
         work()
     except (InputError, StoreError, StudyError) as error:
