@@ -25,7 +25,7 @@ _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 def parameters(store: Store, model: Model) -> float:
     """How many a model folder holds: the bytes of its weights by those of one, as its config says."""
-    inside = model.path.startswith(store.root)
+    inside = model.path.startswith(f"{store.root}/")
     folder = _relative(store, model) if inside else model.path
     config = store.files.read(f"{folder}/config.json") if inside else (Path(folder) / "config.json").read_bytes()
     about = json.loads(config)

@@ -71,6 +71,8 @@ def _problem_accuracy(config: SelectionConfig, scored_samples: pa.Table) -> pa.T
             part = {"problem_id": np.repeat(samples.problem_ids, count), "split": split, "training_seed": seed}
             part |= {"method": method, "n": np.tile(ns, problems), "accuracy": accuracy_PK.ravel(), "error": None}
             parts.append(pd.DataFrame(part))
+    if not parts:
+        return pa.Table.from_pylist([], schema=PROBLEM_ACCURACY)
     return pa.Table.from_pandas(pd.concat(parts), schema=PROBLEM_ACCURACY, preserve_index=False)
 
 

@@ -138,13 +138,13 @@ def _attribute(value: object) -> str | None:
     return None if value is None or value != value or value == "" else str(value)
 
 
-def check_disjoint(train: list[dict[str, Any]], held_out: list[dict[str, Any]]) -> None:
-    """Raises InputError when a held-out problem is trained on."""
-    rows = {row["problem_id"]: row["source_row"] for row in train}
-    for row in held_out:
+def check_disjoint(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> None:
+    """Raises InputError when two splits share a problem."""
+    rows = {row["problem_id"]: f"{row['split']} row {row['source_row']}" for row in one}
+    for row in other:
         if row["problem_id"] in rows:
             raise InputError(
-                f"{row['split']} row {row['source_row']} is the same problem as train row {rows[row['problem_id']]}; "
+                f"{row['split']} row {row['source_row']} is the same problem as {rows[row['problem_id']]}; "
                 "remove one of them, or the curves would measure memory"
             )
 
@@ -184,7 +184,7 @@ def _file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> pa.Tabl
     rows = []
     for row in _file_rows(config, paths):
         named = row.pop("attributes")
-        rows.append(row | named | {"source": named["source"] or paths[row["split"]].name, "error": None})
+        rows.append(row | named | {"source": named["source"] or "file", "error": None})
     return pa.Table.from_pylist(rows, schema=PROBLEM_ATTRIBUTES)
 
 

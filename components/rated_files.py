@@ -104,10 +104,13 @@ def _steps(record: Mapping[str, Any]) -> tuple[list[str], list[int]]:
         texts, ratings = [step.get("text") for step in steps], [step.get("rating") for step in steps]
         wrong = ratings.index(_NEGATIVE) + 1 if _NEGATIVE in ratings else len(ratings)
         ratings = ratings[:wrong]
-        if any(rating not in (-1, 0, 1) for rating in ratings):
+        if any(isinstance(rating, bool) or rating not in (-1, 0, 1) for rating in ratings):
             raise ValueError("'steps': a step before the first wrong one has no rating of -1, 0 or 1")
     else:
         texts, label = steps, record.get("label")
+        label = (
+            int(label) if isinstance(label, float) and label.is_integer() else label
+        )  # as pandas has it beside a null
         if isinstance(label, bool) or not isinstance(label, int) or not NONE <= label < len(steps):
             raise ValueError(f"'label' is {label!r}, not the index of one of {len(steps)} steps, or -1")
         ratings = [_POSITIVE] * len(steps) if label == NONE else [*[_POSITIVE] * label, _NEGATIVE]

@@ -38,7 +38,7 @@ def solution_score(probabilities: np.ndarray[Any, Any], reduction: str, neutral:
 
 
 def solution_scores(
-    step_probabilities: Sequence[Sequence[Sequence[float]] | None], reduction: str, neutral: str
+    step_probabilities: Sequence[Sequence[Sequence[float]] | NDArray[Any] | None], reduction: str, neutral: str
 ) -> NDArray[np.float64]:
     """`solution_score` of each row of the scores table's column, shape (rows,); NaN where a row has none."""
     return np.array(

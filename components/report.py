@@ -18,6 +18,7 @@ LABELS = {
     "pass": "any of N (upper bound)",
 }
 Row = dict[str, Any]
+_FEWEST_PROBLEMS = 5  # fewer say nothing of problems, however alike they are
 _WHY_SHOWN = 4  # lines under a stage of a plan
 _COLOURS = {
     "prm": "#e8590c",
@@ -131,7 +132,7 @@ def verdicts(comparisons: pd.DataFrame, num_problems: int) -> list[str]:
         (method, baseline, n), row = question, by_question[question]
         points, low, high = (100 * row[name] for name in ("difference", "ci_low", "ci_high"))
         verb, by = "cannot be told from", f"({points:+.1f} points)"
-        if low > 0 or high < 0:
+        if num_problems >= _FEWEST_PROBLEMS and (low > 0 or high < 0):
             verb, by = ("beats" if low > 0 else "loses to"), f"by {abs(points):.1f} points"
         low, high = (-high, -low) if high < 0 else (low, high)
         sentences.append(

@@ -7,6 +7,7 @@ when that is more than the budget, whole problems are drawn by seed too, and the
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -155,7 +156,7 @@ def _text(value: Any) -> str | None:
 
 
 def _score(value: float) -> float | None:
-    return None if pd.isna(value) else float(f"{value:.4g}")
+    return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
 def _examples(problems: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:

@@ -171,7 +171,7 @@ def _reductions(config: BootstrapConfig, scored_samples: pa.Table, **scores: pa.
     rows = []
     if joined["step_probabilities"].isna().all():
         return pa.Table.from_pylist([], schema=results.REDUCTIONS)
-    columns = [step if step is None else [list(one) for one in step] for step in joined["step_probabilities"]]
+    columns = [None if step is None else np.stack(step) for step in joined["step_probabilities"]]
     for reduction in REDUCTIONS:
         for neutral in NEUTRALS:
             joined["prm_score"] = solution_scores(columns, reduction, neutral)

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import itertools
 import math
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ _ATTRIBUTES = ("source", "level", "subject")
 _OF_PROBLEM = ("problem_id", "split", "problem", "ground_truth_answer", *_ATTRIBUTES)
 _BAD = "no sample of this problem can be used"
 _ROWS_AT_ONCE = 10_000
+_LARGEST = sys.float_info.max
 Row = dict[str, Any]
 
 
@@ -100,9 +102,14 @@ def describe_scored(
         pairs.insert(0, ("prm", "rating_probs"))
     if not pairs:
         raise InputError(f"{path}: no column ends in '{_SUFFIX}' ({have}); name the columns of scores with --scores")
-    reserved = {"majority", "pass", "pass_at_1"} & dict(pairs).keys()
+    reserved = {
+        name for name in dict(pairs) if name in ("", "majority", "pass", "pass_at_1") or name.endswith("_weighted")
+    }
     if reserved or len(dict(pairs)) < len(pairs):
-        raise InputError(f"{path}: two verifiers, or a verifier and a way to vote, have one name: {', '.join(names)}")
+        raise InputError(
+            f"{path}: columns of scores {', '.join(names)}: verifiers need names of their own, which are not "
+            "those of votes (majority, pass, …_weighted); rename the columns"
+        )
     if not counts:
         raise InputError(
             f"{path}: no row has a problem in '{columns['problem']}'; name the column with --problem-column"
@@ -127,7 +134,7 @@ def scored_file_samples(config: ScoredFile) -> TableStage:
 
 def scored_file_attributes(config: ScoredFile) -> TableStage:
     """The stage file_samples → problem_attributes, from the columns source, level and subject where there are any."""
-    reads = {"file_samples": ["problem_id", "split", "error", *_ATTRIBUTES]}
+    reads = {"file_samples": ["problem_id", "split", *_ATTRIBUTES]}
     return TableStage("problem_attributes", 1, config, PROBLEM_ATTRIBUTES, _attributes, reads=reads)
 
 
@@ -176,7 +183,7 @@ def _problem_of(record: Mapping[str, Any], column: str) -> str | None:
     value = record.get(column)
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
         return None
-    return str(value)
+    return _sound(str(value))
 
 
 def _row(config: ScoredFile, record: Mapping[str, Any], number: int) -> Row:
@@ -204,6 +211,8 @@ def _row(config: ScoredFile, record: Mapping[str, Any], number: int) -> Row:
             value = _product(row["step_probabilities"])
         if isinstance(value, bool) or not (value is None or isinstance(value, int | float)):
             error = error or f"'{column}' is {value!r}, not a number"
+        elif value is not None and abs(value) > _LARGEST and not math.isinf(value):
+            error = error or f"'{column}' is too large a number"
         else:
             row[f"{name}_score"] = None if value is None or math.isnan(value) else float(value)
     return row | {"error": None if error is None else f"row {number}: {error}"}
@@ -212,12 +221,17 @@ def _row(config: ScoredFile, record: Mapping[str, Any], number: int) -> Row:
 def _text(value: object) -> str | None:
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return _sound(str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
+
+
+def _sound(text: str) -> str:
+    """Without lone surrogates, which JSON can hold and no file of text can."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _steps(value: object) -> list[str] | None:
     if isinstance(value, list):
-        return [str(step.get("text", step)) if isinstance(step, dict) else str(step) for step in value]
+        return [_sound(str(step.get("text", step) if isinstance(step, dict) else step)) for step in value]
     return None
 
 
@@ -229,10 +243,14 @@ def _probabilities(value: object) -> list[list[float]] | None:
     for step in value:
         if isinstance(step, dict):
             step = [step.get(rating) for rating in ("-1", "0", "1")]
-        if not isinstance(step, list) or len(step) != 3 or not all(isinstance(one, int | float) for one in step):
+        if not isinstance(step, list) or len(step) != 3 or not all(_is_probability(one) for one in step):
             return None
         steps.append([float(one) for one in step])
     return steps
+
+
+def _is_probability(value: object) -> bool:
+    return isinstance(value, int | float) and 0 <= value <= 1
 
 
 def _product(steps: list[list[float]] | None) -> float | None:
@@ -263,13 +281,14 @@ def _scored_file_samples(config: ScoredFile, file_samples: pa.Table, candidates:
     frame["num_steps"] = pc.list_value_length(file_samples["steps"]).to_pandas()
     frame = frame[frame["split"] == SPLIT]
     frame["answer"] = frame["answer"].where(frame["error"].isna())
+    frame["is_correct"] = frame["is_correct"].where(frame["answer"].notna(), False)
     named = candidates.select(["problem_id", "answer", "candidate", "candidate_is_correct"]).to_pandas()
     rows = frame.merge(named, on=["problem_id", "answer"], how="left").assign(training_seed=1)
     return pa.Table.from_pandas(rows, schema=scored_samples(config.names), preserve_index=False)
 
 
 def _attributes(config: ScoredFile, file_samples: pa.Table) -> pa.Table:
-    frame = file_samples.to_pandas().drop_duplicates("problem_id")
+    frame = file_samples.to_pandas().drop_duplicates("problem_id").assign(error=None)
     frame = frame[frame["split"] == SPLIT]
     frame["source"] = frame["source"].fillna("file")
     return pa.Table.from_pandas(frame, schema=PROBLEM_ATTRIBUTES, preserve_index=False)

@@ -89,4 +89,5 @@ def samples_by_split(table: pa.Table) -> Iterator[tuple[str, int, Samples]]:
             part[name].eq(True).to_numpy(dtype=np.bool_).reshape(shape)
             for name in ("is_correct", "candidate_is_correct")
         )
+        is_correct = is_correct & (answers >= 0)  # an empty slot is wrong, whatever is said of it
         yield str(split), int(seed), Samples(problem_ids, answers, is_correct, is_right_answer, scores)

@@ -58,7 +58,7 @@ def best_of_n(scores_PM: Floats, is_correct_PM: Bools, ns: list[int]) -> Floats:
     """
     problems, slots = scores_PM.shape
     weights_KM = np.stack([rank_weights(slots, n) for n in ns])
-    keys_PM = np.where(np.isnan(scores_PM), -np.inf, scores_PM)
+    keys_PM = _keys(scores_PM)
     right_PM = np.where(np.isnan(scores_PM), 0.0, is_correct_PM)
     right_by_rank_PM = np.empty((problems, slots))
     for problem in range(problems):
@@ -69,6 +69,11 @@ def best_of_n(scores_PM: Floats, is_correct_PM: Bools, ns: list[int]) -> Floats:
         right_by_rank_PM[problem] = np.repeat(np.add.reduceat(right, starts) / counts, counts)
     result: Floats = right_by_rank_PM @ weights_KM.T
     return result
+
+
+def _keys(scores: Floats) -> Floats:
+    """What ranks slots: the scores, and below all of them (a log-probability may be −∞) what is empty."""
+    return np.where(np.isnan(scores), -np.inf, np.maximum(scores, np.finfo(np.float64).min))
 
 
 def pass_at_n(is_correct_PM: Bools, ns: list[int]) -> Floats:
@@ -129,7 +134,7 @@ def best_of_n_by_shuffling(scores_PM: Floats, is_correct_PM: Bools, ns: list[int
     for problem in range(problems):
         rng = np.random.default_rng([seed, problem])
         empty = np.isnan(scores_PM[problem])
-        _, rank = np.unique(np.where(empty, np.inf, -scores_PM[problem]), return_inverse=True)  # 0: best; empty last
+        _, rank = np.unique(-_keys(scores_PM[problem]), return_inverse=True)  # 0: best; empty last
         right = is_correct_PM[problem] & ~empty
         orders_TM = rng.permuted(np.tile(np.arange(slots), (trials, 1)), axis=1)
         # Among the first N: the best rank, and of those that share it the first in the order.

@@ -145,6 +145,7 @@ def problem_files(options: argparse.Namespace) -> ProblemFiles | None:
     rows = {split: read_problems(path, getattr(files, split), split) for split, path in paths.items()}
     for split in set(rows) - {"train"}:
         check_disjoint(rows["train"], rows[split])
+    check_disjoint(rows["test"], rows.get("ood", []))
     return files
 
 
@@ -155,12 +156,17 @@ def labelled_file(options: argparse.Namespace, files: ProblemFiles | None) -> La
     if files is None:
         raise InputError("--labelled-solutions goes with files of problems; the embedded problems have an exact rule")
     labelled = describe_labelled(path)
-    known = {row["problem"] for row in read_problems(options.test_problems, files.test, "test")}
+    held_out = {split: file for split, file in problem_paths(options).items() if split != "train"}
+    known = {
+        row["problem"]: split
+        for split, at in held_out.items()
+        for row in read_problems(at, getattr(files, split), split)
+    }
     for row in read_labelled(path):
         if row["problem"] in known:
             raise InputError(
-                f"{path}: row {row['source_row']} labels a test problem; remove such rows, or the curves would "
-                "measure memory"
+                f"{path}: row {row['source_row']} labels a held-out problem ({known[row['problem']]}); remove such rows, or the "
+                "curves would measure memory"
             )
     return labelled
 

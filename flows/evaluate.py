@@ -29,6 +29,7 @@ from components.scored_file import (
     scored_file_attributes,
     scored_file_samples,
 )
+from components.standing import StudyError
 from flows import checks, cli, report_file, results, summary
 
 
@@ -59,6 +60,8 @@ def _write(run: Runner, samples: Dataset, names: Sequence[str]) -> None:
     folder, put = f"studies/{run.study}", run.store.files.put
     frames = report_file.frames(run)
     curves = frames["best_of_n"]
+    if curves.empty:
+        raise StudyError("no problem has a sample that can be used; see the errors of file_samples in the store")
     num_problems = int(curves["num_problems"].max())
     verdicts = report.verdicts(frames["comparisons"], num_problems)
     notes = _notes(run, samples, names)
@@ -82,7 +85,8 @@ def _write(run: Runner, samples: Dataset, names: Sequence[str]) -> None:
 
 def _notes(run: Runner, samples: Dataset, names: Sequence[str]) -> list[str]:
     """What a reader of the numbers must know: rows with errors, empty slots, missing scores."""
-    rows = run.store.read(samples).to_pandas()
+    scores = [f"{name}_score" for name in names]
+    rows = run.store.read(samples, ["problem_id", "answer", "source_row", "error", *scores]).to_pandas()
     notes = []
     if samples.rows_error:
         first = rows["error"].dropna().iloc[0]

@@ -205,3 +205,15 @@ def test_seeds_and_a_sweep_are_planned_and_a_published_prm_is_not_trained(capsys
     printed = planned("--prm", str(folder), "--prm-style", "qwen_prm")
     assert "\norm " in printed
     assert "\nprm " not in printed
+
+
+def test_no_problem_is_in_two_splits_and_none_held_out_is_labelled(
+    tmp_path: Path, files: list[str], capsys: Printed
+) -> None:
+    ood = write(tmp_path / "ood.jsonl", [{"problem": "3 + 3?", "answer": "6", "source": "an exam"}])
+    assert "ood row 0 is the same problem as test row 0" in refusal(capsys, *files, "--ood-problems", str(ood))
+    ood = write(tmp_path / "other.jsonl", [{"problem": "4 + 4?", "answer": "8"}])
+    rated = write(tmp_path / "rated.jsonl", [{"problem": "4 + 4?", "steps": [{"text": "8", "rating": 1}]}])
+    argv = [*files, "--ood-problems", str(ood), "--labelled-solutions", str(rated)]
+    assert "row 0 labels a held-out problem (ood)" in refusal(capsys, *argv)
+    assert "go together" in refusal(capsys, "--ood-problems", str(ood))

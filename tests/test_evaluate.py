@@ -151,3 +151,59 @@ def test_what_cannot_be_used_is_refused_in_one_line(tmp_path: Path, capsys: Prin
     assert "has no column 'none_score'" in refusal(capsys, tmp_path, file, "--scores", "none_score")
     assert "holds no rows" in refusal(capsys, tmp_path, write(tmp_path / "d.jsonl", []))
     assert "there is no such file" in refusal(capsys, tmp_path, tmp_path / "e.jsonl")
+
+
+def test_an_empty_slot_is_wrong_whatever_is_said_of_it(tmp_path: Path) -> None:
+    """A right sample whose score is bad, and one that is called right and has no answer."""
+    made = []
+    for problem in range(6):
+        made += [{"problem": f"{problem}?", "answer": "1", "is_correct": True, "prm_score": 0.9 - problem}]
+        made += [{"problem": f"{problem}?", "answer": "2", "is_correct": False, "prm_score": 0.1 - problem}]
+    made[0]["prm_score"] = "bad"
+    made[2]["answer"] = None
+    found = run(tmp_path, write(tmp_path / "mine.jsonl", made), "--max-error-rate", "1")["best_of_n"]
+    assert found["pass"] == {"1": pytest.approx(4 / 12), "2": pytest.approx(4 / 6)}
+    assert found["prm"]["2"] == found["pass"]["2"]
+    assert found["majority"]["1"] == found["pass"]["1"]
+
+
+def test_rows_that_fail_neither_stop_the_others_nor_add_slots(tmp_path: Path) -> None:
+    """One bad score in a thousand, in its problem's first row; rows without a problem; a problem of bad rows alone."""
+    made = [
+        {"problem": f"{problem}?", "answer": "1", "is_correct": True, "a_score": float(slot)}
+        for problem in range(50)
+        for slot in range(20)
+    ]
+    made[0]["a_score"] = "bad"
+    assert run(tmp_path, write(tmp_path / "one.jsonl", made))["best_of_n"]["a"]["20"] == 1.0
+    made += [{"problem": None, "answer": "1", "is_correct": True, "a_score": 1.0}] * 30
+    made += [{"problem": "bad?", "answer": "1", "is_correct": "?", "a_score": 1.0}] * 3
+    found = run(tmp_path, write(tmp_path / "two.jsonl", made), "--max-error-rate", "1")
+    assert found["num_test_problems"] == 50
+    assert found["best_of_n"]["a"]["20"] == 1.0
+
+
+def test_infinite_scores_rank_and_do_not_break_the_report(tmp_path: Path) -> None:
+    made = rows(5)
+    right = next(row for row in made if row["is_correct"])
+    right["prm_score"] = float("-inf")
+    made[0]["rating_probs"] = [[float("nan"), 0.5, 0.5]]
+    made[1]["steps"] = ["lone \ud800 surrogate"]
+    run(tmp_path, write(tmp_path / "mine.jsonl", made))
+    assert best_of_n(np.array([[-np.inf, np.nan]]), np.array([[True, False]]), [2])[0, 0] == 1.0
+
+
+def test_names_of_scores_that_cannot_be_told_apart_are_refused(tmp_path: Path, capsys: Printed) -> None:
+    for names in (["a_weighted_score"], ["majority_score"], ["_score"]):
+        made = [{"problem": "p", "answer": "1", "is_correct": True} | dict.fromkeys(names, 0.5)]
+        assert "need names of their own" in refusal(capsys, tmp_path, write(tmp_path / "a.jsonl", made))
+
+
+def test_nothing_usable_is_an_error_and_few_problems_are_no_proof(tmp_path: Path, capsys: Printed) -> None:
+    made = [{"problem": "p", "answer": "1", "is_correct": "?", "a_score": 0.5}]
+    file = write(tmp_path / "a.jsonl", made)
+    assert evaluate.main([str(file), "--root", str(tmp_path / "out"), "--max-error-rate", "1"]) == 1
+    assert "no problem has a sample that can be used" in capsys.readouterr().err
+    made = [{"problem": "p", "answer": str(n), "is_correct": n == 0, "a_score": float(-n)} for n in range(4)]
+    found = run(tmp_path, write(tmp_path / "b.jsonl", made))
+    assert all("cannot be told from" in line for line in found["verdicts"])

@@ -19,7 +19,7 @@ DATA = Path(__file__).parents[2] / "shared/data"
 def test_both_kinds_of_rows_are_read_and_bad_ones_kept(tmp_path: Path) -> None:
     good = [
         {"problem": "p", "steps": ["a", "b", "c"], "label": 1},
-        {"problem": "p", "steps": ["a", "b"], "label": -1},
+        {"problem": "p", "steps": ["a", "b"], "label": -1.0},
         {"problem": "p", "steps": [{"text": "a", "rating": 0}, {"text": "b", "rating": -1}, {"text": "c"}]},
     ]
     bad = [
@@ -27,6 +27,7 @@ def test_both_kinds_of_rows_are_read_and_bad_ones_kept(tmp_path: Path) -> None:
         {"problem": "p", "steps": ["a"], "label": 1},
         {"problem": "p", "steps": "a", "label": 0},
         {"problem": "p", "steps": [{"text": "a", "rating": None}, {"text": "b", "rating": -1}]},
+        {"problem": "p", "steps": [{"text": "a", "rating": True}]},
     ]
     path = tmp_path / "some.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in [*good, *bad]))
@@ -38,6 +39,7 @@ def test_both_kinds_of_rows_are_read_and_bad_ones_kept(tmp_path: Path) -> None:
     assert errors[1] == "row 4: 'label' is 1, not the index of one of 1 steps, or -1"
     assert errors[2] == "row 5: 'steps' is 'a', not a list of steps"
     assert "rating" in errors[3]
+    assert "rating" in errors[4]
     config, paths = describe_rated([path])
     for stage in (file_solutions(config, paths), file_labels(config, paths)):
         stage.compute(stage.config).cast(stage.schema)
