@@ -165,8 +165,8 @@ def labelled_file(options: argparse.Namespace, files: ProblemFiles | None) -> La
     for row in read_labelled(path):
         if row["problem"] in known:
             raise InputError(
-                f"{path}: row {row['source_row']} labels a held-out problem ({known[row['problem']]}); remove such rows, "
-                "or the curves would measure memory"
+                f"{path}: row {row['source_row']} labels a held-out problem ({known[row['problem']]}); remove such "
+                "rows, or the curves would measure memory"
             )
     return labelled
 
