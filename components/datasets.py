@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -91,9 +91,14 @@ def encode(
     return Shard(stage, key, hashlib.sha256(data).hexdigest(), len(data), len(table), rows_error, attributes), data
 
 
-def cut(rows: pa.Table, stage: TableStage) -> list[tuple[pa.Table, dict[str, str]]]:
-    """A barrier stage's table as its shards and their attributes: by the values of `shard_by` in order of appearance,
-    then in slices."""
+def cut(rows: pa.Table | Iterable[pa.Table], stage: TableStage) -> Iterator[tuple[pa.Table, dict[str, str]]]:
+    """A barrier stage's table, or its tables in turn, as shards and their attributes: by the values of `shard_by` in
+    order of appearance, then in slices."""
+    for table in [rows] if isinstance(rows, pa.Table) else rows:
+        yield from _cut(table, stage)
+
+
+def _cut(rows: pa.Table, stage: TableStage) -> list[tuple[pa.Table, dict[str, str]]]:
     groups: list[tuple[pa.Table, dict[str, str]]] = [(rows, {})]
     if stage.shard_by is not None:
         values = pc.unique(rows[stage.shard_by]).to_pylist()

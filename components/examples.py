@@ -213,8 +213,9 @@ def make_examples(
 def _make(tokenizer: Tokenizer, row: Mapping[str, Any], rendered: Rendered, config: ExampleConfig, held: bool) -> Made:
     labels: Counter[str] = Counter()
     example, cause = None, ""
-    if row["error"] is not None or not row["steps"]:
-        cause = "error" if row["error"] is not None else "empty"
+    if row["error"] is not None or row.get("dropped") or not row["steps"]:
+        cause = "error" if row["error"] is not None else row.get("dropped") or "empty"
+        labels[f"labels_dropped_{cause}"] = row.get("num_labels") or 0
     elif config.kind == "generator":
         example = generator_example(rendered)
     elif config.kind == "prm":
@@ -228,11 +229,9 @@ def _make(tokenizer: Tokenizer, row: Mapping[str, Any], rendered: Rendered, conf
         labels[f"labels_{ORM_LABELS[int(row['is_correct'])]}"] = 1
     if example is not None and int(example.positions.max()) >= config.max_tokens:
         example, cause = None, "too_long"
-    if cause in ("error", "empty"):
-        labels[f"labels_dropped_{cause}"] = row.get("num_labels") or 0
-    elif cause or held:  # what would have been used is not
+    if cause or held:  # what would have been used is not
         used = sum(labels.pop(name, 0) for name in _USED)
-        labels[f"labels_dropped_{cause}" if cause else "labels_held_out"] = used
+        labels[f"labels_dropped_{cause}" if cause else "labels_held_out"] += used
     counts = Counter({f"rows_{cause or ('held_out' if held else 'used')}": 1}) + labels
     return Made(example, counts)
 

@@ -1,20 +1,24 @@
-"""Process labels that people (or anyone) gave to solutions of their own: a file, as the PRM's training data.
+"""Process labels that people (or anyone) gave to solutions of their own: files, as the PRM's training data.
 
 One solution per row of JSON Lines (also gzipped) or Parquet: a problem, and its steps with ratings −1, 0 or +1:
 
     {"problem": "What is 2 + 2?", "steps": [{"text": "2 + 2 = 4", "rating": 1}, …]}
 
+or a line of PRM800K as it was released (`prm800k.py`), or a row of another project's format (`published_formats.py`).
+
 A step that nobody rated has a null rating or none. In place of a rating a step may have `probabilities`, a soft label:
 of being negative, neutral and positive. A row is a finished solution where `finished` says so, or else where its last
 step has a line "# Answer". A step may have `alternatives`: other steps in its place, rated like it (paper §2.4: several
 were shown to the labelers at each step). Labels count through the first negative step. A row that cannot be used is
-kept, with its error.
+kept, with its error; one that is not to be used, with its cause in `dropped`.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import itertools
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,43 +26,83 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from components.contamination import same_text
 from components.examples import PRM_LABELS, one_hot
 from components.input_files import InputError, check_unchanged, read_records
-from components.stage import TableStage
+from components.prm800k import as_labelled, is_prm800k
+from components.stage import TableStage, digest
 from components.store import file_digest
 from components.text_format import has_answer
-from schemas.tables import LABELLED_SOLUTIONS
+from schemas.tables import LABEL_COUNTS, LABELLED_SOLUTIONS
+
+SHARD_ROWS = 4000
 
 
 @dataclass(frozen=True)
-class LabelledFile:
-    """The file's identity: what it holds, not where it lies."""
+class LabelledFiles:
+    """The files' identity: what they hold, not where they lie. excluded: the digest of the problems whose solutions are
+    left out, "" for none."""
 
-    digest: str
-
-
-def labelled_solutions(config: LabelledFile, path: Path) -> TableStage:
-    """The stage that reads the file."""
-    compute = functools.partial(_labelled_solutions, path=path)
-    return TableStage("labelled_solutions", 2, config, LABELLED_SOLUTIONS, compute, shard_rows=4000)
+    digests: tuple[str, ...]
+    excluded: str = ""
 
 
-def describe_labelled(path: Path) -> LabelledFile:
-    """Read the file once, to be sure that it can be used. Raises InputError."""
-    rows = read_labelled(path)
-    good = sum(row["error"] is None for row in rows)
+def labelled_solutions(config: LabelledFiles, paths: Sequence[Path], excluded: Collection[str] = ()) -> TableStage:
+    """The stage that reads the files, shard by shard in bounded memory. excluded: `same_text` of held-out problems,
+    whose solutions are not used."""
+    compute = functools.partial(_labelled_solutions, paths=paths, excluded=frozenset(excluded))
+    return TableStage("labelled_solutions", 3, config, LABELLED_SOLUTIONS, compute, shard_rows=SHARD_ROWS)
+
+
+def label_counts() -> TableStage:
+    """The stage labelled_solutions → how many rows, labels and steps there are, and what becomes of them."""
+    reads = ["ratings", "provenance", "dropped", "num_labels", "num_alternative_labels", "error"]
+    return TableStage("label_counts", 1, _Counting(), LABEL_COUNTS, _counts, reads={"labelled_solutions": reads})
+
+
+@dataclass(frozen=True)
+class _Counting:
+    """It has no settings."""
+
+
+def describe_labelled(
+    paths: Sequence[Path], held_out: Mapping[str, str] | None = None, drop_contaminated: bool = False
+) -> LabelledFiles:
+    """Read the files once, to be sure that they can be used. held_out: which evaluation problem each normalised text
+    is; a solution of one is refused, or with drop_contaminated left out. Raises InputError."""
+    held_out = held_out or {}
+    good, first = False, "it holds no rows"
+    for number, path in enumerate(paths):
+        for row in read_labelled(path, number):
+            good = good or (row["error"] is None and row["dropped"] is None)
+            first = row["error"] or first
+            named = held_out.get(same_text(row["problem"])) if held_out and not drop_contaminated else None
+            if named is not None and row["error"] is None and row["dropped"] is None:
+                raise InputError(
+                    f"{path}: row {row['source_row']} labels a held-out problem ({named}, spacing and LaTeX aside); "
+                    "remove such rows, or the curves would measure memory; or leave them out with --contaminated drop"
+                )
     if not good:
-        first = next((row["error"] for row in rows), "it holds no rows")
-        raise InputError(f"{path}: no row can be used; the first: {first}")
-    return LabelledFile(file_digest(path))
+        raise InputError(f"{', '.join(map(str, paths))}: no row can be used; the first: {first}")
+    excluded = digest(sorted(held_out)) if drop_contaminated else ""
+    return LabelledFiles(tuple(file_digest(path) for path in paths), excluded)
 
 
-def read_labelled(path: Path) -> list[dict[str, Any]]:
-    """The rows of the `labelled_solutions` table."""
-    return [_row(number, record) for number, record in enumerate(read_records(path))]
+def read_labelled(path: Path, file: int = 0) -> Iterator[dict[str, Any]]:
+    """The rows of the `labelled_solutions` table, one by one."""
+    for number, record in enumerate(read_records(path)):
+        yield _row(number, record) | {"source_file": file}
 
 
 def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
+    dropped, broken = None, None
+    if is_prm800k(record):
+        raw = record
+        try:
+            record = as_labelled(raw)
+            dropped = record["dropped"]
+        except InputError as error:
+            record, broken = {"problem": raw["question"].get("problem")}, error
     problem, given = record.get("problem"), record.get("steps")
     given = given if isinstance(given, list) else []
     row: dict[str, Any] = {
@@ -67,14 +111,21 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         "ratings": [],
         "probabilities": None,
         "alternatives": [],
+        "provenance": [],
+        "dropped": dropped,
         "num_labels": sum(_count_labels(step) for step in given),
+        "num_alternative_labels": sum(_count_labels(step) - _is_labelled(step) for step in given),
         "finished": False,
         "source_row": number,
         "error": None,
     }
     try:
+        if broken is not None:
+            raise broken
         if not row["problem"].strip():
             raise InputError("'problem' is empty")
+        if not given and dropped is not None:
+            return row  # there was nothing to rate, and nothing is lost
         if not given:
             raise InputError("'steps' is empty or not a list")
         finished = record.get("finished")
@@ -94,6 +145,7 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         "ratings": [label["rating"] for label in labels],
         "probabilities": [label["probabilities"] or one_hot(label["rating"]) for label in labels] if soft else None,
         "alternatives": alternatives,
+        "provenance": [str(step.get("provenance") or "file") for step in given],
         "finished": has_answer(labels[-1]["text"]) if finished is None else finished,
     }
 
@@ -131,15 +183,42 @@ def _label(step: Any, where: str) -> dict[str, Any]:
     }
 
 
+def _is_labelled(step: Any) -> bool:
+    return isinstance(step, dict) and (step.get("rating") is not None or step.get("probabilities") is not None)
+
+
 def _count_labels(step: Any) -> int:
     """How many labels a step has in the file, its alternatives' included, whatever they are worth."""
-    if not isinstance(step, dict):
-        return 0
-    labelled = step.get("rating") is not None or step.get("probabilities") is not None
-    others = step.get("alternatives")
-    return int(labelled) + (sum(map(_count_labels, others)) if isinstance(others, list) else 0)
+    others = step.get("alternatives") if isinstance(step, dict) else None
+    return int(_is_labelled(step)) + (sum(map(_count_labels, others)) if isinstance(others, list) else 0)
 
 
-def _labelled_solutions(config: LabelledFile, path: Path) -> pa.Table:
-    check_unchanged(path, config.digest)
-    return pa.Table.from_pylist(read_labelled(path), schema=LABELLED_SOLUTIONS)
+def _labelled_solutions(config: LabelledFiles, paths: Sequence[Path], excluded: frozenset[str]) -> Iterator[pa.Table]:
+    for path, value in zip(paths, config.digests, strict=True):
+        check_unchanged(path, value)
+    rows = itertools.chain.from_iterable(read_labelled(path, number) for number, path in enumerate(paths))
+    while batch := list(itertools.islice(rows, SHARD_ROWS)):
+        for row in batch:
+            if excluded and row["dropped"] is None and same_text(row["problem"]) in excluded:
+                row["dropped"] = "contaminated"
+        yield pa.Table.from_pylist(batch, schema=LABELLED_SOLUTIONS)
+
+
+def _counts(config: _Counting, labelled_solutions: pa.Table) -> pa.Table:
+    """Rows and labels add up: all are those used, and those dropped by cause."""
+    counts: Counter[str] = Counter()
+    for batch in labelled_solutions.to_batches(max_chunksize=SHARD_ROWS):
+        for row in batch.to_pylist():
+            cause = "error" if row["error"] is not None else row["dropped"]
+            became = f"dropped, {cause}" if cause else "used"
+            counts.update({"rows": 1, f"rows {became}": 1})
+            counts.update({"labels": row["num_labels"], f"labels in rows {became}": row["num_labels"]})
+            if cause is None:
+                counts["labels of alternatives in rows used"] += row["num_alternative_labels"]
+                counts["steps in rows used"] += len(row["ratings"])
+                counts["steps without a rating"] += row["ratings"].count(None)
+                for said in row["provenance"]:
+                    # The first word is the source, the second its phase; what follows is worth knowing.
+                    counts.update(f"steps {note}" for note in said.split(", ")[2:])
+    rows = [{"what": what, "count": count, "error": None} for what, count in counts.items()]
+    return pa.Table.from_pylist(rows, schema=LABEL_COUNTS)

@@ -34,7 +34,7 @@ class LabellingConfig:
 def label_steps(config: LabellingConfig, name: str = "step_labels") -> MapStage:
     """The stage solutions → step_labels."""
     return MapStage(
-        name, version=3, config=config, schema=STEP_LABELS, make_worker=LabelByRule, placed_like="step_labels"
+        name, version=4, config=config, schema=STEP_LABELS, make_worker=LabelByRule, placed_like="step_labels"
     )
 
 
@@ -49,7 +49,9 @@ class LabelByRule:
         for row in table.to_pylist():
             ratings = None if row["error"] else rate_steps(row["problem"], row["steps"])
             unknown = None if ratings is not None else f"{self.config.source} does not know this problem"
-            labels = {"ratings": ratings or [], "probabilities": None, "alternatives": self._alternatives(row, ratings)}
+            labels: dict[str, Any] = {"ratings": ratings or [], "probabilities": None}
+            labels["alternatives"] = self._alternatives(row, ratings)
+            labels["provenance"] = [self.config.source] * len(ratings or [])
             about = {name: row[name] for name in ("problem_id", "sample_index", "split")}
             rows.append(about | labels | {"label_source": self.config.source, "error": row["error"] or unknown})
         return pa.Table.from_pylist(rows, schema=STEP_LABELS)

@@ -72,13 +72,22 @@ def read_rated(path: Path, source: str) -> list[Row]:
     for number, record in enumerate(read_records(path)):
         row: Row = {"problem_id": f"{source}:{number}", "sample_index": 0, "split": source, "ground_truth_answer": None}
         row |= {"finish_reason": "stop", "num_tokens": 0, "seed": 0, "label_source": source}
-        row |= {"probabilities": None, "alternatives": [], "problem": "", "steps": [], "ratings": [], "text": ""}
+        row |= {
+            "provenance": [],
+            "probabilities": None,
+            "alternatives": [],
+            "problem": "",
+            "steps": [],
+            "ratings": [],
+            "text": "",
+        }
         try:
             steps, ratings = _steps(record)
             row |= {
                 "problem": _problem(record),
                 "steps": steps,
                 "ratings": ratings,
+                "provenance": [source] * len(ratings),
                 "text": "\n".join(steps),
                 "error": None,
             }

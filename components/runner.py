@@ -64,7 +64,7 @@ class Runner:
             for index, (part, attributes) in enumerate(cut(rows, stage)):
                 shard_key = digest([key, index])
                 shards.append(self.store.commit(stage.name, shard_key, stage.schema, part, attributes))
-            made = about(stage, inputs, len(rows), time.perf_counter() - began)
+            made = about(stage, inputs, sum(shard.rows for shard in shards), time.perf_counter() - began)
             dataset = self.store.write_dataset(stage.name, key, shards, made)
         return self._end(run, dataset)
 

@@ -15,7 +15,7 @@ import importlib.metadata
 import inspect
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -154,13 +154,14 @@ class MapStage:
 
 @dataclass(frozen=True)
 class TableStage:
-    """A barrier stage: from whole input datasets to one table. compute(config, inputs) runs in the driver."""
+    """A barrier stage: from whole input datasets to one table. compute(config, inputs) runs in the driver. It gives the
+    table, or tables in turn of what would not fit into memory."""
 
     name: str
     version: int
     config: Inert
     schema: pa.Schema
-    compute: Callable[..., pa.Table]
+    compute: Callable[..., pa.Table | Iterator[pa.Table]]
     shard_rows: int = 100_000
     # Rows of one shard agree in this column, which is kept as the shard's attribute; None: shards of plain slices.
     shard_by: str | None = None

@@ -9,12 +9,14 @@ import argparse
 import dataclasses
 import importlib.util
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from components.estimation import BandConfig
-from components.input_files import InputError
-from components.labelled_solutions import LabelledFile, describe_labelled, read_labelled
-from components.problems import ProblemFiles, check_disjoint, describe_file, read_problems
+from components.input_files import InputError, fetch
+from components.labelled_solutions import LabelledFiles, describe_labelled
+from components.problem_files import describe_file
+from components.problems import EXCLUDED, ProblemFiles, check_disjoint, file_rows, held_out_texts
 from components.published_verifiers import STYLES
 from components.sampling import engine_distribution, installed_engine
 from components.stage import Model
@@ -129,52 +131,42 @@ def study_name(name: str) -> str:
 
 
 def problem_paths(options: argparse.Namespace) -> dict[str, Path]:
-    """Split → its file, of those that are given."""
-    paths = {"train": options.train_problems, "test": options.test_problems, "ood": options.ood_problems}
-    return {split: path for split, path in paths.items() if path is not None}
+    """Split → where its file or folder lies on this machine, of those that are given."""
+    names = {"train": options.train_problems, "test": options.test_problems, "ood": options.ood_problems}
+    return {split: fetch(name) for split, name in names.items() if name is not None}
 
 
-def problem_files(options: argparse.Namespace) -> ProblemFiles | None:
+def problem_files(options: argparse.Namespace) -> tuple[ProblemFiles | None, dict[str, str]]:
+    """The files of problems, and their evaluation problems by normalised text (`held_out_texts`)."""
     paths = problem_paths(options)
     if not paths:
-        return None
+        return None, {}
     if not {"train", "test"} <= set(paths):
         raise InputError("--train-problems and --test-problems go together: give both")
-    columns = (options.problem_column, options.answer_column, options.max_problems)
-    files = ProblemFiles(**{split: describe_file(path, *columns) for split, path in paths.items()})
-    rows = {split: read_problems(path, getattr(files, split), split) for split, path in paths.items()}
-    for split in set(rows) - {"train"}:
-        check_disjoint(rows["train"], rows[split])
-    check_disjoint(rows["test"], rows.get("ood", []))
-    return files
+    columns = (options.problem_column, options.answer_column, options.max_problems, options.answer_format)
+    described = {split: describe_file(path, *columns) for split, path in paths.items()}
+    files = ProblemFiles(**described, drop_contaminated=options.contaminated == "drop")
+    rows = file_rows(files, paths)
+    check_disjoint([row for row in rows if row["split"] != EXCLUDED])
+    return files, held_out_texts(rows)
 
 
-def labelled_file(options: argparse.Namespace, files: ProblemFiles | None) -> LabelledFile | None:
-    path: Path | None = options.labelled_solutions
-    if path is None:
-        return None
+def labelled_files(
+    options: argparse.Namespace, files: ProblemFiles | None, held_out: Mapping[str, str]
+) -> tuple[LabelledFiles | None, tuple[Path, ...]]:
+    """The files of labelled solutions, and where they lie."""
+    paths = tuple(map(fetch, options.labelled_solutions))
+    if not paths:
+        return None, ()
     if files is None:
         raise InputError("--labelled-solutions goes with files of problems; the embedded problems have an exact rule")
-    labelled = describe_labelled(path)
-    held_out = {split: file for split, file in problem_paths(options).items() if split != "train"}
-    known = {
-        row["problem"]: split
-        for split, at in held_out.items()
-        for row in read_problems(at, getattr(files, split), split)
-    }
-    for row in read_labelled(path):
-        if row["problem"] in known:
-            raise InputError(
-                f"{path}: row {row['source_row']} labels a held-out problem ({known[row['problem']]}); remove such "
-                "rows, or the curves would measure memory"
-            )
-    return labelled
+    return describe_labelled(paths, held_out, options.contaminated == "drop"), paths
 
 
 def published_prm(options: argparse.Namespace) -> Model | None:
     if (options.prm is None) != (options.prm_style is None):
         raise InputError(f"--prm FOLDER and --prm-style ({', '.join(STYLES)}) go together: give both")
-    if options.prm is not None and options.labelled_solutions is not None:
+    if options.prm is not None and options.labelled_solutions:
         raise InputError("--labelled-solutions trains a PRM, and --prm is one: give one of them")
     return model_folder("--prm", options.prm)
 

@@ -6,7 +6,7 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from cluster import placements
 from components.datasets import StoreError
 from components.input_files import InputError
-from components.labelled_solutions import LabelledFile
+from components.labelled_solutions import LabelledFiles
 from components.problems import ProblemFiles
 from components.runner import Runner
 from components.stage import Model
@@ -32,8 +32,9 @@ class Study:
     name: str
     files: ProblemFiles | None
     problem_paths: Mapping[str, Path]  # split → its file, where `files` are given
-    labelled: LabelledFile | None
-    labelled_solutions: Path
+    held_out: Collection[str]  # the evaluation problems' normalised texts
+    labelled: LabelledFiles | None
+    labelled_paths: Sequence[Path]
     base_model: Model | None
     published_prm: Model | None
     runner: Runner
@@ -49,10 +50,10 @@ def open_study(options: argparse.Namespace) -> Study:
     preset = checks.with_options(preset, options, notes)
     store = checks.open_store(checks.store_root(options.root), writes=options.command == "run")
     name = checks.study_name(options.study or preset.name)
-    files = checks.problem_files(options)
+    files, held_out = checks.problem_files(options)
     base_model = checks.model_folder("--base-model", options.base_model)
     published_prm = checks.published_prm(options)
-    labelled = checks.labelled_file(options, files)
+    labelled, labelled_paths = checks.labelled_files(options, files, held_out)
     if preset.needs_files:
         given = {
             "--train-problems FILE --test-problems FILE": files,
@@ -76,8 +77,9 @@ def open_study(options: argparse.Namespace) -> Study:
         name=name,
         files=files,
         problem_paths=checks.problem_paths(options),
+        held_out=held_out,
         labelled=labelled,
-        labelled_solutions=options.labelled_solutions,
+        labelled_paths=labelled_paths,
         base_model=base_model,
         published_prm=published_prm,
         runner=runner,

@@ -14,11 +14,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
 from components.candidates import CandidatesConfig, candidates
+from components.contamination import contamination
 from components.datasets import Dataset
 from components.format_examples import keep_right
 from components.generation import generate
 from components.grading import GRADER_VERSION, grade
-from components.labelled_solutions import labelled_solutions
+from components.labelled_solutions import label_counts, labelled_solutions
 from components.labelling import LabellingConfig, label_steps
 from components.models import generator
 from components.problems import file_attributes, file_problems, teacher, world_attributes, world_problems
@@ -45,6 +46,9 @@ def full_study(study: cli.Study) -> None:
         problems = run.table(world_problems(preset.world))
         attributes = run.table(world_attributes(preset.world))
 
+    labelled = labelled_by_people(study)
+    look_for_contamination(study, problems, labelled)
+
     # The generator (§2.2): fixed from here on.
     base = train_generator(study, problems)
 
@@ -56,7 +60,7 @@ def full_study(study: cli.Study) -> None:
     # step right, through the first error? Both from the generator's weights, on the same solutions; once per training
     # seed. Both read the same held-out samples (§3.2).
     orm_inputs = {"solutions": train_solutions, "grades": train_grades}
-    prm_inputs = step_supervision(study, train_solutions)
+    prm_inputs = step_supervision(study, train_solutions, labelled)
     orm_config = reward_models.best_rate(study, preset.orm, base, orm_inputs)
     prm_config = reward_models.best_rate(study, preset.prm, base, prm_inputs)
     scores = {}
@@ -102,18 +106,36 @@ def train_generator(study: cli.Study, problems: Dataset) -> Model:
     return run.train(generator(preset.generator, None), solutions=run.table(teacher(preset.world)))
 
 
-def step_supervision(study: cli.Study, solutions: Dataset) -> dict[str, Dataset] | None:
-    """What the PRM learns from, or None where no source rates the steps."""
+def labelled_by_people(study: cli.Study) -> Dataset | None:
+    """Solutions that people rated: PRM800K's files, or any. None where the study has none."""
     preset, run = study.preset, study.runner
+    if study.labelled is not None:
+        excluded = study.held_out if study.labelled.excluded else ()
+        labelled = run.table(labelled_solutions(study.labelled, study.labelled_paths, excluded))
+        run.table(label_counts(), labelled_solutions=labelled)
+        return labelled
+    if preset.needs_files and study.published_prm is None:
+        return run.awaits("labelled_solutions", "--labelled-solutions")
+    return None
+
+
+def look_for_contamination(study: cli.Study, problems: Dataset, labelled: Dataset | None) -> None:
+    """List the evaluation problems that are much like a text that is trained on (§2.1); the same ones were refused
+    before any work. The embedded world's splits differ by construction."""
+    if study.files is not None:
+        inputs = {"problems": problems} | ({} if labelled is None else {"labelled_solutions": labelled})
+        study.runner.table(contamination(study.preset.contamination), **inputs)
+
+
+def step_supervision(study: cli.Study, solutions: Dataset, labelled: Dataset | None) -> dict[str, Dataset] | None:
+    """What the PRM learns from, or None where no source rates the steps."""
     if study.published_prm is not None:
         return None
-    if study.labelled is not None:
-        return {"labelled_solutions": run.table(labelled_solutions(study.labelled, study.labelled_solutions))}
-    if preset.needs_files:
-        return {"labelled_solutions": run.awaits("labelled_solutions", "--labelled-solutions")}
+    if labelled is not None:
+        return {"labelled_solutions": labelled}
     if study.files is not None:
         return None
-    [step_labels] = run.map(solutions, label_steps(preset.labelling))
+    [step_labels] = study.runner.map(solutions, label_steps(study.preset.labelling))
     return {"solutions": solutions, "step_labels": step_labels}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from components.problem_files import ANSWER_FORMATS
 from components.published_verifiers import STYLES
 from components.reductions import NEUTRALS, REDUCTIONS
 from flows.presets import PRESETS, SEED
@@ -125,23 +126,50 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     upkeep.add_argument(
         "--keep-runs", type=int, default=1, metavar="K", help="gc: finished runs to keep of each study (default: 1)"
     )
-    files = parser.add_argument_group("your own problems (JSON Lines, also .gz, or Parquet)")
-    files.add_argument("--train-problems", type=Path, metavar="FILE", help="problems whose solutions train the ORM")
-    files.add_argument("--test-problems", type=Path, metavar="FILE", help="problems of the curves")
+    _add_files(parser)
+    options = parser.parse_args(argv)
+    if options.plan:
+        options.command = "plan"
+    if (options.command == "explain") != (options.stage is not None):
+        parser.error("explain takes the name of a STAGE, and nothing else does")
+    return options
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    files = parser.add_argument_group(
+        "your own problems: JSON Lines (also .gz), Parquet, the folder of MATH as it was released, s3://bucket/file, "
+        "or hub:DATASET[:CONFIG]:SPLIT"
+    )
+    files.add_argument("--train-problems", metavar="FILE", help="problems whose solutions train the ORM")
+    files.add_argument("--test-problems", metavar="FILE", help="problems of the curves")
     files.add_argument(
         "--ood-problems",
-        type=Path,
         metavar="FILE",
         help="problems unlike those (out of distribution, table 1): results stand apart, by the column `source`",
     )
-    files.add_argument("--problem-column", default="problem", metavar="NAME", help="default: problem")
-    files.add_argument("--answer-column", default="answer", metavar="NAME", help="default: answer")
+    files.add_argument("--problem-column", metavar="NAME", help="default: problem, or else question")
+    files.add_argument("--answer-column", metavar="NAME", help="default: answer, or else solution")
+    files.add_argument(
+        "--answer-format",
+        choices=ANSWER_FORMATS,
+        help="where in the answer column the answer is: "
+        + "; ".join(f"{name}: {about}" for name, about in ANSWER_FORMATS.items())
+        + " (default: found out from the first row)",
+    )
     files.add_argument("--max-problems", type=int, metavar="N", help="only the first N rows of each file")
     files.add_argument(
+        "--contaminated",
+        choices=["stop", "drop"],
+        default="stop",
+        help="what to do when a train problem or a labelled solution's is, spacing and LaTeX aside, an evaluation "
+        "problem: stop before any work (default), or leave it out of all training; near ones are listed either way",
+    )
+    files.add_argument(
         "--labelled-solutions",
-        type=Path,
+        nargs="+",
+        default=[],
         metavar="FILE",
-        help="solutions whose steps are rated, to train the PRM on: rows of problem and steps "
+        help="solutions whose steps are rated, to train the PRM on: PRM800K's own files, or rows of problem and steps "
         "[{text, rating: -1, 0 or 1}]; without it files of problems train the ORM alone",
     )
     files.add_argument(
@@ -151,9 +179,3 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
         help="Hugging Face folder of a causal language model to finetune as the generator; without one the tiny "
         "generator is trained on the embedded world",
     )
-    options = parser.parse_args(argv)
-    if options.plan:
-        options.command = "plan"
-    if (options.command == "explain") != (options.stage is not None):
-        parser.error("explain takes the name of a STAGE, and nothing else does")
-    return options

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from components.contamination import ContaminationConfig
 from components.format_examples import KeepRightConfig
 from components.labelling import LabellingConfig
 from components.models import Architecture, EvaluationConfig, GeneratorConfig, RewardModelConfig, TrainingConfig
@@ -76,6 +77,7 @@ class Preset:
     reduction: ReductionConfig
     estimation: EstimationConfig
     step_errors: StepErrorsConfig
+    contamination: ContaminationConfig
     # So many ORMs and PRMs on the same solutions: the noise of training, told apart from that of the problems.
     training_seeds: int = 1
     # Rates to try for both reward models, each of which keeps the one that does best on held-out problems; (): none.
@@ -136,6 +138,7 @@ LAPTOP = Preset(
     reduction=ReductionConfig(reduction="product", neutral="positive"),
     estimation=EstimationConfig(),
     step_errors=StepErrorsConfig(),
+    contamination=ContaminationConfig(),
 )
 
 SMOKE = dataclasses.replace(

@@ -224,6 +224,19 @@ FIRST_ERRORS = table(
     ERROR,
 )
 
+CONTAMINATION = table(
+    ("problem_id", pa.string(), False, "content hash of the evaluation problem"),
+    ("split", pa.string(), False, "its split: test or ood"),
+    ("source_row", pa.int64(), False, "its 0-based row in its source"),
+    ("problem", pa.string(), False, "its text"),
+    ("trained_on", pa.string(), False, "train problems, or labelled solutions"),
+    ("trained_row", pa.int64(), False, "the nearest training text's 0-based row there"),
+    ("trained_problem", pa.string(), False, "that text"),
+    ("overlap", pa.float64(), False, "share of the evaluation problem's n-grams that it holds, in [0, 1]"),
+    ("is_same", pa.bool_(), False, "equal after normalisation: only where the study was told to leave such rows out"),
+    ERROR,
+)
+
 ATTRIBUTE_SHARES = table(
     ("attribute", pa.string(), False, "level, subject or source"),
     ("value", pa.string(), False, "one of its values"),

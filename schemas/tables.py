@@ -85,7 +85,8 @@ STEP_LABELS = table(
         "soft labels, if any: P(negative), P(neutral), P(positive)",
     ),
     ("alternatives", pa.list_(_ALTERNATIVE), False, "other texts for step `step` after the same history, with labels"),
-    ("label_source", pa.string(), False, "who rated: worked_arithmetic_rule"),
+    ("provenance", pa.list_(pa.string()), False, "per rating, on what evidence it stands"),
+    ("label_source", pa.string(), False, "who rated: worked_arithmetic_rule, rollouts, prm, judge, or a file's name"),
     ERROR,
 )
 
@@ -118,8 +119,23 @@ LABELLED_SOLUTIONS = table(
         "soft labels, if any: P(negative), P(neutral), P(positive)",
     ),
     ("alternatives", pa.list_(_ALTERNATIVE), False, "other texts for step `step` after the same history, with labels"),
+    ("provenance", pa.list_(pa.string()), False, "per step, who rated it"),
+    (
+        "dropped",
+        pa.string(),
+        True,
+        "why a good row is not used: quality_control, screening, bad_problem, give_up, contaminated; null: it is used",
+    ),
     ("num_labels", pa.int32(), False, "labels that the row has in the file, alternatives included, usable or not"),
     ("finished", pa.bool_(), False, "the last step is the solution's end: it holds the answer section"),
-    ("source_row", pa.int64(), False, "0-based row in the file"),
+    ("num_alternative_labels", pa.int32(), False, "of them those of alternatives"),
+    ("source_file", pa.int32(), False, "0-based number of the file, in the order given"),
+    ("source_row", pa.int64(), False, "0-based row in that file"),
+    ERROR,
+)
+
+LABEL_COUNTS = table(
+    ("what", pa.string(), False, "rows, labels or steps: of them all, and of each use or cause"),
+    ("count", pa.int64(), False, "how many"),
     ERROR,
 )

@@ -99,8 +99,8 @@ def test_bad_input(
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([GOOD[0], {"problem": "x"}], ["row 1", "'answer'", "--answer-column"]),
-        ([GOOD[0], {"problem": "x", "answer": None}], ["row 1", "'answer' is null"]),
+        ([{"problem": "x"}, GOOD[0]], ["row 0", "'answer'", "--answer-column"]),
+        ([{"problem": "x", "answer": None}], ["row 0", "'answer' is null"]),
         ([{"problem": None, "answer": "1"}], ["row 0", "'problem' is null"]),
         ([{"problem": ["x"], "answer": "1"}], ["row 0", "'problem' is ['x']"]),
         ([], ["no rows"]),
@@ -215,5 +215,5 @@ def test_no_problem_is_in_two_splits_and_none_held_out_is_labelled(
     ood = write(tmp_path / "other.jsonl", [{"problem": "4 + 4?", "answer": "8"}])
     rated = write(tmp_path / "rated.jsonl", [{"problem": "4 + 4?", "steps": [{"text": "8", "rating": 1}]}])
     argv = [*files, "--ood-problems", str(ood), "--labelled-solutions", str(rated)]
-    assert "row 0 labels a held-out problem (ood)" in refusal(capsys, *argv)
+    assert "row 0 labels a held-out problem (ood row 0, " in refusal(capsys, *argv)
     assert "go together" in refusal(capsys, "--ood-problems", str(ood))

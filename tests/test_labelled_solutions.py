@@ -61,7 +61,7 @@ def labels_in(record: Any) -> int:
 
 def test_bad_rows_are_kept_and_say_what_is_wrong(tmp_path: Path) -> None:
     path = write(tmp_path / "labels.jsonl", ROWS)
-    rows = read_labelled(path)
+    rows = list(read_labelled(path))
     assert [row["source_row"] for row in rows] == list(range(len(ROWS)))
     assert [row["error"] for row in rows[:4]] == [None] * 4
     wrong = [row["error"] for row in rows if row["error"]]
@@ -74,8 +74,8 @@ def test_bad_rows_are_kept_and_say_what_is_wrong(tmp_path: Path) -> None:
         assert error.startswith(text)
     assert rows[2]["alternatives"][1] == {"step": 0, "text": "y", "rating": -1, "probabilities": None}
     assert rows[3]["probabilities"] == [[0.1, 0.0, 0.9], (0.0, 1.0, 0.0)]
-    stage = labelled_solutions(describe_labelled(path), path)
-    table = stage.compute(stage.config)
+    stage = labelled_solutions(describe_labelled([path]), [path])
+    table = pa.concat_tables(stage.compute(stage.config))
     assert table.schema.equals(stage.schema)
     assert table["num_labels"].to_pylist() == [labels_in(record) for record in ROWS]
 
@@ -91,7 +91,7 @@ def test_alternatives_are_a_list_and_have_none_of_their_own(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("neutral", ["class", "ignore", "negative"])
 def test_every_label_of_a_file_is_used_or_dropped_for_a_cause(tmp_path: Path, neutral: str) -> None:
-    rows = read_labelled(write(tmp_path / "labels.jsonl", ROWS))
+    rows = list(read_labelled(write(tmp_path / "labels.jsonl", ROWS)))
     held_out = [index == 0 for index in range(len(rows))]
     made = make_examples(TOKENIZER, rows, ExampleConfig("prm", 64, prm_neutral=neutral), held_out)
     counts: Counter[str] = Counter()
@@ -168,7 +168,7 @@ def test_an_example_without_its_alternatives_is_that_of_a_row_without_them() -> 
 @pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")
 def test_every_real_label_is_accounted_for() -> None:
     path = DATA / "prm800k_train2pct_decoded.jsonl.gz"
-    rows = read_labelled(path)
+    rows = list(read_labelled(path))
     with gzip.open(path, "rt") as lines:
         wanted = sum(labels_in(json.loads(line)) for line in lines)
     made = make_examples(TOKENIZER, rows, ExampleConfig("prm", 2048), [False] * len(rows))
@@ -184,7 +184,9 @@ def test_every_real_label_is_accounted_for() -> None:
 def test_a_solution_is_finished_when_its_last_step_holds_the_answer(tmp_path: Path) -> None:
     last = [{"text": "so\n\n# Answer\n\n1", "rating": 1}, {"text": "# Answers", "rating": 1}]
     rows = [{"problem": "p", "steps": [{"text": "a", "rating": 1}, step]} for step in last]
-    read = read_labelled(write(tmp_path / "labels.jsonl", [*rows, {"problem": "p"}, {"problem": "p", "steps": [3]}]))
+    read = list(
+        read_labelled(write(tmp_path / "labels.jsonl", [*rows, {"problem": "p"}, {"problem": "p", "steps": [3]}]))
+    )
     assert [row["finished"] for row in read] == [True, False, False, False]
     said = [
         {"problem": "p", "steps": [{"text": "The answer is: 42", "rating": 1}], "finished": True},
@@ -192,7 +194,7 @@ def test_a_solution_is_finished_when_its_last_step_holds_the_answer(tmp_path: Pa
         {"problem": "p", "steps": [{"text": "# Answer\n\n42", "rating": 1}], "finished": False},
         {"problem": "p", "steps": [{"text": "a", "rating": 1}], "finished": "yes"},
     ]
-    told = read_labelled(write(tmp_path / "said.jsonl", said))
+    told = list(read_labelled(write(tmp_path / "said.jsonl", said)))
     assert [row["finished"] for row in told] == [True, True, False, False]
     assert told[3]["error"] == "row 3: 'finished' is 'yes', not true, false or null"
     wanted = ["row 2: 'steps' is empty or not a list", "row 3: steps[0] has no text"]

@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.input_files import InputError
-from components.labelled_solutions import LabelledFile, labelled_solutions
-from components.problems import ProblemFile, ProblemFiles, file_problems, problem_id, read_problems
+from components.labelled_solutions import LabelledFiles, labelled_solutions
+from components.problem_files import ProblemFile, describe_file, problem_id, read_problems
+from components.problems import ProblemFiles, file_problems
 from components.store import file_digest
 
 
@@ -27,22 +28,84 @@ def test_rows_that_cannot_be_used_are_kept_with_their_error(tmp_path: Path) -> N
 def test_numbers_become_the_text_that_people_write(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     pq.write_table(pa.table({"question": ["a", "b", "c"], "answer": [6.0, 0.5, -3.0]}), path)
-    file = ProblemFile("", problem_column="question")
+    file = describe_file(path)
+    assert file.problem_column == "question"
     assert [row["ground_truth_answer"] for row in read_problems(path, file, "test")] == ["6", "0.5", "-3"]
-    for bad in (True, float("nan"), {"a": 1}):
-        (tmp_path / "bad.jsonl").write_text(json.dumps({"problem": "a", "answer": bad}))
-        with pytest.raises(InputError, match="row 0: 'answer' is"):
-            read_problems(tmp_path / "bad.jsonl", ProblemFile(""), "test")
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"problem": "a", "answer": True}, "'answer' is True, not text or a number"),
+        ({"problem": "a", "answer": float("nan")}, "'answer' is nan, not text or a number"),
+        ({"problem": "a", "answer": {"b": 1}}, "'answer' is {'b': 1}, not text or a number"),
+        ({"problem": "a", "answer": None}, "'answer' is null"),
+        ({"problem": "a"}, "'answer' is missing"),
+        ({"problem": None, "answer": "1"}, "'problem' is null"),
+        ({"problem": ["x"], "answer": "1"}, "'problem' is ['x'], not text or a number"),
+    ],
+)
+def test_a_bad_row_is_kept_and_a_file_of_nothing_else_is_refused(tmp_path: Path, bad: object, said: str) -> None:
+    path = tmp_path / "p.jsonl"
+    rows = [{"problem": "good", "answer": "1"}, bad, {"problem": "b", "answer": "2"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    read = read_problems(path, describe_file(path), "test")
+    assert [row["error"] for row in read] == [None, f"row 1: {said}", None]
+    only = tmp_path / "only.jsonl"
+    only.write_text(json.dumps({"problem": "", "answer": ""} | bad) if isinstance(bad, dict) else "")
+    with pytest.raises(InputError, match="no row can be used"):
+        describe_file(only)
+
+
+def test_known_formats_are_found_out(tmp_path: Path) -> None:
+    gsm8k = tmp_path / "gsm8k.jsonl"
+    rows = [
+        {"question": "Tom has 2 cats and gets 3. How many?", "answer": "He has 2 + 3 = <<2+3=5>>5.\n#### 5"},
+        {"question": "And then?", "answer": "Nobody knows."},
+    ]
+    gsm8k.write_text("\n".join(map(json.dumps, rows)))
+    read = read_problems(gsm8k, describe_file(gsm8k), "train")
+    assert [row["ground_truth_answer"] for row in read] == ["5", None]
+    assert read[0]["solution"] == rows[0]["answer"]
+    assert str(read[1]["error"]).startswith("row 1: 'answer' has no answer")
+    boxed = tmp_path / "boxed.jsonl"
+    boxed.write_text(json.dumps({"problem": "a", "solution": "So $\\boxed{3}$, no: $\\boxed{\\frac{1}{2}}$."}))
+    assert read_problems(boxed, describe_file(boxed), "train")[0]["ground_truth_answer"] == "\\frac{1}{2}"
+    plain = tmp_path / "plain.jsonl"
+    plain.write_text(json.dumps({"problem": "a", "answer": "#### 5 is what I say\n#### 7"}))
+    assert (
+        read_problems(plain, describe_file(plain, answer_format="text"), "train")[0]["ground_truth_answer"][-1] == "7"
+    )
+
+
+def test_the_folder_of_math_as_it_was_released(tmp_path: Path) -> None:
+    rows = {
+        "test/algebra/2.json": {"problem": "a", "level": "Level 4", "type": "Algebra", "solution": "\\boxed{2}"},
+        "train/algebra/10.json": {"problem": "b", "level": "Level ?", "type": "Algebra", "solution": "\\fbox{3}"},
+        "train/geometry/1.json": {"problem": "c", "level": "Level 1", "type": "Geometry", "solution": "No answer."},
+    }
+    for name, row in rows.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(row))
+    file = describe_file(tmp_path)
+    read = read_problems(tmp_path, file, "train")
+    assert [row["problem"] for row in read] == ["a", "b", "c"]
+    assert [row["attributes"]["level"] for row in read] == ["4", None, "1"]
+    assert read[2]["attributes"]["subject"] == "Geometry"
+    assert [row["error"] is None for row in read] == [True, True, False]
+    assert describe_file(tmp_path) == file
+    (tmp_path / "test/algebra/2.json").write_text(json.dumps(rows["test/algebra/2.json"] | {"problem": "A"}))
+    assert describe_file(tmp_path).digest != file.digest
 
 
 def test_a_file_that_changed_after_the_start_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"problem": "a", "steps": [{"text": "x", "rating": 1}]}')
-    stage = labelled_solutions(LabelledFile(file_digest(path)), path)
-    assert len(stage.compute(stage.config)) == 1
+    stage = labelled_solutions(LabelledFiles((file_digest(path),)), [path])
+    assert len(list(stage.compute(stage.config))) == 1
     path.write_text('{"problem": "b", "steps": [{"text": "x", "rating": 1}]}')
     with pytest.raises(InputError, match="changed while the study ran"):
-        stage.compute(stage.config)
+        list(stage.compute(stage.config))
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"problem": "a", "answer": "1"}')
     other = file_problems(

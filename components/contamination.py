@@ -1,0 +1,129 @@
+"""The contamination gate: evaluation problems against everything that is trained on (paper §2.1 and its appendix: strip
+LaTeX, match n-grams).
+
+Two steps. The same problem after normalisation (spacing, LaTeX that only sets text, sentence punctuation, case) stops a
+study before it starts, or is left out of training. What shares many n-grams with one training text is listed, for
+people to judge: the paper does not give its n, and of MATH's 500 many are honest variations of a train problem.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from components.stage import TableStage
+from schemas.results import CONTAMINATION
+
+_SET = re.compile(  # commands that change how a text is set, and not what it says
+    r"\\(?:left|right|displaystyle|textstyle|limits|big[lr]?|Big[lr]?|quad|qquad|hspace\{[^}]*\}|vspace\{[^}]*\}"
+    r"|smallskip|medskip|bigskip|noindent)(?![a-z])|\\[,!;: ]|~|\$|\\[()\[\]]"
+)
+_FONT = re.compile(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|mathit|emph|operatorname)\s*\{([^{}]*)\}")
+_ONE = re.compile(r"\{\s*(\w)\s*\}")
+_ALIKE = [  # commands and signs that say the same
+    (re.compile(pattern + "(?![a-zA-Z])"), same)
+    for pattern, same in (
+        (r"\\[dtc]frac", r"\\frac"),
+        (r"\\(?:cdot|times|ast)", "*"),
+        (r"\\(?:leq?|leqslant)", "≤"),
+        (r"\\(?:geq?|geqslant)", "≥"),
+        (r"\\neq?", "≠"),
+        (r"\\(?:[lr]vert|vert|mid)", "|"),
+        (r"\^\s*\{?\s*\\circ\s*\}?", "°"),
+        (r"\\degrees?", "°"),
+        (r"\\(?:l|c)?dots", "..."),
+    )
+]
+_SIGNS = str.maketrans("’‘“”−–×·⋅", "''\"\"--***")
+_SENTENCE = re.compile(r"(?<!\d)[.,;:?](?!\d)|(?<=\d)[.,;:?](?!\d)|(?<!\d)[,;:?](?=\d)")
+_TOKEN = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
+
+
+@dataclass(frozen=True)
+class ContaminationConfig:
+    ngram: int = 8  # tokens: words, numbers and signs
+    near_share: float = 0.5  # of an evaluation problem's n-grams in one training text, from which it is listed
+
+
+def same_text(problem: str) -> str:
+    """A problem's text without what only sets it; two texts of one problem become the same.
+
+    >>> same_text("What is $\\\\dfrac{1}{2}\\\\, x$?") == same_text("What  is \\\\(\\\\frac12x\\\\) ?")
+    True
+    """
+    return "".join(_plain(problem).split())
+
+
+def _plain(problem: str) -> str:
+    text = unicodedata.normalize("NFKC", problem.replace("\\$", " dollar "))
+    for pattern, same in _ALIKE:
+        text = pattern.sub(same, text)
+    text = text.translate(_SIGNS).replace("<=", "≤").replace(">=", "≥")
+    text = _SET.sub(" ", text)
+    for _ in range(3):  # fonts within fonts
+        text = _FONT.sub(r" \1 ", text)
+    return _SENTENCE.sub(" ", _ONE.sub(r" \1 ", text)).casefold()
+
+
+def contamination(config: ContaminationConfig) -> TableStage:
+    """The stage (problems, and labelled_solutions if any) → evaluation problems that are much like a training text."""
+    reads = {"labelled_solutions": ["problem", "source_row", "dropped", "error"]}
+    return TableStage("contamination", 1, config, CONTAMINATION, _contamination, reads=reads)
+
+
+def _contamination(config: ContaminationConfig, problems: pa.Table, labelled_solutions: pa.Table | None = None) -> Any:
+    rows = problems.to_pylist()
+    held_out = [row for row in rows if row["split"] in ("test", "ood") and row["error"] is None]
+    trained = [row | {"trained_on": "train problems"} for row in rows if row["split"] == "train" and not row["error"]]
+    if labelled_solutions is not None:
+        for row in labelled_solutions.to_pylist():
+            if row["error"] is None and row["dropped"] is None:
+                trained.append(row | {"trained_on": "labelled solutions"})
+    once: dict[str, Mapping[str, Any]] = {}
+    for row in trained:
+        once.setdefault(row["problem"], row)
+    found = list(_near(config, held_out, once.values()))
+    return pa.Table.from_pylist(sorted(found, key=lambda row: -row["overlap"]), schema=CONTAMINATION)
+
+
+def _near(
+    config: ContaminationConfig, held_out: list[dict[str, Any]], trained: Iterable[Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """A row for each evaluation problem with a training text that is near: the nearest."""
+    grams = [_ngrams(row["problem"], config.ngram) for row in held_out]
+    holders: dict[tuple[str, ...], list[int]] = {}
+    for place, found in enumerate(grams):
+        for gram in found:
+            holders.setdefault(gram, []).append(place)
+    best: dict[int, tuple[float, Mapping[str, Any]]] = {}
+    for row in trained:
+        shared: Counter[int] = Counter()
+        for gram in _ngrams(row["problem"], config.ngram):
+            shared.update(holders.get(gram, ()))
+        for place, count in shared.items():
+            overlap = count / len(grams[place])
+            if overlap >= config.near_share and overlap > best.get(place, (0.0, {}))[0]:
+                best[place] = overlap, row
+    for place, (overlap, row) in best.items():
+        one = held_out[place]
+        yield {
+            **{name: one[name] for name in ("problem_id", "split", "source_row", "problem")},
+            "trained_on": row["trained_on"],
+            "trained_row": row["source_row"],
+            "trained_problem": row["problem"],
+            "overlap": overlap,
+            "is_same": same_text(one["problem"]) == same_text(row["problem"]),
+            "error": None,
+        }
+
+
+def _ngrams(problem: str, size: int) -> set[tuple[str, ...]]:
+    """The n-grams of a problem's words, numbers and signs; of one that is shorter, the whole."""
+    tokens = _TOKEN.findall(_plain(problem).replace("\\", " "))
+    return {tuple(tokens[at : at + size]) for at in range(max(1, len(tokens) - size + 1))}
