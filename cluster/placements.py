@@ -30,6 +30,8 @@ def auto(resources: Mapping[str, float], sharding: str = "ddp") -> dict[str, Poo
         "solutions": sampling,
         "grades": graders,
         "step_labels": graders,
+        "rollouts": sampling,
+        "judgements": sampling,
         "scores": engine,
         "train": replace(engine, sharding=sharding),
     }

@@ -48,6 +48,14 @@ def extract_answer(text: str | bytes) -> tuple[str | None, str]:
     return None, "none"
 
 
+def solution_answer(text: str, finish_reason: str | None) -> tuple[str | None, str]:
+    """extract_answer of a sampled solution. finish_reason: "length" of one that the token cap cut."""
+    if finish_reason == "length":
+        # Its last line was cut short: "# Answer\n\n1" may have become 12.
+        text = text.rpartition("\n")[0]
+    return extract_answer(text)
+
+
 _MATHEMATICS = re.compile(r"(?:\$\$[^$]+\$\$|\$[^$]+\$)(?:\s*(?:,|and|or|, and|, or)\s*\$[^$]+\$)*")
 _OPENED = ("$$", "\\[", "\\(", "```")  # mathematics that begins on a line of its own
 

@@ -9,7 +9,6 @@ people to judge: the paper does not give its n, and of MATH's 500 many are hones
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,31 +16,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.problem_text import plain_text, same_text
 from components.stage import TableStage
 from schemas.results import CONTAMINATION
 
-_SET = re.compile(  # commands that change how a text is set, and not what it says
-    r"\\(?:left|right|displaystyle|textstyle|limits|big[lr]?|Big[lr]?|quad|qquad|hspace\{[^}]*\}|vspace\{[^}]*\}"
-    r"|smallskip|medskip|bigskip|noindent)(?![a-z])|\\[,!;: ]|~|\$|\\[()\[\]]"
-)
-_FONT = re.compile(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|mathit|emph|operatorname)\s*\{([^{}]*)\}")
-_ONE = re.compile(r"\{\s*(\w)\s*\}")
-_ALIKE = [  # commands and signs that say the same
-    (re.compile(pattern + "(?![a-zA-Z])"), same)
-    for pattern, same in (
-        (r"\\[dtc]frac", r"\\frac"),
-        (r"\\(?:cdot|times|ast)", "*"),
-        (r"\\(?:leq?|leqslant)", "≤"),
-        (r"\\(?:geq?|geqslant)", "≥"),
-        (r"\\neq?", "≠"),
-        (r"\\(?:[lr]vert|vert|mid)", "|"),
-        (r"\^\s*\{?\s*\\circ\s*\}?", "°"),
-        (r"\\degrees?", "°"),
-        (r"\\(?:l|c)?dots", "..."),
-    )
-]
-_SIGNS = str.maketrans("’‘“”−–×·⋅", "''\"\"--***")
-_SENTENCE = re.compile(r"(?<!\d)[.,;:?](?!\d)|(?<=\d)[.,;:?](?!\d)|(?<!\d)[,;:?](?=\d)")
 _TOKEN = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
 
 
@@ -49,26 +27,6 @@ _TOKEN = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
 class ContaminationConfig:
     ngram: int = 8  # tokens: words, numbers and signs
     near_share: float = 0.5  # of an evaluation problem's n-grams in one training text, from which it is listed
-
-
-def same_text(problem: str) -> str:
-    """A problem's text without what only sets it; two texts of one problem become the same.
-
-    >>> same_text("What is $\\\\dfrac{1}{2}\\\\, x$?") == same_text("What  is \\\\(\\\\frac12x\\\\) ?")
-    True
-    """
-    return "".join(_plain(problem).split())
-
-
-def _plain(problem: str) -> str:
-    text = unicodedata.normalize("NFKC", problem.replace("\\$", " dollar "))
-    for pattern, same in _ALIKE:
-        text = pattern.sub(same, text)
-    text = text.translate(_SIGNS).replace("<=", "≤").replace(">=", "≥")
-    text = _SET.sub(" ", text)
-    for _ in range(3):  # fonts within fonts
-        text = _FONT.sub(r" \1 ", text)
-    return _SENTENCE.sub(" ", _ONE.sub(r" \1 ", text)).casefold()
 
 
 def contamination(config: ContaminationConfig) -> TableStage:
@@ -125,5 +83,5 @@ def _near(
 
 def _ngrams(problem: str, size: int) -> set[tuple[str, ...]]:
     """The n-grams of a problem's words, numbers and signs; of one that is shorter, the whole."""
-    tokens = _TOKEN.findall(_plain(problem).replace("\\", " "))
+    tokens = _TOKEN.findall(plain_text(problem).replace("\\", " "))
     return {tuple(tokens[at : at + size]) for at in range(max(1, len(tokens) - size + 1))}

@@ -91,15 +91,30 @@ def encode(
     return Shard(stage, key, hashlib.sha256(data).hexdigest(), len(data), len(table), rows_error, attributes), data
 
 
-def cut(rows: pa.Table | Iterable[pa.Table], stage: TableStage) -> Iterator[tuple[pa.Table, dict[str, str]]]:
-    """A barrier stage's table, or its tables in turn, as shards and their attributes: by the values of `shard_by` in
-    order of appearance, then in slices."""
+Part = tuple[pa.Table, Mapping[str, str]]
+
+
+def cut(rows: pa.Table | Iterable[pa.Table], stage: TableStage, inputs: Mapping[str, Dataset]) -> Iterator[Part]:
+    """A barrier stage's table, or its tables in turn, as shards and their attributes: like those of the input that it
+    follows; else by the values of `shard_by` in order of appearance, then in slices."""
     for table in [rows] if isinstance(rows, pa.Table) else rows:
-        yield from _cut(table, stage)
+        if stage.shards_like:
+            yield from _cut_like(table, stage, inputs[stage.shards_like].shards)
+        else:
+            yield from _cut(table, stage)
 
 
-def _cut(rows: pa.Table, stage: TableStage) -> list[tuple[pa.Table, dict[str, str]]]:
-    groups: list[tuple[pa.Table, dict[str, str]]] = [(rows, {})]
+def _cut_like(rows: pa.Table, stage: TableStage, shards: Iterable[Shard]) -> Iterator[Part]:
+    at = 0
+    for shard in shards:
+        yield rows.slice(at, shard.rows), shard.attributes
+        at += shard.rows
+    if at != len(rows):
+        raise StoreError(f"stage {stage.name} gave {len(rows)} rows for {at}: rows were lost or doubled")
+
+
+def _cut(rows: pa.Table, stage: TableStage) -> list[Part]:
+    groups: list[Part] = [(rows, {})]
     if stage.shard_by is not None:
         values = pc.unique(rows[stage.shard_by]).to_pylist()
         groups = [(rows.filter(pc.equal(rows[stage.shard_by], v)), {stage.shard_by: str(v)}) for v in values]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from components.answer_text import extract_answer
+from components.answer_text import extract_answer, solution_answer
 from components.equality import canonical
 from components.grading_pool import GradingPool, Verdict
 from components.stage import MapStage
@@ -24,7 +24,6 @@ from schemas.tables import GRADES
 
 GRADER_VERSION = 2  # raise it when any verdict or extraction can change
 _LIBRARIES = ("math-verify", "latex2sympy2-extended", "sympy", "mpmath")
-_REMEMBERED = 1_000_000  # distinct pairs that one actor keeps
 
 __all__ = ["Grade", "GradingConfig", "extract_answer", "grade", "is_equal"]
 
@@ -64,33 +63,22 @@ class Grade:
 
     def __init__(self, config: GradingConfig, models: dict[str, Path]) -> None:
         self.pool = GradingPool()
-        self.known: dict[tuple[str, str], Verdict] = {}  # of this process, so of one version of the grader
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
         rows = table.to_pylist()
-        extracted = [_extract(row) for row in rows]
+        nothing: tuple[str | None, str] = (None, "none")
+        extracted = [
+            nothing if row["error"] is not None else solution_answer(row["text"] or "", row["finish_reason"])
+            for row in rows
+        ]
         pairs = [(answer or "", row["ground_truth_answer"]) for row, (answer, _) in zip(rows, extracted, strict=True)]
-        new = list(dict.fromkeys(pair for pair in pairs if pair[0] and pair not in self.known))
-        if len(self.known) + len(new) > _REMEMBERED:
-            self.known.clear()
-            new = list(dict.fromkeys(pair for pair in pairs if pair[0]))
-        self.known |= zip(new, self.pool.verdicts(new), strict=True)
+        known = self.pool.known_verdicts(pair for pair in pairs if pair[0])
         graded = [
             {name: row[name] for name in ("problem_id", "sample_index", "split")}
-            | _grade_row(row["error"], answer, rule, self.known.get(pair))
+            | _grade_row(row["error"], answer, rule, known.get(pair))
             for row, (answer, rule), pair in zip(rows, extracted, pairs, strict=True)
         ]
         return pa.Table.from_pylist(graded, schema=GRADES)
-
-
-def _extract(row: Mapping[str, str | None]) -> tuple[str | None, str]:
-    if row["error"] is not None:
-        return None, "none"
-    text = row["text"] or ""
-    if row["finish_reason"] == "length":
-        # The token cap cut the last line short: "# Answer\n\n1" may have become 12.
-        text = text.rpartition("\n")[0]
-    return extract_answer(text)
 
 
 def _grade_row(error: str | None, answer: str | None, rule: str, verdict: Verdict | None) -> dict[str, object]:

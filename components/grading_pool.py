@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ _SECONDS_LOADING = 60.0  # while the worker starts, or imports a library
 _TRIES = 2
 _MEMORY = 2 << 30  # bytes of address space
 _CPU_SECONDS = 5
+_REMEMBERED = 1_000_000  # distinct pairs
 _AHEAD = 48 << 10  # bytes of pairs that are sent before their answers are there
 
 Pairs = Sequence[tuple[str, str]]
@@ -51,6 +52,7 @@ class GradingPool:
         self.worker: subprocess.Popen[bytes] | None = None
         self.lock = threading.Lock()
         self.kills = 0
+        self.known: dict[tuple[str, str], Verdict] = {}  # of this process, so of one version of the grader
         self.buffer, self.is_fresh = b"", True
 
     def verdicts(self, pairs: Pairs) -> list[Verdict]:
@@ -75,6 +77,15 @@ class GradingPool:
                     self._end()  # what it still says would be taken for answers to the next pairs
                 raise
         return [verdict if verdict is not None else done[index] for index, verdict in enumerate(verdicts)]
+
+    def known_verdicts(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Verdict]:
+        """Verdicts by pair: equal ones are compared once, also from call to call."""
+        distinct = list(dict.fromkeys(pairs))
+        new = [pair for pair in distinct if pair not in self.known]
+        if len(self.known) + len(new) > _REMEMBERED:
+            self.known, new = {}, distinct
+        self.known |= zip(new, self.verdicts(new), strict=True)
+        return {pair: self.known[pair] for pair in distinct}
 
     def _run(self, pairs: Pairs, waiting: list[int], done: dict[int, Verdict]) -> tuple[int | None, str]:
         """Send pairs and take verdicts until all are there, or until the worker falls silent or dies on one: that one,

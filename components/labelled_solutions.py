@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.contamination import same_text
 from components.examples import PRM_LABELS, one_hot
 from components.input_files import InputError, check_unchanged, read_records
 from components.prm800k import as_labelled, is_prm800k
+from components.problem_text import same_text
 from components.stage import TableStage, digest
 from components.store import file_digest
 from components.text_format import has_answer

@@ -83,10 +83,10 @@ class RewardModelConfig:
     prm_alternatives_from_epoch: int = added_field(1, absence_meant=1)
 
 
-def generator(config: GeneratorConfig, base: Model | None) -> ModelStage:
-    """The stage that trains the generator on solutions (problem, steps)."""
+def generator(config: GeneratorConfig, base: Model | None, name: str = "generator") -> ModelStage:
+    """The stage that trains the generator on solutions (problem, steps); or, as `name`, another model that writes."""
     models = {} if base is None else {"base": base}
-    return ModelStage("generator", 2, config, _train_generator, models, engines=("torch", "transformers"))
+    return ModelStage(name, 2, config, _train_generator, models, engines=("torch", "transformers"))
 
 
 def reward_model(config: RewardModelConfig, start: Model, name: str | None = None) -> ModelStage:

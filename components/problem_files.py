@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from components.answer_text import extract_answer
-from components.contamination import same_text
 from components.input_files import InputError, read_records
+from components.problem_text import same_text
 from components.stage import added_field, digest
 from components.store import file_digest
 

@@ -61,7 +61,7 @@ class Runner:
             began = time.perf_counter()
             rows = stage.compute(stage.config, **{n: self.store.read(d, stage.reads.get(n)) for n, d in inputs.items()})
             shards = []
-            for index, (part, attributes) in enumerate(cut(rows, stage)):
+            for index, (part, attributes) in enumerate(cut(rows, stage, inputs)):
                 shard_key = digest([key, index])
                 shards.append(self.store.commit(stage.name, shard_key, stage.schema, part, attributes))
             made = about(stage, inputs, sum(shard.rows for shard in shards), time.perf_counter() - began)
@@ -209,7 +209,7 @@ class Runner:
         if inputs or not self.plan_only:
             return Dataset(stage.name, "", None, ())
         shards = []
-        for index, (part, attributes) in enumerate(cut(stage.compute(stage.config), stage)):
+        for index, (part, attributes) in enumerate(cut(stage.compute(stage.config), stage, inputs)):
             shard, _ = encode(stage.name, digest([key, index]), stage.schema, part, attributes)
             self.foreseen[shard.digest] = part
             shards.append(shard)

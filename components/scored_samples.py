@@ -4,7 +4,8 @@ anyone's file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,6 @@ from components.selection import Samples
 from components.stage import TableStage
 from schemas.results import scored_samples as schema
 
-MODELS = ("prm", "orm")  # of a study
 _KEYS = ["problem_id", "sample_index"]
 READS = {
     "grades": [*_KEYS, "answer", "is_correct", "error"],
@@ -31,14 +31,22 @@ class ReductionConfig:
     neutral: str = PAPER_NEUTRAL  # how it counts a neutral step: positive or negative
 
 
-def scored_samples(config: ReductionConfig) -> TableStage:
+def scored_samples(config: ReductionConfig, more_prms: Sequence[str] = ()) -> TableStage:
     """The stage (grades, candidates, solutions, scores of one training seed or more) → scored_samples, of the splits
-    that are scored. Raises ValueError when a scored sample has no grade."""
-    return TableStage("scored_samples", 1, config, schema(MODELS), _scored_samples, reads=READS)
+    that are scored. more_prms: PRMs besides the first, whose scores are inputs too: to each table of scores of the ORM
+    and the first PRM (`scores`, …) one called <PRM>_scores, …. Raises ValueError when a scored sample has no grade."""
+    models = ("prm", *more_prms, "orm")
+    compute = functools.partial(_scored_samples, more_prms=tuple(more_prms))
+    return TableStage("scored_samples", 1, config, schema(models), compute, reads=READS)
 
 
 def _scored_samples(
-    config: ReductionConfig, grades: pa.Table, candidates: pa.Table, solutions: pa.Table, **scores: pa.Table
+    config: ReductionConfig,
+    grades: pa.Table,
+    candidates: pa.Table,
+    solutions: pa.Table,
+    more_prms: tuple[str, ...] = (),
+    **scores: pa.Table,
 ) -> pa.Table:
     named = candidates.select(["problem_id", "answer", "candidate", "candidate_is_correct"]).to_pandas()
     graded = grades.select(READS["grades"]).to_pandas()
@@ -47,16 +55,26 @@ def _scored_samples(
     steps = pc.list_value_length(solutions["steps"])
     lengths = solutions.select(_KEYS).to_pandas().assign(num_steps=steps.to_pandas())
     parts = []
-    for seed, table in enumerate(scores.values(), start=1):
-        left = table.select([*_KEYS, "split", "orm_score", "prm_score"]).to_pandas().assign(training_seed=seed)
-        if (config.reduction, config.neutral) != (PAPER_REDUCTION, PAPER_NEUTRAL):
-            probabilities = table["step_probabilities"].to_pylist()
-            left["prm_score"] = solution_scores(probabilities, config.reduction, config.neutral)
+    extra = {f"{prm}_{name}" for prm in more_prms for name in scores}
+    for seed, name in enumerate([name for name in scores if name not in extra], start=1):
+        left = _scores(config, scores[name], ["split", "orm_score", "prm_score"]).assign(training_seed=seed)
+        for prm in more_prms:
+            other = _scores(config, scores[f"{prm}_{name}"], ["prm_score"])
+            other = other.rename(columns={"prm_score": f"{prm}_score"})
+            left = left.merge(other, on=_KEYS, how="left", validate="one_to_one")
         rows = left.merge(graded, on=_KEYS, how="left", validate="one_to_one", indicator=True)
         if (rows["_merge"] != "both").any():
             raise ValueError("some scored samples have no grade")
         parts.append(rows.merge(lengths, on=_KEYS, how="left", validate="one_to_one"))
-    return pa.Table.from_pandas(pd.concat(parts), schema=schema(MODELS), preserve_index=False)
+    return pa.Table.from_pandas(pd.concat(parts), schema=schema(("prm", *more_prms, "orm")), preserve_index=False)
+
+
+def _scores(config: ReductionConfig, table: pa.Table, columns: list[str]) -> pd.DataFrame:
+    found = table.select([*_KEYS, *columns]).to_pandas()
+    if (config.reduction, config.neutral) != (PAPER_REDUCTION, PAPER_NEUTRAL):
+        probabilities = table["step_probabilities"].to_pylist()
+        found["prm_score"] = solution_scores(probabilities, config.reduction, config.neutral)
+    return found
 
 
 def models_of(table: pa.Table) -> list[str]:

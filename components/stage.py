@@ -165,6 +165,9 @@ class TableStage:
     shard_rows: int = 100_000
     # Rows of one shard agree in this column, which is kept as the shard's attribute; None: shards of plain slices.
     shard_by: str | None = None
+    # The input whose rows its own follow, one by one, and whose shards it is cut like, so that a training can read both
+    # side by side; "": none.
+    shards_like: str = ""
     # The columns that it needs of an input; all, of one that is not here.
     reads: Mapping[str, list[str]] = field(default_factory=dict)
 
@@ -191,7 +194,10 @@ def recipe(stage: MapStage | TableStage | ModelStage) -> dict[str, Any]:
     config = _plain(stage.config, f"{stage.name}.config")
     if isinstance(stage, MapStage) and isinstance(config, dict):
         config = {name: value for name, value in config.items() if name not in stage.not_in_key}
-    layout = {"shard_rows": stage.shard_rows, "shard_by": stage.shard_by} if isinstance(stage, TableStage) else None
+    layout: dict[str, Any] | None = None
+    if isinstance(stage, TableStage):
+        layout = {"shard_rows": stage.shard_rows, "shard_by": stage.shard_by}
+        layout = {"shards_like": stage.shards_like} if stage.shards_like else layout
     return {
         "stage": stage.name,
         "version": stage.version,

@@ -11,9 +11,11 @@ import importlib.util
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from components.estimation import BandConfig
 from components.input_files import InputError, fetch
+from components.judge import PROMPT, VERDICT, JudgeConfig
 from components.labelled_solutions import LabelledFiles, describe_labelled
 from components.problem_files import describe_file
 from components.problems import EXCLUDED, ProblemFiles, check_disjoint, file_rows, held_out_texts
@@ -21,7 +23,7 @@ from components.published_verifiers import STYLES
 from components.sampling import engine_distribution, installed_engine
 from components.stage import Model
 from components.store import Store, folder_digest
-from flows.presets import Preset, reseeded
+from flows.presets import Preset, reseeded, rollouts_like
 
 
 def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
@@ -44,6 +46,7 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
         ("--grace-days", options.grace_days, 0),
         ("--keep-runs", options.keep_runs, 1),
         ("--training-seeds", options.training_seeds, 1),
+        ("--rollouts-per-step", options.rollouts_per_step, 1),
         ("--step-alternatives", options.step_alternatives, 0),
         *(("--learning-rates", rate, 1e-12) for rate in options.learning_rates or ()),
     ):
@@ -87,6 +90,13 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
             if options.step_alternatives is None
             else options.step_alternatives,
         ),
+        rollouts=dataclasses.replace(
+            rollouts_like(changed),
+            search=preset.rollouts.search,
+            rollouts_per_step=options.rollouts_per_step or preset.rollouts.rollouts_per_step,
+        ),
+        verifier_labels=dataclasses.replace(preset.verifier_labels, prm_style=options.labelling_prm_style),
+        judge=judge_config(preset, options, engine),
         training_seeds=options.training_seeds or preset.training_seeds,
         learning_rates=tuple(dict.fromkeys(options.learning_rates or preset.learning_rates)),
     )
@@ -161,6 +171,56 @@ def labelled_files(
     if files is None:
         raise InputError("--labelled-solutions goes with files of problems; the embedded problems have an exact rule")
     return describe_labelled(paths, held_out, options.contaminated == "drop"), paths
+
+
+def label_sources(options: argparse.Namespace, preset: Preset, files: bool, labelled: bool) -> tuple[str, ...]:
+    """The sources of step labels, found fit for the problems. files, labelled: whether there are such."""
+    asked = tuple(dict.fromkeys(options.label_sources or ()))
+    if options.prm is not None:
+        if asked:
+            raise InputError("--prm stands in place of a trained PRM: leave --label-sources out")
+        return ()
+    if not asked:
+        return (("human",) if labelled else ()) if files else preset.label_sources
+    needs = {
+        "human": (labelled or preset.needs_files, "--labelled-solutions FILE"),
+        "rule": (not files and not preset.needs_files, "the embedded problems: other problems have no exact rule"),
+        "judge": (options.judge is not None or not (files or preset.needs_files), "--judge FOLDER"),
+        "prm": (
+            options.labelling_prm is not None or asked[0] != "prm",
+            "--labelling-prm FOLDER, or another source first",
+        ),
+    }
+    for source in asked:
+        met, what = needs.get(source, (True, ""))
+        if not met:
+            raise InputError(f"--label-sources {source} needs {what}")
+    return asked
+
+
+def labelling_prm(options: argparse.Namespace) -> Model | None:
+    return model_folder("--labelling-prm", options.labelling_prm)
+
+
+def judge_config(preset: Preset, options: argparse.Namespace, engine: Literal["vllm", "transformers"]) -> JudgeConfig:
+    """The judge's: the preset's is that of the embedded world's tiny one, or of an instruction model on GPUs."""
+    config = preset.judge
+    sampling = dataclasses.replace(config.sampling, engine=engine)
+    prompt = config.prompt
+    if options.judge is not None and not preset.needs_files:
+        sampling = dataclasses.replace(sampling, max_tokens=1024, max_model_length=4096, regex="")
+        prompt = PROMPT.read_text(encoding="utf-8")
+    if options.judge_prompt is not None:
+        try:
+            prompt = options.judge_prompt.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InputError(f"--judge-prompt {options.judge_prompt}: cannot be read: {error}") from error
+        for place in ("{problem}", "{steps}"):
+            if place not in prompt:
+                raise InputError(f"--judge-prompt {options.judge_prompt}: it has no {place}")
+    if options.judge_structured:
+        sampling = dataclasses.replace(sampling, regex=VERDICT, max_tokens=64)
+    return dataclasses.replace(config, sampling=sampling, prompt=prompt)
 
 
 def published_prm(options: argparse.Namespace) -> Model | None:

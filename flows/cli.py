@@ -37,6 +37,9 @@ class Study:
     labelled_paths: Sequence[Path]
     base_model: Model | None
     published_prm: Model | None
+    label_sources: tuple[str, ...]
+    labelling_prm: Model | None
+    judge: Model | None
     runner: Runner
     notes: tuple[str, ...]
 
@@ -54,11 +57,13 @@ def open_study(options: argparse.Namespace) -> Study:
     base_model = checks.model_folder("--base-model", options.base_model)
     published_prm = checks.published_prm(options)
     labelled, labelled_paths = checks.labelled_files(options, files, held_out)
+    judge, labelling_prm = checks.model_folder("--judge", options.judge), checks.labelling_prm(options)
+    sources = checks.label_sources(options, preset, files is not None, labelled is not None)
     if preset.needs_files:
         given = {
             "--train-problems FILE --test-problems FILE": files,
             "--base-model FOLDER": base_model,
-            "--labelled-solutions FILE": labelled or published_prm,
+            "--labelled-solutions FILE": labelled or published_prm or "human" not in sources or None,
         }
         needs = " ".join(flag for flag, value in given.items() if value is None)
         if needs and options.command == "run":
@@ -82,6 +87,9 @@ def open_study(options: argparse.Namespace) -> Study:
         labelled_paths=labelled_paths,
         base_model=base_model,
         published_prm=published_prm,
+        label_sources=sources,
+        labelling_prm=labelling_prm,
+        judge=judge,
         runner=runner,
         notes=tuple(notes),
     )

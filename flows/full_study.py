@@ -28,7 +28,8 @@ from components.scored_samples import scored_samples
 from components.scoring import score
 from components.stage import Model
 from components.step_errors import first_errors, step_errors
-from flows import cli, results, reward_models, summary
+from flows import cli, label_sources, results, reward_models, summary
+from flows.label_sources import Labels
 
 
 def full_study(study: cli.Study) -> None:
@@ -59,22 +60,32 @@ def full_study(study: cli.Study) -> None:
     # The outcome-supervised reward model (§2.5): is the final answer right? The process-supervised one (§2.6): is each
     # step right, through the first error? Both from the generator's weights, on the same solutions; once per training
     # seed. Both read the same held-out samples (§3.2).
+    sources = study.label_sources
+    labels = Labels()
     orm_inputs = {"solutions": train_solutions, "grades": train_grades}
-    prm_inputs = step_supervision(study, train_solutions, labelled)
+    prm_inputs = step_supervision(study, base, train_solutions, labelled, labels)
     orm_config = reward_models.best_rate(study, preset.orm, base, orm_inputs)
     prm_config = reward_models.best_rate(study, preset.prm, base, prm_inputs)
-    scores = {}
+    scores: dict[str, Dataset] = {}
+    other_scores: dict[str, Dataset] = {}
     held_out = solutions.without(split="train")
     for seed in range(preset.training_seeds):
         orm, prm = reward_models.train(study, seed, base, (orm_config, orm_inputs), (prm_config, prm_inputs))
         name = reward_models.of_seed("scores", seed)
         [scores[name]] = run.map(held_out, score(preset.scoring, orm, prm, name))
+        # Other sources of step labels, if any, each with a PRM of its own on the same solutions.
+        for source in sources[1:] if seed == 0 else ():
+            label_sources.rate(study, source, base, prm, train_solutions, labels)
+        other_scores |= label_sources.train_others(study, seed, base, train_solutions, labels, held_out, name)
+    if labels.by_source and sources != ("rule",):
+        labels.compare(run)
 
     # What the scores say: best-of-N, exactly, with intervals over problems, and what is behind it.
     held_out_grades = grades.without(split="train")
     answers = run.table(candidates(CandidatesConfig(GRADER_VERSION)), grades=held_out_grades)
     joined = {"grades": held_out_grades, "candidates": answers, "solutions": held_out}
-    samples = run.table(scored_samples(preset.reduction), **joined, **scores)
+    more_prms = [f"prm_{source}" for source in sources[1:]]
+    samples = run.table(scored_samples(preset.reduction, more_prms), **joined, **scores, **other_scores)
     results.compute(run, preset.estimation, samples, attributes)
     if prm_inputs is not None or study.published_prm is not None:
         look_at_steps(study, held_out, samples, scores)
@@ -127,16 +138,19 @@ def look_for_contamination(study: cli.Study, problems: Dataset, labelled: Datase
         study.runner.table(contamination(study.preset.contamination), **inputs)
 
 
-def step_supervision(study: cli.Study, solutions: Dataset, labelled: Dataset | None) -> dict[str, Dataset] | None:
-    """What the PRM learns from, or None where no source rates the steps."""
-    if study.published_prm is not None:
+def step_supervision(
+    study: cli.Study, base: Model, solutions: Dataset, labelled: Dataset | None, labels: Labels
+) -> dict[str, Dataset] | None:
+    """What the first PRM learns from, or None where no source rates the steps. labels: takes the source's, if they are
+    of the study's own solutions."""
+    if study.published_prm is not None or not study.label_sources:
         return None
-    if labelled is not None:
+    first = study.label_sources[0]
+    if first == "human":
+        assert labelled is not None
         return {"labelled_solutions": labelled}
-    if study.files is not None:
-        return None
-    [step_labels] = study.runner.map(solutions, label_steps(study.preset.labelling))
-    return {"solutions": solutions, "step_labels": step_labels}
+    label_sources.rate(study, first, base, None, solutions, labels)
+    return {"solutions": solutions, "step_labels": labels.by_source[first]}
 
 
 if __name__ == "__main__":

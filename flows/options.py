@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from components.problem_files import ANSWER_FORMATS
-from components.published_verifiers import STYLES
+from components.published_verifiers import OURS, STYLES
 from components.reductions import NEUTRALS, REDUCTIONS
+from flows.label_source_names import SOURCES
 from flows.presets import PRESETS, SEED
 
 COMMANDS = {
@@ -30,6 +31,7 @@ examples:
   python flows/full_study.py --samples-per-problem test=128    keeps the first 64 of each problem, adds 64
   python flows/full_study.py --seed 7 --study laptop-seed7     the whole study once more, everything fresh
   python flows/full_study.py --training-seeds 3                three ORMs and PRMs: the noise of training, apart
+  python flows/full_study.py --preset label_sources            who should rate the steps?
   python flows/full_study.py --train-problems train.jsonl.gz --test-problems test.parquet --samples-per-problem 4
 """
 
@@ -116,6 +118,7 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
         "--prm", type=Path, metavar="FOLDER", help="a published PRM to compare with, in place of training one"
     )
     verifiers.add_argument("--prm-style", choices=STYLES, help="whose conventions FOLDER follows")
+    _add_label_sources(parser)
     upkeep = parser.add_argument_group("upkeep of the store (verify, gc)")
     upkeep.add_argument("--deep", action="store_true", help="verify: read and hash every byte")
     upkeep.add_argument("--repair", action="store_true", help="verify: move what is bad to quarantine/")
@@ -133,6 +136,33 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     if (options.command == "explain") != (options.stage is not None):
         parser.error("explain takes the name of a STAGE, and nothing else does")
     return options
+
+
+def _add_label_sources(parser: argparse.ArgumentParser) -> None:
+    sources = parser.add_argument_group("where step labels come from")
+    sources.add_argument(
+        "--label-sources",
+        nargs="+",
+        choices=SOURCES,
+        metavar="SOURCE",
+        help="one or several, each with a PRM of its own, the first one's called prm: "
+        + "; ".join(f"{name}: {about}" for name, about in SOURCES.items())
+        + " (default: the preset's; of files of problems, human where there are labelled solutions, else none)",
+    )
+    sources.add_argument("--rollouts-per-step", type=int, metavar="K", help="continuations of each step (default: 8)")
+    sources.add_argument("--labelling-prm", type=Path, metavar="FOLDER", help="the PRM of the source prm")
+    sources.add_argument(
+        "--labelling-prm-style", choices=[OURS, *STYLES], default=OURS, help="whose conventions it follows"
+    )
+    sources.add_argument("--judge", type=Path, metavar="FOLDER", help="the instruction model of the source judge")
+    sources.add_argument(
+        "--judge-prompt", type=Path, metavar="FILE", help="its prompt, with {problem} and {steps} (default: ours)"
+    )
+    sources.add_argument(
+        "--judge-structured",
+        action="store_true",
+        help="hold its whole answer to the form of a verdict (it cannot think before it then)",
+    )
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:

@@ -8,12 +8,16 @@ from typing import Any
 
 from components.contamination import ContaminationConfig
 from components.format_examples import KeepRightConfig
+from components.grading import GRADER_VERSION
+from components.judge import PROMPT, VERDICT, JudgeConfig
 from components.labelling import LabellingConfig
 from components.models import Architecture, EvaluationConfig, GeneratorConfig, RewardModelConfig, TrainingConfig
+from components.rollouts import RolloutsConfig
 from components.sampling import SamplingConfig
 from components.scored_samples import ReductionConfig
 from components.scoring import ScoringConfig
 from components.step_errors import StepErrorsConfig
+from components.verifier_labels import VerifierLabelsConfig
 from components.worked_arithmetic import WorldConfig
 from flows.results import EstimationConfig
 
@@ -77,7 +81,14 @@ class Preset:
     reduction: ReductionConfig
     estimation: EstimationConfig
     step_errors: StepErrorsConfig
+    rollouts: RolloutsConfig  # of label sources
+    verifier_labels: VerifierLabelsConfig
+    judge: JudgeConfig
+    judge_training: GeneratorConfig  # of the embedded world's judge, from its generator, on
+    judge_world: WorldConfig
     contamination: ContaminationConfig
+    # Where step labels come from (flows/label_sources.py), each with a PRM of its own; the first one's is `prm`.
+    label_sources: tuple[str, ...] = ("rule",)
     # So many ORMs and PRMs on the same solutions: the noise of training, told apart from that of the problems.
     training_seeds: int = 1
     # Rates to try for both reward models, each of which keeps the one that does best on held-out problems; (): none.
@@ -105,6 +116,13 @@ _LAPTOP_SAMPLING = SamplingConfig(
     dtype="float32",
     engine="vllm",
 )
+
+
+def rollouts_like(sampling: SamplingConfig) -> RolloutsConfig:
+    """Continuations that are sampled like solutions; Math-Shepherd's eight of each step."""
+    sampling = dataclasses.replace(sampling, samples_per_problem={}, sample_block=1)
+    return RolloutsConfig(sampling, search="every_step", grader_version=GRADER_VERSION)
+
 
 _LAPTOP_EVALUATION = EvaluationConfig(held_out_share=0.025)  # 100 problems
 
@@ -138,6 +156,16 @@ LAPTOP = Preset(
     reduction=ReductionConfig(reduction="product", neutral="positive"),
     estimation=EstimationConfig(),
     step_errors=StepErrorsConfig(),
+    rollouts=rollouts_like(_LAPTOP_SAMPLING),
+    verifier_labels=VerifierLabelsConfig(),
+    judge=JudgeConfig(
+        dataclasses.replace(
+            _LAPTOP_SAMPLING, samples_per_problem={}, sample_block=1, temperature=0.0, max_tokens=32, regex=VERDICT
+        ),
+        prompt="{problem}\n{steps}",  # a tiny model reads no instructions
+    ),
+    judge_training=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3, max_tokens=512), None),
+    judge_world=WorldConfig(teacher_solutions=16_000, curriculum_share=0.0),
     contamination=ContaminationConfig(),
 )
 
@@ -165,7 +193,20 @@ SMOKE = dataclasses.replace(
     few_shot=dataclasses.replace(_LAPTOP_SAMPLING, samples_per_problem={"train": 4}),
     orm=RewardModelConfig("orm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
     labelling=LabellingConfig(alternatives=2),
+    judge_world=WorldConfig(min_operations=2, max_operations=3, teacher_solutions=800, curriculum_share=0.0),
     prm=RewardModelConfig("prm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
+)
+
+LABEL_SOURCES = dataclasses.replace(
+    LAPTOP,
+    name="label_sources",
+    about="who should rate the steps: on the laptop's embedded world, one PRM each from the exact rule, rollouts, "
+    "their binary search, another PRM and a judge, on the same solutions",
+    # Rollouts take eight continuations of every step. The first 500 problems are the same as the laptop study's.
+    world=dataclasses.replace(LAPTOP.world, train_problems=500),
+    labelling=LabellingConfig(alternatives=0),  # which no other source has
+    prm=dataclasses.replace(LAPTOP.prm, prm_alternative_weight=1.0, prm_alternatives_from_epoch=1),
+    label_sources=("rule", "rollouts", "rollouts_search", "prm", "judge"),
 )
 
 # The paper's numbers, where it gives them. Its learning rates and batch sizes are unstated (only that a low rate is
@@ -193,9 +234,23 @@ MATH_7B = dataclasses.replace(
     orm=RewardModelConfig("orm", TrainingConfig(epochs=1, batch_size=256, learning_rate=1e-5, max_tokens=4096)),  # §2.5
     prm=RewardModelConfig("prm", TrainingConfig(epochs=2, batch_size=256, learning_rate=1e-5, max_tokens=4096)),  # §2.6
     scoring=ScoringConfig(dtype="bfloat16"),
+    rollouts=rollouts_like(_MATH_SAMPLING),
+    verifier_labels=VerifierLabelsConfig(dtype="bfloat16"),
+    judge=JudgeConfig(
+        dataclasses.replace(
+            _MATH_SAMPLING,
+            samples_per_problem={},
+            sample_block=1,
+            temperature=0.0,
+            max_tokens=4096,
+            max_model_length=8192,
+        ),
+        prompt=PROMPT.read_text(encoding="utf-8"),
+    ),
+    label_sources=("human",),
     needs_files=True,
 )
 
 # Of problems, samples, training and votes alike; chosen before it was ever run.
 SEED = 8
-PRESETS = {preset.name: reseeded(preset, SEED) for preset in (SMOKE, LAPTOP, MATH_7B)}
+PRESETS = {preset.name: reseeded(preset, SEED) for preset in (SMOKE, LAPTOP, LABEL_SOURCES, MATH_7B)}

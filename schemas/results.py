@@ -224,6 +224,47 @@ FIRST_ERRORS = table(
     ERROR,
 )
 
+AGREEMENT = table(
+    ("source", pa.string(), False, "who rated the steps"),
+    ("reference", pa.string(), False, "whose ratings of the same solutions it is compared with"),
+    ("num_solutions", pa.int64(), False, "solutions that both rated"),
+    ("num_steps", pa.int64(), False, "steps of them that both rated: through the earlier of the two first errors"),
+    (
+        "first_error_precision",
+        pa.float64(),
+        True,
+        "of solutions in which source finds an error, the share whose first error is the reference's, in [0, 1]",
+    ),
+    (
+        "first_error_recall",
+        pa.float64(),
+        True,
+        "of solutions in which the reference has an error, the share whose first error source finds, in [0, 1]",
+    ),
+    (
+        "same_first_error",
+        pa.float64(),
+        True,
+        "share of solutions with the same first error or with none, in [0, 1]",
+    ),
+    ("kappa", pa.float64(), True, "Cohen's kappa of wrong or not, over those steps, in [−1, 1]"),
+    ERROR,
+)
+
+LABEL_SOURCES = table(
+    ("source", pa.string(), False, "who rated the steps"),
+    ("num_solutions", pa.int64(), False, "solutions that it was asked about"),
+    ("num_rated", pa.int64(), False, "of them those that it gave ratings"),
+    ("num_unrated", pa.int64(), False, "those that it gave none, without an error: a judge's text had no verdict"),
+    ("num_error", pa.int64(), False, "those with an error"),
+    ("num_ratings", pa.int64(), False, "ratings of steps"),
+    ("share_with_error", pa.float64(), True, "share of rated solutions with a wrong step, in [0, 1]"),
+    ("num_continuations", pa.int64(), True, "continuations that were sampled for them"),
+    ("num_continuations_every_step", pa.int64(), True, "what asking after every step would have taken"),
+    ("num_tokens", pa.int64(), True, "tokens that were sampled for them"),
+    ERROR,
+)
+
 CONTAMINATION = table(
     ("problem_id", pa.string(), False, "content hash of the evaluation problem"),
     ("split", pa.string(), False, "its split: test or ood"),

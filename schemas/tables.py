@@ -90,6 +90,28 @@ STEP_LABELS = table(
     ERROR,
 )
 
+ROLLOUTS = table(
+    *SAMPLE,
+    ("num_steps", pa.int32(), False, "steps of the solution"),
+    ("own_is_correct", pa.bool_(), True, "whether the solution's own answer is right"),
+    ("first_rollout", pa.int32(), False, "number of the first continuation of each step here, from 0"),
+    ("num_rollouts", pa.int32(), False, "how many after each step that was asked about"),
+    ("asked_steps", pa.list_(pa.int32()), False, "the steps after which continuations were sampled, in that order"),
+    ("answers", pa.list_(pa.list_(pa.string())), False, "per asked step its continuations' answers; null: none"),
+    ("is_correct", pa.list_(pa.list_(pa.bool_())), False, "whether each is right"),
+    ("num_tokens", pa.int32(), False, "tokens of all continuations"),
+    ERROR,
+)
+
+JUDGEMENTS = table(
+    *SAMPLE,
+    ("text", pa.string(), False, "what the judge wrote"),
+    ("status", pa.string(), False, "ok, unparsable (no verdict in the text), or no_such_step"),
+    ("first_error", pa.int32(), True, "0-based index of the first wrong step, −1 for none; null without a verdict"),
+    ("num_tokens", pa.int32(), False, "tokens that the judge wrote"),
+    ERROR,
+)
+
 SCORES = table(
     *SAMPLE,
     ("orm_score", pa.float64(), True, "probability of a right answer, read at the last token, in [0, 1]"),

@@ -9,10 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from components.contamination import ContaminationConfig, contamination, same_text
+from components.contamination import ContaminationConfig, contamination
 from components.input_files import InputError
 from components.labelled_solutions import describe_labelled, labelled_solutions
 from components.problem_files import describe_file
+from components.problem_text import same_text
 from components.problems import ProblemFiles, check_disjoint, file_problems, file_rows, held_out_texts
 from flows import cli, full_study
 from schemas.tables import PROBLEMS

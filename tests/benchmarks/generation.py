@@ -31,7 +31,7 @@ from components.generation import Generate, generate
 from components.grading import grade
 from components.problems import problem_id, world_problems
 from components.runner import Runner
-from components.sampling import SamplingConfig, open_vllm, vllm_parameters
+from components.sampling import Request, SamplingConfig, open_vllm, vllm_parameters
 from components.stage import Model, Pool, seed_for
 from components.store import Store, folder_digest
 from components.text_format import render_prompts
@@ -83,7 +83,7 @@ def raw(folder: Path, problems: int, config: SamplingConfig) -> float:
     for text, prompt in zip(texts, render_prompts(AutoTokenizer.from_pretrained(folder), texts), strict=True):
         for index in range(config.samples_per_problem["test"]):
             prompts.append({"prompt_token_ids": prompt})
-            parameters.append(vllm_parameters(config, seed_for(config.seed, problem_id(text), index)))
+            parameters.append(vllm_parameters(config, Request([], seed_for(config.seed, problem_id(text), index))))
     engine = open_vllm(folder, config)
     began = time.time()
     outputs = engine.generate(prompts, parameters, use_tqdm=False)

@@ -1,0 +1,11 @@
+"""The sources of step labels by name, for the command line and its checks."""
+
+SOURCES = {
+    "human": "the files of --labelled-solutions: PRM800K's, or your own",
+    "rule": "the embedded world's exact rule",
+    "rollouts": "continuations from each step: is any right? (Math-Shepherd)",
+    "rollouts_soft": "the same ones: the share that is right, as a soft label",
+    "rollouts_search": "the same by binary search for the first error (OmegaPRM)",
+    "prm": "a trained PRM: P(negative) > 0.20 is wrong (--labelling-prm; without it the PRM of the first source)",
+    "judge": "an instruction model that names the first wrong step (--judge)",
+}

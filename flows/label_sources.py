@@ -1,0 +1,96 @@
+"""Where step labels come from: people's files, the embedded world's exact rule, rollouts, a PRM, or a judge. Each
+source gives the same table; each has a PRM of its own on the same solutions, so that sources can be swept as a factor."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from components.agreement import AgreementConfig, agreement, label_sources
+from components.datasets import Dataset
+from components.judge import JudgeLessonsConfig, judge_labels, judge_lessons, judgements
+from components.labelling import label_steps
+from components.models import generator, reward_model
+from components.rollouts import RolloutLabelsConfig, rollout_labels, rollouts
+from components.runner import Runner
+from components.scoring import score
+from components.stage import Model
+from components.verifier_labels import label_by_prm
+from flows import cli, reward_models
+
+
+@dataclass
+class Labels:
+    """Step labels of the same solutions by source, in the order of the preset, and what rollouts and judges gave."""
+
+    by_source: dict[str, Dataset] = field(default_factory=dict)
+    evidence: dict[str, Dataset] = field(default_factory=dict)
+
+    def compare(self, run: Runner) -> None:
+        """The tables of how far sources agree, and of what each gave and took."""
+        config = AgreementConfig(tuple(self.by_source))
+        evidence = {f"{source}_evidence": table for source, table in self.evidence.items()}
+        run.table(label_sources(config), **self.by_source, **evidence)
+        if len(self.by_source) > 1:
+            run.table(agreement(config), **self.by_source)
+
+
+def rate(
+    study: cli.Study, source: str, generator_model: Model, prm: Model | None, solutions: Dataset, to: Labels
+) -> None:
+    """Add one source's labels of the solutions. prm: that of the first source, or None where there is none yet."""
+    preset, run = study.preset, study.runner
+    if source == "rule":
+        [to.by_source[source]] = run.map(solutions, label_steps(preset.labelling))
+    elif source.startswith("rollouts"):
+        searching = source == "rollouts_search"
+        config = dataclasses.replace(preset.rollouts, search="first_error" if searching else "every_step")
+        stage = rollouts(config, generator_model, "rollouts_search" if searching else "rollouts")
+        [found] = run.map(solutions, stage)
+        target = RolloutLabelsConfig("soft" if source == "rollouts_soft" else "hard")
+        labels = rollout_labels(target, f"{source}_labels")
+        to.by_source[source], to.evidence[source] = run.table(labels, solutions=solutions, rollouts=found), found
+    elif source == "prm":
+        labeller = study.labelling_prm or prm
+        assert labeller is not None  # checked before any work
+        [to.by_source[source]] = run.map(solutions, label_by_prm(preset.verifier_labels, labeller))
+    elif source == "judge":
+        [found] = run.map(solutions, judgements(preset.judge, judge(study, generator_model)))
+        to.by_source[source], to.evidence[source] = (
+            run.table(judge_labels(), solutions=solutions, judgements=found),
+            found,
+        )
+
+
+def judge(study: cli.Study, generator_model: Model) -> Model:
+    """The instruction model given; in the embedded world one that learned to write verdicts from the exact rule."""
+    preset, run = study.preset, study.runner
+    if study.judge is not None:
+        return study.judge
+    if study.files is not None or preset.needs_files:
+        return Model("--judge", None)  # only a plan comes so far without one
+    lessons = run.table(judge_lessons(JudgeLessonsConfig(preset.judge_world, preset.judge.prompt)))
+    return run.train(generator(preset.judge_training, generator_model, "judge"), solutions=lessons)
+
+
+def train_others(
+    study: cli.Study, seed: int, start: Model, solutions: Dataset, labels: Labels, held_out: Dataset, scores: str
+) -> dict[str, Dataset]:
+    """The PRMs of the sources after the first, trained at once, and their scores of the held-out solutions, as the
+    inputs of scored_samples. scores: what the first PRM's scores are called."""
+    preset, run = study.preset, study.runner
+    training = dataclasses.replace(preset.prm.training, seed=preset.prm.training.seed + seed)
+    config = dataclasses.replace(preset.prm, training=training)
+    sources = [source for source in labels.by_source if source != study.label_sources[0]]
+    names = [f"prm_{source}" for source in sources]
+    trainings = [
+        (
+            reward_model(config, start, reward_models.of_seed(name, seed)),
+            {"solutions": solutions, "step_labels": labels.by_source[source]},
+        )
+        for name, source in zip(names, sources, strict=True)
+    ]
+    found = {}
+    for name, prm in zip(names, run.train_side_by_side(*trainings), strict=True):
+        [found[f"{name}_{scores}"]] = run.map(held_out, score(preset.scoring, None, prm, f"{name}_{scores}"))
+    return found
