@@ -127,19 +127,9 @@ class Rollouts:
                         search.wrong = search.middle
         made = [
             {name: one.row[name] for name in ("problem_id", "sample_index", "split")}
-            | {
-                "num_steps": len(one.row["steps"]),
-                "own_is_correct": right,
-                "first_rollout": numbers.start,
-                "num_rollouts": len(numbers),
-            }
-            | {
-                "num_rollouts": len(numbers),
-                "asked_steps": one.asked,
-                "answers": one.answers,
-                "is_correct": one.is_correct,
-            }
-            | {"num_tokens": one.num_tokens, "error": one.error}
+            | {"num_steps": len(one.row["steps"]), "own_is_correct": right}
+            | {"first_rollout": numbers.start, "num_rollouts": len(numbers), "asked_steps": one.asked}
+            | {"answers": one.answers, "is_correct": one.is_correct, "num_tokens": one.num_tokens, "error": one.error}
             for one, right in zip(searches, own, strict=True)
         ]
         return pa.Table.from_pylist(made, schema=ROLLOUTS)
@@ -147,10 +137,9 @@ class Rollouts:
     def _own_grades(self, rows: Sequence[Row]) -> list[bool | None]:
         """Whether each solution's own answer is right; None where it cannot be told."""
         answers = [solution_answer(row["text"], row["finish_reason"])[0] for row in rows]
-        pairs = [
-            (answer, row["ground_truth_answer"] or "") for answer, row in zip(answers, rows, strict=True) if answer
-        ]
-        known = self.grader.known_verdicts(pairs)
+        truths = [row["ground_truth_answer"] or "" for row in rows]
+        pairs = list(zip(answers, truths, strict=True))
+        known = self.grader.known_verdicts((answer, truth) for answer, truth in pairs if answer)
         return [
             None if row["error"] else known[answer, truth].is_correct if answer else False
             for (answer, truth), row in zip(pairs, rows, strict=True)

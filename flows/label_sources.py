@@ -1,5 +1,6 @@
 """Where step labels come from: people's files, the embedded world's exact rule, rollouts, a PRM, or a judge. Each
-source gives the same table; each has a PRM of its own on the same solutions, so that sources can be swept as a factor."""
+source gives the same table, and has a PRM of its own on the same solutions, so that sources can be swept as a factor.
+"""
 
 from __future__ import annotations
 
