@@ -21,7 +21,7 @@ GRADER = {"equality", "prm800k_equality", "math_verify_route", "grading_worker",
 # What stages may share: leaves, the training loop, and what reads the files that users give.
 SHARED = LEAVES | GRADER | {"input_files", "training", "trainer", "training_data", "sampling"}
 SHARED |= {"packed_attention", "parallel", "held_out", "model_card", "verifier", "published_verifiers"}
-SHARED |= {"scored_samples", "rated_steps"}
+SHARED |= {"scored_samples", "rated_steps", "published_formats"}
 # What people read is made of tables, and knows no stage that made them.
 SHARED |= {"report", "report_sections", "report_browser", "report_page"}
 
