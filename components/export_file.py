@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,7 +31,7 @@ class ExportFile:
             raise InputError(f"{path}: ends in none of {', '.join(SUFFIXES)}")
         self.path, self.schema = path, schema
         self.part = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
-        self._file: IO[bytes] | None = None
+        self._file: Any = None
         self._to: Any = None
 
     def __enter__(self) -> ExportFile:
@@ -61,7 +61,6 @@ class ExportFile:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._file is not None
         try:
             if self._to is not None:
                 self._to.close()
