@@ -132,7 +132,7 @@ def _converted(row: Row, convert: Convert, options: argparse.Namespace, tally: T
 def _tell(out: Path, tally: Tally) -> None:
     for cause, count in tally.left_out.most_common():
         print(f"- {count:,} rows left out: {cause}")
-    for what, count in tally.lost.most_common():
+    for what, count in (+tally.lost).most_common():
         print(f"- {count:,} {what}")
     print(f"{tally.rows:,} rows = {tally.written:,} written + {tally.left_out.total():,} left out")
     print(out)

@@ -37,23 +37,30 @@ def _record(row: Row) -> Row:
 
 
 def _note_lost(lost: Lost, record: Row, steps: int, alternatives: int) -> None:
-    lost["steps of written rows are not in it: they are behind the labels"] += len(record["steps"]) - steps
+    """steps, alternatives: how many of the record's are in the written row."""
+    written = record["steps"][:steps]
+    lost["steps are not in written rows: they are behind the labels"] += len(record["steps"]) - steps
     given = sum(len(step["alternatives"]) for step in record["steps"])
-    lost["alternatives of written rows are not in it"] += given - alternatives
+    lost["alternatives to steps are not in written rows"] += given - alternatives
+    lost["soft labels became the likelier class"] += sum(max(step["probabilities"] or [1]) < 1 for step in written)
+
+
+def _signed(row: Row, lost: Lost, convert: Callable[[Row], Row]) -> Row:
+    """A row of a format that knows right and wrong alone, with a label per step in it."""
+    record = _record(row)
+    made, labelled = convert(record), formats.trl_stepwise(record)["labels"]
+    _note_lost(lost, record, len(labelled), 0)
+    neutral = [formats.hard_rating(step) == 0 for step in record["steps"][: len(labelled)]]
+    lost["neutral steps count as right"] += sum(neutral)
+    return made
 
 
 def trl_stepwise(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
-    record = _record(row)
-    made = formats.trl_stepwise(record)
-    _note_lost(lost, record, len(made["labels"]), 0)
-    return made
+    return _signed(row, lost, formats.trl_stepwise)
 
 
 def math_shepherd(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
-    record = _record(row)
-    made = formats.math_shepherd(record, options.task)
-    _note_lost(lost, record, made["input"].count(formats.SHEPHERD_TAG), 0)
-    return made
+    return _signed(row, lost, lambda record: formats.math_shepherd(record, options.task))
 
 
 def prm800k(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
