@@ -4,7 +4,8 @@ One solution per row of JSON Lines (also gzipped) or Parquet: a problem, and its
 
     {"problem": "What is 2 + 2?", "steps": [{"text": "2 + 2 = 4", "rating": 1}, …]}
 
-or a line of PRM800K as it was released (`prm800k.py`), or a row of another project's format (`published_formats.py`).
+or a line of PRM800K as it was released (`prm800k.py`), or a row of TRL's stepwise supervision, of Math-Shepherd or of
+ProcessBench (`published_rows.py`).
 
 A step that nobody rated has a null rating or none. In place of a rating a step may have `probabilities`, a soft label:
 of being negative, neutral and positive. A row is a finished solution where `finished` says so, or else where its last
@@ -28,8 +29,9 @@ import pyarrow as pa
 
 from components.examples import PRM_LABELS, one_hot
 from components.input_files import InputError, check_unchanged, read_records
-from components.prm800k import as_labelled, is_prm800k
+from components.prm800k import is_prm800k, read_line
 from components.problem_text import same_text
+from components.published_rows import as_labelled
 from components.stage import TableStage, digest
 from components.store import file_digest
 from components.text_format import has_answer
@@ -95,14 +97,17 @@ def read_labelled(path: Path, file: int = 0) -> Iterator[dict[str, Any]]:
 
 
 def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
-    dropped, broken = None, None
-    if is_prm800k(record):
-        raw = record
-        try:
-            record = as_labelled(raw)
+    raw, dropped, broken = record, None, None
+    try:
+        if is_prm800k(raw):
+            record = read_line(raw)
             dropped = record["dropped"]
-        except InputError as error:
-            record, broken = {"problem": raw["question"].get("problem")}, error
+        elif "problem" not in raw or "label" in raw:
+            record = as_labelled(raw)
+    except InputError as error:
+        about = raw.get("question", raw)
+        names = ("problem", "prompt", "input")
+        record, broken = {"problem": next((about[name] for name in names if name in about), None)}, error
     problem, given = record.get("problem"), record.get("steps")
     given = given if isinstance(given, list) else []
     row: dict[str, Any] = {

@@ -32,7 +32,7 @@ def is_prm800k(record: Row) -> bool:
     return isinstance(record.get("question"), dict) and isinstance(record.get("label"), dict)
 
 
-def as_labelled(record: Row) -> dict[str, Any]:
+def read_line(record: Row) -> dict[str, Any]:
     """A line as a labelled solution: problem, steps (text, rating, provenance, alternatives), finished, and `dropped`,
     the filter's cause or None. Raises InputError, naming the field."""
     question, label = record["question"], record["label"]

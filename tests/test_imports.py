@@ -14,27 +14,15 @@ ENGINE = set(
 )
 # Leaf modules: the text format, the world and the models' targets know nothing of the study.
 LEAVES = {"text_format", "worked_arithmetic", "examples", "tokenizer", "selection"}
-LEAVES |= {"problem_text", "prefix_tree", "reductions", "verifier_metrics", "bootstrap"}
+LEAVES |= {"problem_text", "segmentation", "prefix_tree", "reductions", "verifier_metrics", "bootstrap"}
 LEAVES |= {"answer_text", "expressions", "values", "numbers", "quantities", "several_values", "intervals", "statements"}
 # What the grading stage is made of: it knows answers and nothing of studies, since its worker is a process of its own.
 GRADER = {"equality", "prm800k_equality", "math_verify_route", "grading_worker", "grading_pool"}
 # What stages may share: leaves, the training loop, and what reads the files that users give.
-SHARED = (
-    LEAVES
-    | GRADER
-    | {
-        "input_files",
-        "problem_files",
-        "prm800k",
-        "published_formats",
-        "training",
-        "trainer",
-        "training_data",
-        "sampling",
-    }
-)
+SHARED = LEAVES | GRADER | {"input_files", "training", "trainer", "training_data", "sampling"}
+SHARED |= {"problem_files", "prm800k", "published_rows"}
 SHARED |= {"packed_attention", "parallel", "held_out", "model_card", "verifier", "published_verifiers"}
-SHARED |= {"scored_samples", "rated_steps"}
+SHARED |= {"scored_samples", "rated_steps", "published_formats"}
 # What people read is made of tables, and knows no stage that made them.
 SHARED |= {"report", "report_sections", "report_browser", "report_page"}
 

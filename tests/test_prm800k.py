@@ -14,7 +14,7 @@ import pytest
 from components.examples import ExampleConfig, make_examples
 from components.input_files import InputError
 from components.labelled_solutions import describe_labelled, label_counts, labelled_solutions, read_labelled
-from components.prm800k import as_labelled
+from components.prm800k import read_line
 from components.text_format import render
 from components.tokenizer import build_tokenizer
 from components.worked_arithmetic import VOCABULARY
@@ -115,37 +115,37 @@ def step(completions: list[Any] | None, chosen: int | None = 0, human: Any = Non
 
 
 def test_runs_of_null_ratings_are_steps_without_labels() -> None:
-    row = as_labelled(line([step([completion("a", None)]), step([completion("b", None)]), step([completion("c", 1)])]))
+    row = read_line(line([step([completion("a", None)]), step([completion("b", None)]), step([completion("c", 1)])]))
     assert [one["rating"] for one in row["steps"]] == [None, None, 1]
 
 
 def test_null_completions_are_the_labelers_own_step() -> None:
     human = {"text": "mine", "rating": None, "source": "human", "flagged": False}
-    row = as_labelled(line([step(None, None, human), step([completion("b", 1)])]))
+    row = read_line(line([step(None, None, human), step([completion("b", 1)])]))
     assert [(one["text"], one["rating"]) for one in row["steps"]] == [("mine", None), ("b", 1)]
     assert row["steps"][0]["provenance"] == "prm800k, phase 1, written by the labeler"
 
 
 def test_a_corrected_rating_takes_the_first_ones_place() -> None:
     human = {"text": "mine", "rating": None, "source": "human", "flagged": False, "corrected_rating": 1}
-    row = as_labelled(line([step([completion("x", -1)], None, human)], generation=3))
+    row = read_line(line([step([completion("x", -1)], None, human)], generation=3))
     assert (row["steps"][0]["rating"], row["steps"][0]["alternatives"][0]["rating"]) == (1, -1)
     assert row["steps"][0]["provenance"] == "prm800k, generation 3, written by the labeler, corrected"
-    row = as_labelled(line([step([completion("a", 1, corrected_rating=-1, flagged=True)])]))
+    row = read_line(line([step([completion("a", 1, corrected_rating=-1, flagged=True)])]))
     assert row["steps"][0]["rating"] == -1
     assert row["steps"][0]["provenance"] == "prm800k, phase 1, corrected, flagged as unsure"
 
 
 def test_at_a_found_error_the_first_completion_is_the_generators() -> None:
     shown = [completion("wrong", -1), completion("right", 1), completion("right too", 1)]
-    row = as_labelled(line([step([completion("a", 1)]), step(shown, None)], "found_error"))
+    row = read_line(line([step([completion("a", 1)]), step(shown, None)], "found_error"))
     assert [one["text"] for one in row["steps"]] == ["a", "wrong"]
     assert [one["text"] for one in row["steps"][1]["alternatives"]] == ["right", "right too"]
 
 
 def test_a_labelers_step_beside_a_chosen_one_is_not_lost() -> None:
     human = {"text": "mine", "rating": None, "source": "human", "flagged": False}
-    row = as_labelled(line([step([completion("a", 1), completion("b", 0)], 1, human)]))
+    row = read_line(line([step([completion("a", 1), completion("b", 0)], 1, human)]))
     assert row["steps"][0]["text"] == "b"
     assert [one["text"] for one in row["steps"][0]["alternatives"]] == ["a", "mine"]
 
@@ -162,7 +162,7 @@ def test_a_labelers_step_beside_a_chosen_one_is_not_lost() -> None:
 )
 def test_the_papers_filter(more: dict[str, Any], dropped: str | None, tmp_path: Path) -> None:
     raw = line([step([completion("a", 1)])]) | more
-    assert as_labelled(raw)["dropped"] == dropped
+    assert read_line(raw)["dropped"] == dropped
     (tmp_path / "raw.jsonl").write_text(json.dumps(raw))
     [row] = read_labelled(tmp_path / "raw.jsonl")
     assert (row["dropped"], row["error"]) == (dropped, None)
@@ -182,7 +182,7 @@ def test_the_papers_filter(more: dict[str, Any], dropped: str | None, tmp_path: 
 )
 def test_a_broken_line_is_kept_and_names_its_field(bad: dict[str, Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=said):
-        as_labelled(bad)
+        read_line(bad)
     path = tmp_path / "raw.jsonl"
     path.write_text(json.dumps(bad) + "\n" + json.dumps(line([step([completion("a", 1)])])))
     rows = list(read_labelled(path))

@@ -1,0 +1,234 @@
+#!/usr/bin/env python
+"""A finished study's rows for others' programs: TRL, Math-Shepherd's trainers, ProcessBench's evaluation, PRM800K's.
+
+    # PRM training with TRL, on the study's labelled training solutions
+    python flows/export.py --study laptop --format trl_stepwise --out steps.parquet
+    # an outcome label per training solution
+    python flows/export.py --study laptop --format trl_unpaired --out graded.jsonl.gz
+    # where the PRM saw the first wrong step of each held-out solution: the first with P(negative) of 0.5 or more
+    python flows/export.py --study laptop --format processbench_predictions --threshold 0.5 --out found.jsonl
+
+    datasets.load_dataset("parquet", data_files="steps.parquet")
+
+formats, by the tables that they are made of:
+  trl_stepwise, math_shepherd, prm800k    labelled_solutions, or else train solutions and their step_labels
+  trl_unpaired                            solutions and grades, of the train split or that of --split
+  processbench                            held-out solutions, held_out_step_labels and grades
+  processbench_predictions                the same and scores: `prediction` and `match` beside each `label`
+
+A row that is bad, or that the format cannot hold, is left out and counted by cause; `components/published_formats.py`
+says what each format loses. FILE is there whole at the end, over one of that name, or not at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
+
+import pyarrow as pa
+
+from components.datasets import Dataset, StoreError
+from components.export_file import ExportFile
+from components.input_files import InputError
+from components.published_formats import LeftOut
+from components.step_errors import StepErrorsConfig
+from components.store import Store
+from flows import checks, cli, export_rows
+from flows.export_rows import Convert, Lost, Row
+from schemas import exports
+
+_KEYS = ("problem_id", "sample_index")
+
+
+@dataclass
+class Tally:
+    """What became of the rows, and what the written ones have lost."""
+
+    rows: int = 0
+    written: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    lost: Lost = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A finished study: where its tables and models lie, by name."""
+
+    store: Store
+    name: str
+    index: Mapping[str, str]
+
+    def table(self, name: str) -> Dataset:
+        """A table's dataset, through its manifest. Raises InputError."""
+        if name not in self.index:
+            raise InputError(f"--study {self.name}: it has no table {name}, which this format is made of")
+        stage, _, key = self.index[name].rstrip("/").rpartition("/")[2].rpartition("-")
+        dataset = self.store.dataset(stage, key)
+        if dataset is None:
+            raise InputError(f"--study {self.name}: table {name} is not in {self.store.root} any more; run it again")
+        return dataset
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    options = _parse(argv)
+    return cli.told(lambda: export(options))
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write the file, and say what became of every row. Raises InputError, and StoreError for damaged tables."""
+    study = open_study(checks.open_store(checks.store_root(options.root), writes=False), options.study)
+    schema, source, convert = _FORMATS[options.format]
+    if options.step_labels is not None and source is not _labelled:
+        raise InputError(f"--step-labels: {options.format} is not made of them")
+    if options.split is not None and source is _labelled:
+        raise InputError(f"--split: {options.format} is made of training solutions alone")
+    if not 0 < options.threshold <= 1:
+        raise InputError(f"--threshold {options.threshold:g}: must be over 0 and at most 1")
+    shards = source(study, options)
+    tally = Tally()
+    with ExportFile(options.out, schema) as file:
+        for rows in shards:
+            file.write([row for row in (_converted(one, convert, options, tally) for one in rows) if row is not None])
+        if not tally.written:
+            causes = ", ".join(f"{cause} ({count})" for cause, count in tally.left_out.most_common(3))
+            raise InputError(f"{options.out}: none of {tally.rows} rows can be written: {causes or 'there are none'}")
+    _tell(options.out, tally)
+
+
+def open_study(store: Store, name: str) -> Study:
+    """The study by its index. Raises InputError."""
+    path = f"studies/{checks.study_name(name)}/index.json"
+    try:
+        index = json.loads(store.files.read(path))
+    except FileNotFoundError:
+        raise InputError(f"--study {name}: no finished study is there: {store.files.url(path)} is missing") from None
+    except ValueError as error:
+        raise InputError(f"{store.files.url(path)} is damaged: {error}; run the study again") from error
+    if not isinstance(index, dict):
+        raise InputError(f"{store.files.url(path)} is damaged: no index of tables; run the study again")
+    return Study(store, name, index)
+
+
+def _converted(row: Row, convert: Convert, options: argparse.Namespace, tally: Tally) -> Row | None:
+    """The row in its format, or None; counted either way."""
+    tally.rows += 1
+    try:
+        if row["error"] is not None:
+            raise InputError(f"row with an error: {row['error']}")
+        if row.get("dropped") is not None:
+            raise LeftOut(f"not used in the study: {row['dropped']}")
+        made = convert(row, options, tally.lost)
+    except (LeftOut, InputError) as error:  # digits are folded, so that like causes are counted together
+        tally.left_out[re.sub(r"\d+", "#", str(error))] += 1
+        return None
+    tally.written += 1
+    return made
+
+
+def _tell(out: Path, tally: Tally) -> None:
+    for cause, count in tally.left_out.most_common():
+        print(f"- {count:,} rows left out: {cause}")
+    for what, count in (+tally.lost).most_common():
+        print(f"- {count:,} {what}")
+    print(f"{tally.rows:,} rows = {tally.written:,} written + {tally.left_out.total():,} left out")
+    print(out)
+
+
+# Rows, shard by shard -----------------------------------------------------------------------------------------------
+
+
+def _labelled(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
+    if options.step_labels is not None:
+        return _joined(study.store, study.table("solutions").select(split="train"), study.table(options.step_labels))
+    if "labelled_solutions" in study.index:
+        return _joined(study.store, study.table("labelled_solutions"))
+    if "step_labels" not in study.index:
+        raise InputError(
+            f"--study {study.name}: nobody rated its steps, it has neither labelled_solutions nor step_labels"
+        )
+    return _joined(study.store, study.table("solutions").select(split="train"), study.table("step_labels"))
+
+
+def _graded(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
+    split = options.split or "train"
+    return _joined(study.store, *(study.table(name).select(split=split) for name in ("solutions", "grades")))
+
+
+def _held_out(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
+    names = ["solutions", "held_out_step_labels", "grades"]
+    names += ["scores"] if options.format == "processbench_predictions" else []
+    tables = [study.table(name).without(split="train") for name in names]
+    if options.split is not None:
+        tables = [table.select(split=options.split) for table in tables]
+    generator = options.generator or study.index.get("generator", study.name).rstrip("/").rpartition("/")[2]
+    return ([row | {"generator": generator} for row in rows] for rows in _joined(study.store, *tables))
+
+
+def _joined(store: Store, *tables: Dataset) -> Iterator[list[Row]]:
+    """The rows of one shard after another, with the columns of all tables, whose shards and rows are in the same order;
+    `error` is the first that a table has. Raises StoreError where they are not."""
+    if len({len(table.shards) for table in tables}) > 1:
+        raise StoreError(f"{', '.join(table.name for table in tables)} are not cut alike: run the study to its end")
+    for shards in zip(*(table.shards for table in tables), strict=True):
+        rows: list[Row] = store.read_shard(shards[0]).to_pylist()
+        for shard in shards[1:]:
+            more = store.read_shard(shard).to_pylist()
+            if [[row[key] for key in _KEYS] for row in rows] != [[row[key] for key in _KEYS] for row in more]:
+                raise StoreError(f"{shard.path} does not have the rows of {shards[0].path}")
+            errors = [
+                row["error"] if row["error"] is not None else one["error"] for row, one in zip(rows, more, strict=True)
+            ]
+            rows = [row | one | {"error": error} for row, one, error in zip(rows, more, errors, strict=True)]
+        yield rows
+
+
+Source = Callable[[Study, argparse.Namespace], Iterator[list[Row]]]
+_FORMATS: dict[str, tuple[pa.Schema, Source, Convert]] = {
+    "trl_stepwise": (exports.TRL_STEPWISE, _labelled, export_rows.trl_stepwise),
+    "trl_unpaired": (exports.TRL_UNPAIRED, _graded, export_rows.trl_unpaired),
+    "math_shepherd": (exports.MATH_SHEPHERD, _labelled, export_rows.math_shepherd),
+    "processbench": (exports.PROCESSBENCH, _held_out, export_rows.processbench),
+    "processbench_predictions": (exports.PROCESSBENCH_PREDICTIONS, _held_out, export_rows.processbench_predictions),
+    "prm800k": (exports.PRM800K, _labelled, export_rows.prm800k),
+}
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", help="the store: a folder (default: outputs) or a URL (s3://bucket/prefix)")
+    parser.add_argument("--study", required=True, metavar="NAME", help="folder under ROOT/studies, e.g. laptop")
+    parser.add_argument("--format", required=True, choices=list(_FORMATS), help="whose rows (see above)")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="ends in .parquet, .jsonl or .jsonl.gz")
+    parser.add_argument(
+        "--split", choices=["train", "test", "ood"], help="trl_unpaired: default train; processbench: all held-out"
+    )
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        default=StepErrorsConfig().reported,
+        metavar="P",
+        help="a step is called wrong from this P(negative) on (default: 0.2, as paper §4.1)",
+    )
+    parser.add_argument(
+        "--step-labels",
+        metavar="TABLE",
+        help="whose ratings, where a study has several sources: rollouts_labels, judge_labels … (default: "
+        "labelled_solutions or step_labels)",
+    )
+    parser.add_argument("--task", default="MATH", metavar="NAME", help="math_shepherd: MATH (default) or GSM8K")
+    parser.add_argument(
+        "--generator", metavar="NAME", help="processbench: default, the generator's folder in the store"
+    )
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

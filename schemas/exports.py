@@ -1,0 +1,72 @@
+"""The contract of exported files: columns as the ecosystem's own data sets have them (`components/published_formats.py`
+shows a row of each)."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from schemas.tables import table
+
+TRL_STEPWISE = table(
+    ("prompt", pa.string(), False, "the problem's text"),
+    ("completions", pa.list_(pa.string()), False, "the steps that are labelled, through the first wrong one"),
+    ("labels", pa.list_(pa.bool_()), False, "per step: not wrong (neutral counts as right)"),
+)
+
+TRL_UNPAIRED = table(
+    ("prompt", pa.string(), False, "the problem's text"),
+    ("completion", pa.string(), False, "the solution's text"),
+    ("label", pa.bool_(), False, "its final answer equals the reference answer"),
+)
+
+MATH_SHEPHERD = table(
+    ("input", pa.string(), False, "problem and numbered steps, each with the tag ки behind it"),
+    ("label", pa.string(), False, "the same text with + or - in place of each tag"),
+    ("task", pa.string(), False, "GSM8K or MATH"),
+)
+
+PROCESSBENCH = table(
+    ("id", pa.string(), False, "problem_id and sample_index"),
+    ("generator", pa.string(), False, "who wrote the solution"),
+    ("problem", pa.string(), False, "the problem's text"),
+    ("steps", pa.list_(pa.string()), False, "the solution's steps, all of them"),
+    ("final_answer_correct", pa.bool_(), False, "the final answer equals the reference answer"),
+    ("label", pa.int64(), False, "0-based index of the first wrong step, −1 for none"),
+)
+
+PROCESSBENCH_PREDICTIONS = table(
+    *((field.name, field.type, False, field.metadata[b"meaning"].decode()) for field in PROCESSBENCH),
+    ("prediction", pa.int64(), False, "0-based index of the first step that the PRM calls wrong, −1 for none"),
+    ("match", pa.bool_(), False, "prediction equals label"),
+)
+
+_COMPLETION = pa.struct([("text", pa.string()), ("rating", pa.int8()), ("flagged", pa.bool_())])
+_HUMAN = pa.struct([("text", pa.string()), ("rating", pa.int8()), ("source", pa.string()), ("flagged", pa.bool_())])
+_STEP = pa.struct(
+    [("completions", pa.list_(_COMPLETION)), ("human_completion", _HUMAN), ("chosen_completion", pa.int32())]
+)
+_QUESTION = pa.struct(
+    [
+        ("problem", pa.string()),
+        ("ground_truth_solution", pa.string()),
+        ("ground_truth_answer", pa.string()),
+        ("pre_generated_steps", pa.list_(pa.string())),
+        ("pre_generated_answer", pa.string()),
+        ("pre_generated_verifier_score", pa.float64()),
+    ]
+)
+
+PRM800K = table(
+    ("labeler", pa.string(), True, "who rated: the label source"),
+    ("timestamp", pa.string(), True, "null"),
+    ("generation", pa.int32(), True, "null, as in PRM800K's first phase"),
+    ("is_quality_control_question", pa.bool_(), False, "false"),
+    ("is_initial_screening_question", pa.bool_(), False, "false"),
+    ("question", _QUESTION, False, "the problem, its reference answer, and the solution's steps, all of them"),
+    (
+        "label",
+        pa.struct([("steps", pa.list_(_STEP)), ("total_time", pa.int64()), ("finish_reason", pa.string())]),
+        False,
+        "rated steps through the first negative one; finish_reason: found_error or solution",
+    ),
+)
