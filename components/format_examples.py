@@ -4,10 +4,12 @@ answer. One epoch over them teaches the newline-delimited steps and the answer s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from components.datasets import Dataset
 from components.input_files import InputError
 from components.stage import TableStage
 from components.text_format import ANSWER_HEADER, answer_step
@@ -21,7 +23,22 @@ class KeepRightConfig:
 
 def keep_right(config: KeepRightConfig) -> TableStage:
     """The stage (solutions, grades) → solutions to finetune on, in sample order within each problem."""
-    return TableStage("format_examples", 1, config, TEACHER_SOLUTIONS, _keep_right, shard_rows=4000)
+    return TableStage(
+        "format_examples",
+        1,
+        config,
+        TEACHER_SOLUTIONS,
+        _keep_right,
+        shard_rows=4000,
+        expected_rows=_expected_rows,
+    )
+
+
+def _expected_rows(config: KeepRightConfig, inputs: Mapping[str, Dataset]) -> tuple[int, str]:
+    """So many, if every sample is right: of each problem no more than are kept of it."""
+    blocks = [(shard.rows, shard.attributes) for shard in inputs["solutions"].shards]
+    problems = sum(rows // int(at["sample_count"]) for rows, at in blocks if at["sample_start"] == "0")
+    return min(inputs["solutions"].rows, problems * config.max_per_problem), "≤"
 
 
 def _keep_right(config: KeepRightConfig, solutions: pa.Table, grades: pa.Table) -> pa.Table:

@@ -4,7 +4,7 @@ anyone's file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.datasets import Dataset
 from components.reductions import PAPER_NEUTRAL, PAPER_REDUCTION, solution_scores
 from components.selection import Samples
 from components.stage import TableStage
@@ -34,7 +35,15 @@ class ReductionConfig:
 def scored_samples(config: ReductionConfig) -> TableStage:
     """The stage (grades, candidates, solutions, scores of one training seed or more) → scored_samples, of the splits
     that are scored. Raises ValueError when a scored sample has no grade."""
-    return TableStage("scored_samples", 1, config, schema(MODELS), _scored_samples, reads=READS)
+    return TableStage(
+        "scored_samples", 1, config, schema(MODELS), _scored_samples, reads=READS, expected_rows=_expected_rows
+    )
+
+
+def _expected_rows(config: ReductionConfig, inputs: Mapping[str, Dataset]) -> tuple[int, str]:
+    """Each sample once per training seed."""
+    scores = [dataset for name, dataset in inputs.items() if name not in ("grades", "candidates", "solutions")]
+    return sum(dataset.rows for dataset in scores), max(dataset.rows_are for dataset in scores)
 
 
 def _scored_samples(

@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ENGINE = set(
     """stage files datasets store isolation leases provenance standing explain upkeep runner streaming
-    side_by_side""".split()
+    side_by_side foreseen""".split()
 )
 # Leaf modules: the text format, the world and the models' targets know nothing of the study.
 LEAVES = {"text_format", "worked_arithmetic", "examples", "tokenizer", "selection"}
