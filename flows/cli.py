@@ -19,7 +19,7 @@ from components.problems import ProblemFiles
 from components.runner import Runner
 from components.stage import Model
 from components.standing import StudyError
-from flows import checks, commands
+from flows import checks, commands, plan_cost
 from flows.options import parse
 from flows.presets import PRESETS, Preset
 
@@ -157,6 +157,13 @@ def _run(main: Any, options: argparse.Namespace) -> int:
     for note in study.notes:
         print(f"note: {note}")
     main(study)
-    status = commands.show(study.runner, options)
+    status = commands.show(study.runner, options, lambda: _cost(study))
     sys.stdout.flush()  # a closed pipe is to be met here
     return status
+
+
+def _cost(study: Study) -> tuple[commands.Columns, list[str]]:
+    """What a plan says of cost: columns of its table, and what they rest on."""
+    runner, preset, base = study.runner, study.preset, study.base_model
+    work = plan_cost.expected_work(runner, preset, base, study.published_prm)
+    return plan_cost.columns(work, preset), plan_cost.footnote(runner, work, preset, base)

@@ -110,7 +110,9 @@ def step_supervision(study: cli.Study, solutions: Dataset) -> dict[str, Dataset]
     if study.labelled is not None:
         return {"labelled_solutions": run.table(labelled_solutions(study.labelled, study.labelled_solutions))}
     if preset.needs_files:
-        return {"labelled_solutions": run.awaits("labelled_solutions", "--labelled-solutions")}
+        return {
+            "labelled_solutions": run.awaits("labelled_solutions", "--labelled-solutions", preset.plan.labelled_rows)
+        }
     if study.files is not None:
         return None
     [step_labels] = run.map(solutions, label_steps(preset.labelling))

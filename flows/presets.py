@@ -14,6 +14,7 @@ from components.scored_samples import ReductionConfig
 from components.scoring import ScoringConfig
 from components.step_errors import StepErrorsConfig
 from components.worked_arithmetic import WorldConfig
+from flows.plan_cost import PlanConfig
 from flows.results import EstimationConfig
 
 # Worked examples before each prompt when a base model does not know the format yet (paper §2.2: few-shot; how many
@@ -76,6 +77,7 @@ class Preset:
     reduction: ReductionConfig
     estimation: EstimationConfig
     step_errors: StepErrorsConfig
+    plan: PlanConfig  # what a plan assumes
     # So many ORMs and PRMs on the same solutions: the noise of training, told apart from that of the problems.
     training_seeds: int = 1
     # Rates to try for both reward models, each of which keeps the one that does best on held-out problems; (): none.
@@ -136,6 +138,7 @@ LAPTOP = Preset(
     reduction=ReductionConfig(reduction="product", neutral="positive"),
     estimation=EstimationConfig(),
     step_errors=StepErrorsConfig(),
+    plan=PlanConfig(prompt_tokens=24, solution_tokens=27, step_tokens=7),
 )
 
 SMOKE = dataclasses.replace(
@@ -163,6 +166,7 @@ SMOKE = dataclasses.replace(
     orm=RewardModelConfig("orm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
     labelling=LabellingConfig(alternatives=2),
     prm=RewardModelConfig("prm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
+    plan=PlanConfig(prompt_tokens=20, solution_tokens=22, step_tokens=7),
 )
 
 # The paper's numbers, where it gives them. Its learning rates and batch sizes are unstated (only that a low rate is
@@ -190,6 +194,8 @@ MATH_7B = dataclasses.replace(
     orm=RewardModelConfig("orm", TrainingConfig(epochs=1, batch_size=256, learning_rate=1e-5, max_tokens=4096)),  # §2.5
     prm=RewardModelConfig("prm", TrainingConfig(epochs=2, batch_size=256, learning_rate=1e-5, max_tokens=4096)),  # §2.6
     scoring=ScoringConfig(dtype="bfloat16"),
+    # MATH's problems have 203 characters in the mean; how much a model writes on them is its own.
+    plan=PlanConfig(prompt_tokens=75, solution_tokens=400, step_tokens=40, on_gpus=True),
     needs_files=True,
 )
 
