@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import json
 import math
 from pathlib import Path
 
@@ -16,10 +17,11 @@ from components.input_files import InputError
 from components.labelled_solutions import LabelledFile, describe_labelled, read_labelled
 from components.problems import ProblemFiles, check_disjoint, describe_file, read_problems
 from components.published_verifiers import STYLES
+from components.reference_solutions import ReferenceFile, describe_reference
 from components.sampling import engine_distribution, installed_engine
 from components.stage import Model
 from components.store import Store, folder_digest
-from flows.presets import Preset, reseeded
+from flows.presets import CHAT_INSTRUCTION, Preset, reseeded
 
 
 def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
@@ -169,6 +171,50 @@ def labelled_file(options: argparse.Namespace, files: ProblemFiles | None) -> La
                 "rows, or the curves would measure memory"
             )
     return labelled
+
+
+def with_few_shot_prompt(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
+    """The preset, asking for few-shot samples by the base model's chat template where that is wanted."""
+    base: Path | None = options.base_model
+    has_template = base is not None and has_chat_template(base)
+    if options.few_shot_prompt == "chat" and not has_template:
+        raise InputError(
+            f"--few-shot-prompt chat: the tokenizer of {base} has no chat template (chat_template.jinja or "
+            "chat_template in tokenizer_config.json); use plain"
+        )
+    if options.few_shot_prompt == "plain" or not has_template or options.format_from == "solutions":
+        return preset
+    if options.few_shot_prompt == "auto":
+        notes.append(
+            "few-shot samples are asked for by the base model's chat template; for a model that was not taught to chat "
+            "give --few-shot-prompt plain"
+        )
+    return dataclasses.replace(preset, few_shot=dataclasses.replace(preset.few_shot, chat_instruction=CHAT_INSTRUCTION))
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether a Hugging Face folder's tokenizer has one, told without loading it."""
+    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
+        return True
+    try:
+        about = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except ValueError as error:
+        raise InputError(f"--base-model {folder}: tokenizer_config.json is not JSON: {error}") from error
+    return isinstance(about, dict) and bool(about.get("chat_template"))
+
+
+def reference_file(options: argparse.Namespace) -> ReferenceFile | None:
+    """The train problems' own solutions, where the format is to be learned from them."""
+    if options.format_from != "solutions":
+        return None
+    if options.base_model is None and options.command == "run":
+        raise InputError("--format-from solutions is for a base model: give --base-model FOLDER")
+    if options.train_problems is None:
+        raise InputError("--format-from solutions reads them from --train-problems; give --train-problems FILE")
+    columns = (options.problem_column, options.answer_column, options.max_problems)
+    return describe_reference(options.train_problems, *columns)
 
 
 def published_prm(options: argparse.Namespace) -> Model | None:

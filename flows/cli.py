@@ -16,6 +16,7 @@ from components.datasets import StoreError
 from components.input_files import InputError
 from components.labelled_solutions import LabelledFile
 from components.problems import ProblemFiles
+from components.reference_solutions import ReferenceFile
 from components.runner import Runner
 from components.stage import Model
 from components.standing import StudyError
@@ -35,6 +36,7 @@ class Study:
     labelled: LabelledFile | None
     labelled_solutions: Path
     base_model: Model | None
+    reference: ReferenceFile | None  # the train problems' own solutions, to learn the format from
     published_prm: Model | None
     runner: Runner
     notes: tuple[str, ...]
@@ -51,6 +53,8 @@ def open_study(options: argparse.Namespace) -> Study:
     name = checks.study_name(options.study or preset.name)
     files = checks.problem_files(options)
     base_model = checks.model_folder("--base-model", options.base_model)
+    preset = checks.with_few_shot_prompt(preset, options, notes)
+    reference = checks.reference_file(options)
     published_prm = checks.published_prm(options)
     labelled = checks.labelled_file(options, files)
     if preset.needs_files:
@@ -79,6 +83,7 @@ def open_study(options: argparse.Namespace) -> Study:
         labelled=labelled,
         labelled_solutions=options.labelled_solutions,
         base_model=base_model,
+        reference=reference,
         published_prm=published_prm,
         runner=runner,
         notes=tuple(notes),

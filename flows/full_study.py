@@ -22,6 +22,7 @@ from components.labelled_solutions import labelled_solutions
 from components.labelling import LabellingConfig, label_steps
 from components.models import generator
 from components.problems import file_attributes, file_problems, teacher, world_attributes, world_problems
+from components.reference_solutions import reference_solutions
 from components.score_quality import reductions, step_calibration
 from components.scored_samples import scored_samples
 from components.scoring import score
@@ -90,11 +91,15 @@ def look_at_steps(study: cli.Study, solutions: Dataset, samples: Dataset, scores
 
 
 def train_generator(study: cli.Study, problems: Dataset) -> Model:
-    """A base model finetuned for the format on its own right few-shot solutions; without a base model, a tiny one
-    trained from nothing on the embedded world's teacher, whatever the problems are."""
+    """A base model finetuned for the format on its own right few-shot solutions, or on those that come with the
+    problems; without a base model, a tiny one trained from nothing on the embedded world's teacher, whatever the
+    problems are."""
     preset, run = study.preset, study.runner
     if study.base_model is not None or preset.needs_files:
         base = study.base_model or Model("--base-model", None)  # only a plan comes so far without one
+        if study.reference is not None:
+            examples = run.table(reference_solutions(study.reference, study.problem_paths["train"]))
+            return run.train(generator(preset.finetuning, base), solutions=examples)
         few_shot = generate(preset.few_shot, base, name="few_shot_solutions")
         shots, grades = run.map(problems.select(split="train"), few_shot, grade(name="few_shot_grades"))
         examples = run.table(keep_right(preset.keep_right), solutions=shots, grades=grades)

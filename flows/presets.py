@@ -54,6 +54,12 @@ The fraction is $\\frac{5}{16}$.
 
 """
 
+# What a model that was taught to chat is told in place of going on with a text, before the examples and the problem.
+CHAT_INSTRUCTION = """\
+Solve the problem that comes last, step by step. Write each step on a line of its own, without headings and without \
+empty lines between the steps. Then write a line "# Answer", an empty line, and the final answer alone, as in the \
+examples, if there are any."""
+
 STOP = "\n---"  # what a base model writes before it goes on to another problem
 
 
