@@ -10,8 +10,8 @@ import unicodedata
 
 from components.text_format import ANSWER_HEADER
 
-_SECTION = re.compile(rf"^{ANSWER_HEADER}[ \t]*:?[ \t]*$", re.MULTILINE)
-_BOXED = re.compile(r"\\f?boxed\s*\{")
+SECTION = re.compile(rf"^{ANSWER_HEADER}[ \t]*:?[ \t]*$", re.MULTILINE)
+BOXED = re.compile(r"\\f?boxed\s*\{")
 _SAID = re.compile(
     r"(?<!wrong )(?<!partial )(?<!incorrect )"
     r"(?:\banswer\s+(?:is|are)\b\s*:?|(?:^|(?<=[.\s*]))answer\s*\**\s*:)\**[ \t]*",
@@ -33,7 +33,7 @@ def extract_answer(text: str | bytes) -> tuple[str | None, str]:
     ('12', 'answer_section')
     """
     text = to_text(text)
-    for section in reversed(list(_SECTION.finditer(text))):
+    for section in reversed(list(SECTION.finditer(text))):
         lines = [line.strip() for line in text[section.end() :].splitlines() if line.strip()]
         lines = lines[1:] if lines and lines[0] in _OPENED else lines
         if lines and not lines[0].startswith("# "):
@@ -62,7 +62,7 @@ _OPENED = ("$$", "\\[", "\\(", "```")  # mathematics that begins on a line of it
 
 def _last_boxed(text: str) -> str | None:
     """The content of the last balanced, non-empty `\\boxed{…}`, in one pass over the text."""
-    starts = {match.end() - 1 for match in _BOXED.finditer(text)}
+    starts = {match.end() - 1 for match in BOXED.finditer(text)}
     open_braces: list[int] = []
     best: tuple[int, str] | None = None
     at = 0

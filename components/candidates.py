@@ -28,7 +28,15 @@ class CandidatesConfig:
 def candidates(config: CandidatesConfig) -> TableStage:
     """The stage grades → candidates."""
     columns = ["problem_id", "answer", "is_correct", "error"]
-    return TableStage("candidates", 1, config, CANDIDATES, _candidates, reads={"grades": columns})
+    return TableStage(
+        "candidates",
+        1,
+        config,
+        CANDIDATES,
+        _candidates,
+        reads={"grades": columns},
+        expected_rows=lambda config, inputs: (inputs["grades"].rows, "≤"),  # so many if all answers differ
+    )
 
 
 def _candidates(config: CandidatesConfig, grades: pa.Table) -> pa.Table:

@@ -20,7 +20,8 @@ class StoreError(Exception):
 
 @dataclass(frozen=True)
 class Shard:
-    """One committed output shard. attributes: values that all its rows share, e.g. {"split": "train"}."""
+    """One committed output shard. attributes: values that all its rows share, e.g. {"split": "train"}. One that a plan
+    only foresees has an empty key and digest."""
 
     stage: str
     key: str
@@ -37,12 +38,14 @@ class Shard:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table of the study: its shards in order. digest is None for one that a plan only foresees."""
+    """A table of the study: its shards in order. digest is None for one that a plan only foresees; its shards are those
+    that a run would make, or none where that cannot be told."""
 
     name: str
     folder: str  # relative to the store's root
     digest: str | None
     shards: tuple[Shard, ...]
+    rows_are: str = ""  # of a foreseen one: "" exactly those, "≤" at most those, "~" assumed
 
     @property
     def rows(self) -> int:
@@ -61,15 +64,17 @@ class Dataset:
         return self._keep(lambda shard: all(shard.attributes.get(k) != v for k, v in attributes.items()))
 
     def _keep(self, wanted: Callable[[Shard], bool]) -> Dataset:
-        if self.digest is None:
-            return self
         shards = tuple(filter(wanted, self.shards))
-        return Dataset(self.name, self.folder, content_digest(shards), shards)
+        found = None if self.digest is None else content_digest(shards)
+        return Dataset(self.name, self.folder, found, shards, self.rows_are)
 
 
 def content_digest(shards: Iterable[Shard]) -> str:
-    """What a dataset contains: the hash of its shards' digests, in order."""
-    return digest([shard.digest for shard in shards])
+    """What a dataset contains: the hash of its shards' digests, in order. Raises ValueError for foreseen shards."""
+    digests = [shard.digest for shard in shards]
+    if "" in digests:
+        raise ValueError("a shard that is only foreseen has no content, and no part in a key")
+    return digest(digests)
 
 
 def encode(

@@ -1,16 +1,20 @@
 """What a base model is finetuned on for the format (paper §2.2): its own few-shot solutions that reached the right
-answer. One epoch over them teaches the newline-delimited steps and the answer section, not skill.
+answer. One epoch over them teaches the newline-delimited steps and the answer section, not skill. However a model gave
+its answer (in a box, say, as those that were taught to chat do), here it stands in its section.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 
+from components.datasets import Dataset
 from components.input_files import InputError
+from components.solution_text import before_answer, solution_steps
 from components.stage import TableStage
-from components.text_format import ANSWER_HEADER, answer_step
+from components.text_format import join_steps
 from schemas.tables import TEACHER_SOLUTIONS
 
 
@@ -21,7 +25,22 @@ class KeepRightConfig:
 
 def keep_right(config: KeepRightConfig) -> TableStage:
     """The stage (solutions, grades) → solutions to finetune on, in sample order within each problem."""
-    return TableStage("format_examples", 1, config, TEACHER_SOLUTIONS, _keep_right, shard_rows=4000)
+    return TableStage(
+        "format_examples",
+        2,
+        config,
+        TEACHER_SOLUTIONS,
+        _keep_right,
+        shard_rows=4000,
+        expected_rows=_expected_rows,
+    )
+
+
+def _expected_rows(config: KeepRightConfig, inputs: Mapping[str, Dataset]) -> tuple[int, str]:
+    """So many, if every sample is right: of each problem no more than are kept of it."""
+    blocks = [(shard.rows, shard.attributes) for shard in inputs["solutions"].shards]
+    problems = sum(rows // int(at["sample_count"]) for rows, at in blocks if at["sample_start"] == "0")
+    return min(inputs["solutions"].rows, problems * config.max_per_problem), "≤"
 
 
 def _keep_right(config: KeepRightConfig, solutions: pa.Table, grades: pa.Table) -> pa.Table:
@@ -32,13 +51,16 @@ def _keep_right(config: KeepRightConfig, solutions: pa.Table, grades: pa.Table) 
         identity = solution["problem_id"]
         if not grade["is_correct"] or kept.get(identity, 0) >= config.max_per_problem:
             continue
-        # A base model seldom knows where to stop: what follows the answer is dropped.
-        steps = [step.rstrip("\n") for step in solution["steps"] if not step.startswith(ANSWER_HEADER)]
-        rows.append({"problem": solution["problem"], "steps": [*steps, answer_step(grade["answer"])], "error": None})
+        text = before_answer(join_steps(solution["steps"]), grade["answer"], grade["extract_rule"])
+        steps = solution_steps(text, grade["answer"]) if text is not None else []
+        if not steps:  # an answer alone, or several
+            continue
+        rows.append({"problem": solution["problem"], "steps": steps, "error": None})
         kept[identity] = kept.get(identity, 0) + 1
     if not rows:
         raise InputError(
             "none of the base model's few-shot solutions is right, so there is nothing to finetune it on; "
-            "use a stronger base model, or more samples"
+            "use a stronger base model, or more samples; or let it learn the format from the problems' own solutions: "
+            "--format-from solutions"
         )
     return pa.Table.from_pylist(rows, schema=TEACHER_SOLUTIONS)

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from components.sampling import Engine, Request, SamplingConfig, TransformersEngine, VllmEngine, engine_distribution
 from components.stage import MapStage, Model, seed_for
-from components.text_format import render_prompts, split_steps
+from components.text_format import end_of_turn_ids, render_chat_prompts, render_prompts, split_steps
 from schemas.tables import SOLUTIONS
 
 
@@ -52,6 +52,7 @@ class Generate:
 
         self.config = config
         self.tokenizer = AutoTokenizer.from_pretrained(models["generator"])
+        self.ends = end_of_turn_ids(self.tokenizer) if config.chat_instruction else ()
         self.tokenizing = threading.Lock()  # shards in flight are threads here, and tokenizers are not for threads
         make_engine = VllmEngine if config.engine == "vllm" else TransformersEngine
         self.engine: Engine = make_engine(models["generator"], config)
@@ -62,7 +63,10 @@ class Generate:
         problems = table.to_pylist()
         with self.tokenizing:
             texts = [self.config.few_shot + problem["problem"] for problem in problems]
-            prompts = render_prompts(self.tokenizer, texts)
+            if self.config.chat_instruction:
+                prompts = render_chat_prompts(self.tokenizer, self.config.chat_instruction, texts)
+            else:
+                prompts = render_prompts(self.tokenizer, texts)
         for problem, prompt_ids in zip(problems, prompts, strict=True):
             error = problem["error"]
             if error is None and len(prompt_ids) + self.config.max_tokens > self.config.max_model_length:
@@ -73,7 +77,7 @@ class Generate:
             for index in range(item["sample_start"], item["sample_start"] + item["sample_count"]):
                 seed = seed_for(self.config.seed, problem["problem_id"], index)
                 if error is None:
-                    requests.append((len(rows), Request(prompt_ids, seed)))
+                    requests.append((len(rows), Request(prompt_ids, seed, ends=self.ends)))
                 rows.append(
                     {name: problem[name] for name in ("problem_id", "split", "problem", "ground_truth_answer")}
                     | {"sample_index": index, "seed": seed, "error": error}
@@ -81,7 +85,7 @@ class Generate:
                 )
         samples = self.engine.generate([request for _, request in requests])
         with self.tokenizing:
-            texts = [str(self.tokenizer.decode(sample.ids, skip_special_tokens=True)) for sample in samples]
+            texts = [self._text(sample.ids) for sample in samples]
         for (row, _), sample, text in zip(requests, samples, texts, strict=True):
             if sample.error is not None:
                 rows[row]["error"] = sample.error
@@ -95,3 +99,8 @@ class Generate:
                 "num_tokens": len(sample.ids),
             }
         return pa.Table.from_pylist(rows, schema=SOLUTIONS)
+
+    def _text(self, ids: list[int]) -> str:
+        """What was written, without the token that ended it."""
+        written = ids[:-1] if ids and ids[-1] in self.ends else ids
+        return str(self.tokenizer.decode(written, skip_special_tokens=True))

@@ -20,6 +20,7 @@ LABELS = {
 Row = dict[str, Any]
 _FEWEST_PROBLEMS = 5  # fewer say nothing of problems, however alike they are
 _WHY_SHOWN = 4  # lines under a stage of a plan
+_STANDING = 42  # width of a plan's column
 _COLOURS = {
     "prm": "#e8590c",
     "orm": "#1971c2",
@@ -151,19 +152,42 @@ def _seeds(row: Row) -> str:
     )
 
 
-def plan_table(runs: Sequence[Any]) -> str:
-    """What a plan found: each stage's standing before any work, and under it why it is not there."""
-    lines = [f"{'stage':<22}{'standing':<22}{'rows':>12}"]
+def plan_table(runs: Sequence[Any], columns: Mapping[str, Mapping[str, str]] | None = None) -> str:
+    """What a plan found: each stage's standing before any work, its shards and rows, and under it why it is not there.
+    Up to 120 characters wide. columns: further ones, name → stage → cell."""
+    columns = columns or {}
+    widths = {name: max(9, len(name) + 1) for name in columns}
+    more = "".join(f"{name:>{width}}" for name, width in widths.items())
+    lines = [f"{'stage':<21}{'standing':<{_STANDING}}{'shards':>7}{'rows':>12}{more}"]
     for run in runs:
-        standing = {
-            "PARTIAL": f"PARTIAL {run.shards_reused}/{run.shards_total}",
-            "WAITS": f"waits for {run.waits_for}",
-        }.get(run.status, run.status)
-        lines.append(f"{run.name:<22}{standing:<22}{f'{run.rows:,}' if run.rows else '':>12}".rstrip())
+        standing = {"PARTIAL": f"PARTIAL {run.shards_reused}/{run.shards_total}", "WAITS": _waits(run.waits_for)}
+        cells = "".join(f"{columns[name].get(run.name, ''):>{width}}" for name, width in widths.items())
+        lines.append(
+            f"{run.name + ' ':<21}{standing.get(run.status, run.status):<{_STANDING}}"
+            f"{run.shards_total or '?':>7}{_rows(run):>12}{cells}".rstrip()
+        )
         lines += [f"    {line}" for line in run.why[:_WHY_SHOWN]]
         if len(run.why) > _WHY_SHOWN:
             lines.append(f"    and {len(run.why) - _WHY_SHOWN} more: explain {run.name}")
     return "\n".join(lines)
+
+
+def _waits(names: str) -> str:
+    """The first of the names, as many as there is room for."""
+    [first, *others] = names.split(", ")
+    for shown in range(len(others), -1, -1):
+        rest = f" and {len(others) - shown} more" if shown < len(others) else ""
+        line = f"waits for {', '.join([first, *others[:shown]])}{rest}"
+        if len(line) < _STANDING:
+            break
+    return line
+
+
+def _rows(run: Any) -> str:
+    """How many rows a stage gives, and how sure that is; nothing for a model."""
+    if run.output is None:
+        return ""
+    return f"{run.output.rows_are}{run.output.rows:,}" if run.output.shards else "?"
 
 
 def stage_table(runs: Sequence[Any]) -> str:

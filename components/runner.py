@@ -14,7 +14,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.datasets import Dataset, Shard, content_digest, cut, encode
+from components import foreseen
+from components.datasets import Dataset, Shard, content_digest, cut
 from components.explain import why_missing
 from components.leases import Lease
 from components.provenance import git_commit, library_versions
@@ -112,10 +113,11 @@ class Runner:
         run.seconds, run.shards_total = manifest["seconds"], 1
         return Model(self.store.files.url(folder), manifest["digest"], manifest["files"], manifest["metrics"])
 
-    def awaits(self, name: str, what: str) -> Dataset:
-        """The dataset of a stage that cannot be described before the user gives `what`; for plans only."""
-        self.runs.append(StageRun(name, "WAITS", waits_for=what))
-        return Dataset(name, "", None, ())
+    def awaits(self, name: str, what: str, rows: int = 0) -> Dataset:
+        """The dataset of a stage that cannot be described before the user gives `what`; for plans only. rows: how many
+        to assume, 0: none."""
+        self.runs.append(run := StageRun(name, "WAITS", waits_for=what))
+        return run.gives(foreseen.assumed_rows(name, rows, "~", rows) if rows else foreseen.unknown(name))
 
     # Map stages -------------------------------------------------------------------------------------------------
 
@@ -126,8 +128,7 @@ class Runner:
         computed = 0
         for index, stage in enumerate(stages):
             if unknown({"source": source}, stage.models):
-                self._look(stage, {"source": source}, "MISS")
-                source = Dataset(stage.name, "", None, ())
+                source = self._look(stage, {"source": source}, "MISS").gives(foreseen.of_map(stage, source))
             else:
                 following = [later for later in stages[index + 1 :] if self._computes(later)]
                 source, computed = self._map_one(source, stage, following, computed)
@@ -150,14 +151,13 @@ class Runner:
         pending = [task for task in tasks if task.key not in done]
         reused = max(0, len(done) - streamed)
         status = "HIT" if reused == len(tasks) else "PARTIAL" if reused else "MISS"
-        rows_in = sum(stage.expected_rows(task.item, task.source.rows) for task in tasks)
         if not self._computes(stage):
             run = self._look(stage, inputs, status, reused, len(tasks))
-            run.rows = rows_in
             if pending:
-                return Dataset(stage.name, "", None, ()), 0
+                return run.gives(foreseen.of_map(stage, source, [done.get(task.key) for task in tasks])), 0
             shards = tuple(done[task.key] for task in tasks)  # all are there, the manifest is not: a run would add it
-            return Dataset(stage.name, "", content_digest(shards), shards), 0
+            return run.gives(Dataset(stage.name, "", content_digest(shards), shards)), 0
+        rows_in = sum(stage.expected_rows(task.item, task.source.rows) for task in tasks)
         run = self._begin(stage, inputs, status, reused, len(tasks))
         began = time.perf_counter()
         if pending:
@@ -195,7 +195,7 @@ class Runner:
 
     def _end(self, run: StageRun, dataset: Dataset) -> Dataset:
         manifest = self.store.manifest(dataset.folder) or {}
-        run.shards_total, run.rows, run.rows_error = len(dataset.shards), dataset.rows, dataset.rows_error
+        run.gives(dataset)
         run.seconds = manifest["seconds"]
         self.results[dataset.name] = dataset
         if not self.plan_only:
@@ -207,17 +207,13 @@ class Runner:
         from nothing, and does not store it: that takes seconds, and tells exactly what hangs on it."""
         run = self._look(stage, inputs, "MISS")
         if inputs or not self.plan_only:
-            return Dataset(stage.name, "", None, ())
-        shards = []
-        for index, (part, attributes) in enumerate(cut(stage.compute(stage.config), stage, inputs)):
-            shard, _ = encode(stage.name, digest([key, index]), stage.schema, part, attributes)
-            self.foreseen[shard.digest] = part
-            shards.append(shard)
-        run.rows, run.rows_error = sum(shard.rows for shard in shards), sum(shard.rows_error for shard in shards)
-        return Dataset(stage.name, "", content_digest(shards), tuple(shards))
+            return run.gives(foreseen.of_table(stage, inputs))
+        dataset, rows = foreseen.made(stage, key)
+        self.foreseen |= rows
+        return run.gives(dataset)
 
     def _foresee_model(self, stage: ModelStage, inputs: Mapping[str, Dataset]) -> Model:
-        self._look(stage, inputs, "MISS")
+        self._look(stage, inputs, "MISS", total=1)
         return Model(stage.name, None)
 
     def _look(

@@ -36,6 +36,9 @@ class SamplingConfig:
     stop: str = ""  # a sample ends before this text
     seed: int = 0
     regex: str = added_field("", absence_meant="")  # what a whole sample must match; "": anything
+    # What a model that was taught to chat is told before the text above and the problem, all in one turn of its chat
+    # template; "": the text and the problem as they are.
+    chat_instruction: str = added_field("", absence_meant="")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Request:
     prompt_ids: list[int]
     seed: int
     max_tokens: int | None = None  # where it differs from the config's
+    ends: tuple[int, ...] = ()  # tokens that end the sample, besides the model's own
 
 
 @dataclass(frozen=True)
@@ -176,6 +180,7 @@ def vllm_parameters(config: SamplingConfig, request: Request) -> Any:
         max_tokens=request.max_tokens or config.max_tokens,
         seed=request.seed,
         stop=[config.stop] if config.stop else None,
+        stop_token_ids=list(request.ends) or None,
         detokenize=bool(config.stop),
         output_kind=RequestOutputKind.FINAL_ONLY,
         structured_outputs=StructuredOutputsParams(regex=config.regex) if config.regex else None,
@@ -212,7 +217,7 @@ class TransformersEngine:
         import torch
 
         end = self.model.generation_config.eos_token_id
-        ends = set(end if isinstance(end, list) else [end])
+        ends = set(end if isinstance(end, list) else [end]).union(*(request.ends for request in requests))
         generators = [torch.Generator().manual_seed(request.seed) for request in requests]
         written: list[list[int]] = [[] for _ in requests]
         ids_BT = torch.tensor([request.prompt_ids for request in requests], device=self.device)

@@ -5,7 +5,7 @@ anyone's file."""
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from components.datasets import Dataset
 from components.reductions import PAPER_NEUTRAL, PAPER_REDUCTION, solution_scores
 from components.selection import Samples
 from components.stage import TableStage
@@ -37,7 +38,14 @@ def scored_samples(config: ReductionConfig, more_prms: Sequence[str] = ()) -> Ta
     and the first PRM (`scores`, …) one called <PRM>_scores, …. Raises ValueError when a scored sample has no grade."""
     models = ("prm", *more_prms, "orm")
     compute = functools.partial(_scored_samples, more_prms=tuple(more_prms))
-    return TableStage("scored_samples", 1, config, schema(models), compute, reads=READS)
+    return TableStage("scored_samples", 1, config, schema(models), compute, reads=READS, expected_rows=_expected_rows)
+
+
+def _expected_rows(config: ReductionConfig, inputs: Mapping[str, Dataset]) -> tuple[int, str]:
+    """Each sample once per training seed."""
+    others = ("grades", "candidates", "solutions")
+    scores = [dataset for name, dataset in inputs.items() if name not in others and not name.startswith("prm_")]
+    return sum(dataset.rows for dataset in scores), max(dataset.rows_are for dataset in scores)
 
 
 def _scored_samples(

@@ -170,6 +170,9 @@ class TableStage:
     shards_like: str = ""
     # The columns that it needs of an input; all, of one that is not here.
     reads: Mapping[str, list[str]] = field(default_factory=dict)
+    # For plans: from (config, input datasets) how many rows it will give, and what that is (`Dataset.rows_are`), where
+    # it follows from how many its inputs have; None where it does not.
+    expected_rows: Callable[[Any, Mapping[str, Any]], tuple[int, str] | None] = lambda config, inputs: None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,13 @@ class StageRun:
     why: tuple[str, ...] = ()  # in a plan, what differs from the nearest earlier recipe of the stage
     stage: MapStage | TableStage | ModelStage | None = None  # None: it cannot be described yet
     inputs: Mapping[str, Dataset] = field(default_factory=dict)
+    output: Dataset | None = None  # of a stage that makes rows: what it gave, or what a plan foresees
+
+    def gives(self, dataset: Dataset) -> Dataset:
+        """Note the stage's dataset, there or foreseen, and return it."""
+        self.output, self.shards_total = dataset, len(dataset.shards)
+        self.rows, self.rows_error = dataset.rows, dataset.rows_error
+        return dataset
 
 
 def about(

@@ -30,6 +30,9 @@ class Task:
 
 
 def tasks_of(stage: MapStage, recipe_digest: str, shard: Shard) -> list[Task]:
+    """The shards to make of one. Raises ValueError for a shard that is only foreseen: it has no content to key on."""
+    if not shard.digest:
+        raise ValueError(f"stage {stage.name}: a shard of {shard.stage} is only foreseen, and has no part in a key")
     items = stage.items(stage.config, shard.attributes)
     return [Task(shard, item, digest([recipe_digest, shard.digest, item])) for item in items]
 

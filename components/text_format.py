@@ -96,6 +96,27 @@ def render_prompts(tokenizer: Tokenizer, problems: Sequence[str]) -> list[list[i
     return _encode(tokenizer, [problem + PROMPT_SEPARATOR for problem in problems])
 
 
+def render_chat_prompts(tokenizer: Any, instruction: str, texts: Sequence[str]) -> list[list[int]]:
+    """The same for a model that was taught to chat, by its tokenizer's own template: a turn of the user with the
+    instruction and the text, and the opening of the model's turn. Raises ValueError where there is no template."""
+    turns = [[{"role": "user", "content": f"{instruction}{PROMPT_SEPARATOR}{text}"}] for text in texts]
+    return _encode(
+        tokenizer, [tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) for turn in turns]
+    )
+
+
+def end_of_turn_ids(tokenizer: Any) -> tuple[int, ...]:
+    """What the chat template closes the model's turn with: its one special token, or () where it has none there.
+
+    A model that was taught to chat ends so, and not always with the end-of-text token.
+    """
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "An answer."}]
+    closed = str(tokenizer.apply_chat_template(turns, tokenize=False)).rpartition("An answer.")[2]
+    [ids] = _encode(tokenizer, [closed])
+    special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    return tuple([one for one in ids if one in special][:1])
+
+
 def separator_ids(tokenizer: Tokenizer) -> list[int]:
     """What STEP_SEPARATOR adds to a text: one id, or several.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,10 +21,11 @@ from components.labelled_solutions import LabelledFiles, describe_labelled
 from components.problem_files import describe_file
 from components.problems import EXCLUDED, ProblemFiles, check_disjoint, file_rows, held_out_texts
 from components.published_verifiers import STYLES
+from components.reference_solutions import has_solutions
 from components.sampling import engine_distribution, installed_engine
 from components.stage import Model
 from components.store import Store, folder_digest
-from flows.presets import Preset, reseeded, rollouts_like
+from flows.presets import CHAT_INSTRUCTION, Preset, reseeded, rollouts_like
 
 
 def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
@@ -158,6 +160,11 @@ def problem_files(options: argparse.Namespace) -> tuple[ProblemFiles | None, dic
     files = ProblemFiles(**described, drop_contaminated=options.contaminated == "drop")
     rows = file_rows(files, paths)
     check_disjoint([row for row in rows if row["split"] != EXCLUDED])
+    if learns_from_solutions(options) and not has_solutions(rows):
+        raise InputError(
+            f"{options.train_problems}: no row has a solution in a column 'solution', or before '####' in its answer: "
+            "--format-from solutions cannot learn from it; leave it out, for few-shot samples"
+        )
     return files, held_out_texts(rows)
 
 
@@ -181,7 +188,9 @@ def label_sources(options: argparse.Namespace, preset: Preset, files: bool, labe
             raise InputError("--prm stands in place of a trained PRM: leave --label-sources out")
         return ()
     if not asked:
-        return (("human",) if labelled else ()) if files else preset.label_sources
+        if files and not preset.needs_files:
+            return ("human",) if labelled else ()
+        return preset.label_sources
     needs = {
         "human": (labelled or preset.needs_files, "--labelled-solutions FILE"),
         "rule": (not files and not preset.needs_files, "the embedded problems: other problems have no exact rule"),
@@ -221,6 +230,49 @@ def judge_config(preset: Preset, options: argparse.Namespace, engine: Literal["v
     if options.judge_structured:
         sampling = dataclasses.replace(sampling, regex=VERDICT, max_tokens=64)
     return dataclasses.replace(config, sampling=sampling, prompt=prompt)
+
+
+def with_few_shot_prompt(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
+    """The preset, asking for few-shot samples by the base model's chat template where that is wanted."""
+    base: Path | None = options.base_model
+    has_template = base is not None and has_chat_template(base)
+    if options.few_shot_prompt == "chat" and not has_template:
+        raise InputError(
+            f"--few-shot-prompt chat: the tokenizer of {base} has no chat template (chat_template.jinja or "
+            "chat_template in tokenizer_config.json); use plain"
+        )
+    if options.few_shot_prompt == "plain" or not has_template or options.format_from == "solutions":
+        return preset
+    if options.few_shot_prompt == "auto":
+        notes.append(
+            "few-shot samples are asked for by the base model's chat template; for a model that was not taught to chat "
+            "give --few-shot-prompt plain"
+        )
+    return dataclasses.replace(preset, few_shot=dataclasses.replace(preset.few_shot, chat_instruction=CHAT_INSTRUCTION))
+
+
+def has_chat_template(folder: Path) -> bool:
+    """Whether a Hugging Face folder's tokenizer has one, told without loading it."""
+    if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
+        return True
+    try:
+        about = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return False
+    except ValueError as error:
+        raise InputError(f"--base-model {folder}: tokenizer_config.json is not JSON: {error}") from error
+    return isinstance(about, dict) and bool(about.get("chat_template"))
+
+
+def learns_from_solutions(options: argparse.Namespace) -> bool:
+    """Whether the format is learned from the train problems' own solutions (that they have some: problem_files)."""
+    if options.format_from != "solutions":
+        return False
+    if options.base_model is None and options.command == "run":
+        raise InputError("--format-from solutions is for a base model: give --base-model FOLDER")
+    if options.train_problems is None:
+        raise InputError("--format-from solutions reads them from --train-problems; give --train-problems FILE")
+    return True
 
 
 def published_prm(options: argparse.Namespace) -> Model | None:

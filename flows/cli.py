@@ -19,7 +19,7 @@ from components.problems import ProblemFiles
 from components.runner import Runner
 from components.stage import Model
 from components.standing import StudyError
-from flows import checks, commands
+from flows import checks, commands, plan_cost
 from flows.options import parse
 from flows.presets import PRESETS, Preset
 
@@ -36,6 +36,7 @@ class Study:
     labelled: LabelledFiles | None
     labelled_paths: Sequence[Path]
     base_model: Model | None
+    learns_from_solutions: bool  # the format, from the train problems' own; else from few-shot samples
     published_prm: Model | None
     label_sources: tuple[str, ...]
     labelling_prm: Model | None
@@ -55,6 +56,8 @@ def open_study(options: argparse.Namespace) -> Study:
     name = checks.study_name(options.study or preset.name)
     files, held_out = checks.problem_files(options)
     base_model = checks.model_folder("--base-model", options.base_model)
+    preset = checks.with_few_shot_prompt(preset, options, notes)
+    learns_from_solutions = checks.learns_from_solutions(options)
     published_prm = checks.published_prm(options)
     labelled, labelled_paths = checks.labelled_files(options, files, held_out)
     judge, labelling_prm = checks.model_folder("--judge", options.judge), checks.labelling_prm(options)
@@ -86,6 +89,7 @@ def open_study(options: argparse.Namespace) -> Study:
         labelled=labelled,
         labelled_paths=labelled_paths,
         base_model=base_model,
+        learns_from_solutions=learns_from_solutions,
         published_prm=published_prm,
         label_sources=sources,
         labelling_prm=labelling_prm,
@@ -167,6 +171,13 @@ def _run(main: Any, options: argparse.Namespace) -> int:
     for note in study.notes:
         print(f"note: {note}")
     main(study)
-    status = commands.show(study.runner, options)
+    status = commands.show(study.runner, options, lambda: _cost(study))
     sys.stdout.flush()  # a closed pipe is to be met here
     return status
+
+
+def _cost(study: Study) -> tuple[commands.Columns, list[str]]:
+    """What a plan says of cost: columns of its table, and what they rest on."""
+    runner, preset, base = study.runner, study.preset, study.base_model
+    work = plan_cost.expected_work(runner, preset, base, study.published_prm)
+    return plan_cost.columns(work, preset), plan_cost.footnote(runner, work, preset, base)

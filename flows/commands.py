@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable, Mapping
 
 from tqdm import tqdm
 
@@ -18,13 +19,17 @@ from components.store import Store
 from components.upkeep import collect, garbage, repair
 from components.upkeep import verify as verify_store
 
+Columns = Mapping[str, Mapping[str, str]]  # column → stage → cell
 
-def show(runner: Runner, options: argparse.Namespace) -> int:
-    """What plan, status, explain and --only print once the flow has looked at (or computed) its stages."""
+
+def show(runner: Runner, options: argparse.Namespace, cost: Callable[[], tuple[Columns, list[str]]]) -> int:
+    """What plan, status, explain and --only print once the flow has looked at (or computed) its stages. cost: what a
+    plan says of it, columns and lines under the table."""
     if options.only is not None and options.only not in {run.name for run in runner.runs}:
         return _no_stage("--only", options.only, runner)
     if options.command == "plan":
-        print(report.plan_table(runner.runs))
+        columns, lines = cost()
+        print("\n".join([report.plan_table(runner.runs, columns), *lines]))
     elif options.command == "status":
         for run in runner.runs:
             print(_status(runner, run))

@@ -8,6 +8,7 @@ choice of problems, not of subsampling.
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 
@@ -22,7 +23,8 @@ from components.grading import GRADER_VERSION, grade
 from components.labelled_solutions import label_counts, labelled_solutions
 from components.labelling import LabellingConfig, label_steps
 from components.models import generator
-from components.problems import file_attributes, file_problems, teacher, world_attributes, world_problems
+from components.problems import file_attributes, file_problems, file_rows, teacher, world_attributes, world_problems
+from components.reference_solutions import reference_solutions
 from components.score_quality import reductions, step_calibration
 from components.scored_samples import scored_samples
 from components.scoring import score
@@ -105,11 +107,16 @@ def look_at_steps(study: cli.Study, solutions: Dataset, samples: Dataset, scores
 
 
 def train_generator(study: cli.Study, problems: Dataset) -> Model:
-    """A base model finetuned for the format on its own right few-shot solutions; without a base model, a tiny one
-    trained from nothing on the embedded world's teacher, whatever the problems are."""
+    """A base model finetuned for the format on its own right few-shot solutions, or on those that come with the
+    problems; without a base model, a tiny one trained from nothing on the embedded world's teacher, whatever the
+    problems are."""
     preset, run = study.preset, study.runner
     if study.base_model is not None or preset.needs_files:
         base = study.base_model or Model("--base-model", None)  # only a plan comes so far without one
+        if study.learns_from_solutions and study.files is not None:
+            rows = functools.partial(file_rows, study.files, study.problem_paths)
+            examples = run.table(reference_solutions(study.files, rows))
+            return run.train(generator(preset.finetuning, base), solutions=examples)
         few_shot = generate(preset.few_shot, base, name="few_shot_solutions")
         shots, grades = run.map(problems.select(split="train"), few_shot, grade(name="few_shot_grades"))
         examples = run.table(keep_right(preset.keep_right), solutions=shots, grades=grades)
@@ -126,7 +133,7 @@ def labelled_by_people(study: cli.Study) -> Dataset | None:
         run.table(label_counts(), labelled_solutions=labelled)
         return labelled
     if preset.needs_files and study.published_prm is None:
-        return run.awaits("labelled_solutions", "--labelled-solutions")
+        return run.awaits("labelled_solutions", "--labelled-solutions", preset.plan.labelled_rows)
     return None
 
 

@@ -209,3 +209,17 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         help="Hugging Face folder of a causal language model to finetune as the generator; without one the tiny "
         "generator is trained on the embedded world",
     )
+    files.add_argument(
+        "--format-from",
+        choices=["few_shot", "solutions"],
+        default="few_shot",
+        help="what the base model learns the format from: its own right few-shot samples (the default), or the "
+        "train problems' own solutions (a column `solution`, or the text before #### in the answer)",
+    )
+    files.add_argument(
+        "--few-shot-prompt",
+        choices=["auto", "chat", "plain"],
+        default="auto",
+        help="how few-shot samples are asked for: in a turn of the base model's chat template, or as text to continue "
+        "(auto: by the template where the tokenizer has one)",
+    )

@@ -19,6 +19,7 @@ from components.scoring import ScoringConfig
 from components.step_errors import StepErrorsConfig
 from components.verifier_labels import VerifierLabelsConfig
 from components.worked_arithmetic import WorldConfig
+from flows.plan_cost import PlanConfig
 from flows.results import EstimationConfig
 
 # Worked examples before each prompt when a base model does not know the format yet (paper §2.2: few-shot; how many
@@ -58,6 +59,12 @@ The fraction is $\\frac{5}{16}$.
 
 """
 
+# What a model that was taught to chat is told in place of going on with a text, before the examples and the problem.
+CHAT_INSTRUCTION = """\
+Solve the problem that comes last, step by step. Write each step on a line of its own, without headings and without \
+empty lines between the steps. Then write a line "# Answer", an empty line, and the final answer alone, as in the \
+examples, if there are any."""
+
 STOP = "\n---"  # what a base model writes before it goes on to another problem
 
 
@@ -87,6 +94,7 @@ class Preset:
     judge_training: GeneratorConfig  # of the embedded world's judge, from its generator, on
     judge_world: WorldConfig
     contamination: ContaminationConfig
+    plan: PlanConfig  # what a plan assumes
     # Where step labels come from (flows/label_sources.py), each with a PRM of its own; the first one's is `prm`.
     label_sources: tuple[str, ...] = ("rule",)
     # So many ORMs and PRMs on the same solutions: the noise of training, told apart from that of the problems.
@@ -167,6 +175,7 @@ LAPTOP = Preset(
     judge_training=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3, max_tokens=512), None),
     judge_world=WorldConfig(teacher_solutions=16_000, curriculum_share=0.0),
     contamination=ContaminationConfig(),
+    plan=PlanConfig(prompt_tokens=24, solution_tokens=27, step_tokens=7),
 )
 
 SMOKE = dataclasses.replace(
@@ -195,6 +204,7 @@ SMOKE = dataclasses.replace(
     labelling=LabellingConfig(alternatives=2),
     judge_world=WorldConfig(min_operations=2, max_operations=3, teacher_solutions=800, curriculum_share=0.0),
     prm=RewardModelConfig("prm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
+    plan=PlanConfig(prompt_tokens=20, solution_tokens=22, step_tokens=7),
 )
 
 LABEL_SOURCES = dataclasses.replace(
@@ -248,6 +258,8 @@ MATH_7B = dataclasses.replace(
         prompt=PROMPT.read_text(encoding="utf-8"),
     ),
     label_sources=("human",),
+    # MATH's problems have 203 characters in the mean; how much a model writes on them is its own.
+    plan=PlanConfig(prompt_tokens=75, solution_tokens=400, step_tokens=40, on_gpus=True),
     needs_files=True,
 )
 

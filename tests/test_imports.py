@@ -10,12 +10,22 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ENGINE = set(
     """stage files datasets store isolation leases provenance standing explain upkeep runner streaming
-    side_by_side""".split()
+    side_by_side foreseen""".split()
 )
 # Leaf modules: the text format, the world and the models' targets know nothing of the study.
 LEAVES = {"text_format", "worked_arithmetic", "examples", "tokenizer", "selection"}
 LEAVES |= {"problem_text", "segmentation", "prefix_tree", "reductions", "verifier_metrics", "bootstrap"}
-LEAVES |= {"answer_text", "expressions", "values", "numbers", "quantities", "several_values", "intervals", "statements"}
+LEAVES |= {
+    "solution_text",
+    "answer_text",
+    "expressions",
+    "values",
+    "numbers",
+    "quantities",
+    "several_values",
+    "intervals",
+    "statements",
+}
 # What the grading stage is made of: it knows answers and nothing of studies, since its worker is a process of its own.
 GRADER = {"equality", "prm800k_equality", "math_verify_route", "grading_worker", "grading_pool"}
 # What stages may share: leaves, the training loop, and what reads the files that users give.

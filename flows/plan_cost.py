@@ -1,0 +1,203 @@
+"""What a plan expects each stage to cost: tokens, and FLOPs or GPU-hours, before anything ran.
+
+What a finished run did spend is in its report (`components/cost.py`, whose counts of FLOPs are used here). Everything
+that a plan cannot know is an assumption, in the preset (`PlanConfig`) or below, and printed under the table.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from components.cost import INFERENCE, TRAINING, parameters
+from components.datasets import Dataset, Shard
+from components.models import Architecture, GeneratorConfig, RewardModelConfig
+from components.runner import Runner
+from components.sampling import SamplingConfig
+from components.scoring import ScoringConfig
+from components.stage import Model
+from components.standing import StageRun
+from components.worked_arithmetic import VOCABULARY
+
+if TYPE_CHECKING:
+    from flows.presets import Preset
+
+PEAK_FLOPS = 989e12  # FLOP/s of an H100 SXM, bfloat16, dense (NVIDIA's data sheet)
+# Shares of that peak: sampling waits for memory, scoring and training compute.
+UTILISATION = {"sampling": 0.15, "scoring": 0.40, "training": 0.35}
+_CHARACTERS_PER_TOKEN = 3  # of few-shot examples: English and LaTeX, rather too many tokens than too few
+_SPECIAL_AND_BYTES = 2 + 256  # of the embedded tokenizer
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """Assumptions, for plans alone: no result depends on them. Means of tokens, by the generator's tokenizer."""
+
+    prompt_tokens: int  # of a problem's text
+    solution_tokens: int  # of a solution, sampled or a teacher's
+    step_tokens: int  # of an alternative to a step
+    labelled_tokens: int = 200  # of a labelled solution: PRM800K's have 556 characters, through their first error
+    labelled_rows: int = 98_731  # where no file is given: PRM800K's train lines (949 + 97,782), unfiltered
+    base_parameters: float = 7e9  # where no base model is given
+    on_gpus: bool = False  # tell GPU-hours instead of FLOPs
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a stage is expected to do yet. prompts, tokens: read, and written or learned from; most_tokens: if every
+    solution were as long as it may be. rows_are: as in Dataset."""
+
+    kind: str  # sampling, scoring or training
+    prompts: float
+    tokens: float
+    most_tokens: float
+    flops: float
+    rows_are: str = ""
+
+    @property
+    def gpu_hours(self) -> float:
+        """Of H100s."""
+        return self.flops / (PEAK_FLOPS * UTILISATION[self.kind]) / 3600
+
+
+def expected_work(
+    runner: Runner, preset: Preset, base: Model | None = None, published_prm: Model | None = None
+) -> dict[str, Work]:
+    """Stage → what it is expected to do yet, of the stages of a plan that run a model and are not done."""
+    sizes = _sizes(runner, preset, base, published_prm)
+    found = {}
+    for run in runner.runs:
+        config: Any = run.stage.config if run.stage is not None else None
+        if run.status == "HIT":
+            continue
+        if isinstance(config, SamplingConfig):
+            found[run.name] = _sampling(run, config, preset.plan, sizes["generator"])
+        elif isinstance(config, ScoringConfig) and run.stage is not None:
+            models = [sizes[name] for name in getattr(run.stage, "models", {})]
+            found[run.name] = _scoring(run, preset, sum(models))
+        elif isinstance(config, GeneratorConfig | RewardModelConfig):
+            found[run.name] = _training(run, config, preset, sizes["generator"])
+    return {name: work for name, work in found.items() if work.tokens}
+
+
+def columns(work: Mapping[str, Work], preset: Preset) -> dict[str, dict[str, str]]:
+    """Column → stage → cell, for `report.plan_table`."""
+    if not work:
+        return {}
+    last = "GPU-hours" if preset.plan.on_gpus else "FLOPs"
+    return {
+        "prompts": {name: one.rows_are + short(one.prompts) for name, one in work.items()},
+        "tokens": {name: one.rows_are + short(one.tokens) for name, one in work.items()},
+        "at most": {name: short(one.most_tokens) for name, one in work.items()},
+        last: {
+            name: one.rows_are + (f"{one.gpu_hours:,.1f}" if preset.plan.on_gpus else short(one.flops))
+            for name, one in work.items()
+        },
+    }
+
+
+def footnote(runner: Runner, work: Mapping[str, Work], preset: Preset, base: Model | None) -> list[str]:
+    """What the columns mean and rest on; nothing without work."""
+    if not work:
+        return []
+    plan, size = preset.plan, _sizes(runner, preset, base, None)["generator"]
+    total = sum(one.flops for one in work.values())
+    text = (
+        "rows: ≤ at most, ~ assumed, ? unknown. "
+        f"tokens: of what is not done, if a problem has {plan.prompt_tokens}, a solution {plan.solution_tokens} and "
+        f"a labelled one {plan.labelled_tokens}; at most: if each were as long as it may be. In training times epochs, "
+        f"without held-out problems; an alternative to a step adds {plan.step_tokens}. "
+        "prompts: read once per problem and shard, in training with every solution. "
+        f"FLOPs: {INFERENCE} per parameter and token in sampling and scoring, {TRAINING} in training, of {short(size)} "
+        f"parameters a model: {total:.2g} in all. "
+    )
+    if plan.on_gpus:
+        hours = sum(one.gpu_hours for one in work.values())
+        shares = ", ".join(f"{kind} {100 * share:.0f} %" for kind, share in UTILISATION.items())
+        text += (
+            f"GPU-hours: FLOPs / ({PEAK_FLOPS / 1e12:.0f}e12 FLOP/s, an H100's peak in bfloat16, x an assumed "
+            f"utilisation: {shares}) / 3600: {hours:,.0f} in all."
+        )
+    return textwrap.wrap(text, 118)
+
+
+def short(number: float) -> str:
+    """Three digits and a unit.
+
+    >>> [short(n) for n in (0, 96, 852_000_000, 2.13e6, 1.5e18)]
+    ['0', '96', '852M', '2.13M', '1.5E']
+    """
+    for unit, size in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= 0.9995 * size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.3g}"
+
+
+def architecture_parameters(architecture: Architecture) -> int:
+    """Parameters of the embedded generator: a Llama with tied embeddings, over the world's vocabulary."""
+    tokens = {word for word in VOCABULARY if len(word.encode()) > 1} | {f" {word}" for word in VOCABULARY}
+    hidden = architecture.hidden_size
+    layer = 4 * hidden**2 + 3 * hidden * architecture.intermediate_size + 2 * hidden
+    return (_SPECIAL_AND_BYTES + len(tokens)) * hidden + architecture.layers * layer + hidden
+
+
+def _sizes(runner: Runner, preset: Preset, base: Model | None, published_prm: Model | None) -> dict[str, float]:
+    """Parameters of each model; those of a reward model are the generator's, with another head."""
+    trained = runner.results.get("generator")
+    if isinstance(trained, Model):
+        size = parameters(runner.store, trained)
+    elif base is not None:
+        size = parameters(runner.store, base)
+    elif preset.needs_files or preset.generator.architecture is None:
+        size = preset.plan.base_parameters
+    else:
+        size = architecture_parameters(preset.generator.architecture)
+    prm = parameters(runner.store, published_prm) if published_prm is not None else size
+    return {"generator": size, "orm": size, "prm": prm}
+
+
+def _sampling(run: StageRun, config: SamplingConfig, plan: PlanConfig, size: float) -> Work:
+    rows, problems = _pending(run.output)
+    prompts = problems * (plan.prompt_tokens + len(config.few_shot) // _CHARACTERS_PER_TOKEN)
+    tokens, most = rows * min(plan.solution_tokens, config.max_tokens), rows * config.max_tokens
+    return Work("sampling", prompts, tokens, most, INFERENCE * size * (prompts + tokens), _sign(run.output))
+
+
+def _scoring(run: StageRun, preset: Preset, size: float) -> Work:
+    rows, problems = _pending(run.output)
+    prompts, longest = problems * preset.plan.prompt_tokens, preset.sampling.max_tokens
+    tokens = rows * min(preset.plan.solution_tokens, longest)
+    return Work("scoring", prompts, tokens, rows * longest, INFERENCE * size * (prompts + tokens), _sign(run.output))
+
+
+def _training(run: StageRun, config: GeneratorConfig | RewardModelConfig, preset: Preset, size: float) -> Work:
+    plan, training = preset.plan, config.training
+    [source, *_] = run.inputs.values()
+    sampled = source.name.startswith("solutions")
+    mean = plan.labelled_tokens if "labelled_solutions" in run.inputs else plan.solution_tokens
+    longest = training.max_tokens - plan.prompt_tokens
+    if sampled:
+        mean, longest = min(mean, preset.sampling.max_tokens), min(longest, preset.sampling.max_tokens)
+    share = 1 - config.evaluation.held_out_share if isinstance(config, RewardModelConfig) else 1.0
+    alternatives = 0
+    if isinstance(config, RewardModelConfig) and "step_labels" in run.inputs:
+        late = max(0, training.epochs - config.prm_alternatives_from_epoch + 1)
+        alternatives = late * preset.labelling.alternatives * plan.step_tokens
+    rows = share * source.rows
+    prompts, tokens = rows * training.epochs * plan.prompt_tokens, rows * (training.epochs * mean + alternatives)
+    most = rows * (training.epochs * longest + alternatives)
+    return Work("training", prompts, tokens, most, TRAINING * size * (prompts + tokens), source.rows_are)
+
+
+def _sign(dataset: Dataset | None) -> str:
+    return dataset.rows_are if dataset is not None else ""
+
+
+def _pending(dataset: Dataset | None) -> tuple[int, int]:
+    """Rows that are not there yet, and how often a problem's prompt is read for them: once per shard of its samples."""
+    shards: list[Shard] = [shard for shard in dataset.shards if not shard.digest] if dataset is not None else []
+    return sum(shard.rows for shard in shards), sum(
+        shard.rows // int(shard.attributes.get("sample_count", 1)) for shard in shards
+    )
