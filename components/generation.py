@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from components.sampling import Engine, Request, SamplingConfig, TransformersEngine, VllmEngine, engine_distribution
+from components.segmentation import NEWLINE, steps
 from components.stage import MapStage, Model, seed_for
 from components.text_format import end_of_turn_ids, render_chat_prompts, render_prompts, split_steps
 from schemas.tables import SOLUTIONS
@@ -94,11 +95,14 @@ class Generate:
             text = text.partition(self.config.stop)[0] if stopped else text
             rows[row] |= {
                 "text": text,
-                "steps": split_steps(text),
+                "steps": self._steps(text),
                 "finish_reason": "stop" if stopped else sample.finish_reason,
                 "num_tokens": len(sample.ids),
             }
         return pa.Table.from_pylist(rows, schema=SOLUTIONS)
+
+    def _steps(self, text: str) -> list[str]:
+        return split_steps(text) if self.config.segmentation == NEWLINE else steps(text, self.config.segmentation)
 
     def _text(self, ids: list[int]) -> str:
         """What was written, without the token that ended it."""

@@ -32,24 +32,15 @@ from components.input_files import InputError, check_unchanged, read_records
 from components.prm800k import is_prm800k, read_line
 from components.problem_text import same_text
 from components.published_rows import as_labelled
-from components.stage import TableStage, digest
-from components.store import file_digest
+from components.solution_files import SolutionFiles, describe_solutions
+from components.stage import TableStage
 from components.text_format import has_answer
 from schemas.tables import LABEL_COUNTS, LABELLED_SOLUTIONS
 
 SHARD_ROWS = 4000
 
 
-@dataclass(frozen=True)
-class LabelledFiles:
-    """The files' identity: what they hold, not where they lie. excluded: the digest of the problems whose solutions are
-    left out, "" for none."""
-
-    digests: tuple[str, ...]
-    excluded: str = ""
-
-
-def labelled_solutions(config: LabelledFiles, paths: Sequence[Path], excluded: Collection[str] = ()) -> TableStage:
+def labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: Collection[str] = ()) -> TableStage:
     """The stage that reads the files, shard by shard in bounded memory. excluded: `same_text` of held-out problems,
     whose solutions are not used."""
     compute = functools.partial(_labelled_solutions, paths=paths, excluded=frozenset(excluded))
@@ -69,25 +60,9 @@ class _Counting:
 
 def describe_labelled(
     paths: Sequence[Path], held_out: Mapping[str, str] | None = None, drop_contaminated: bool = False
-) -> LabelledFiles:
-    """Read the files once, to be sure that they can be used. held_out: which evaluation problem each normalised text
-    is; a solution of one is refused, or with drop_contaminated left out. Raises InputError."""
-    held_out = held_out or {}
-    good, first = False, "it holds no rows"
-    for number, path in enumerate(paths):
-        for row in read_labelled(path, number):
-            good = good or (row["error"] is None and row["dropped"] is None)
-            first = row["error"] or first
-            named = held_out.get(same_text(row["problem"])) if held_out and not drop_contaminated else None
-            if named is not None and row["error"] is None and row["dropped"] is None:
-                raise InputError(
-                    f"{path}: row {row['source_row']} labels a held-out problem ({named}, spacing and LaTeX aside); "
-                    "remove such rows, or the curves would measure memory; or leave them out with --contaminated drop"
-                )
-    if not good:
-        raise InputError(f"{', '.join(map(str, paths))}: no row can be used; the first: {first}")
-    excluded = digest(sorted(held_out)) if drop_contaminated else ""
-    return LabelledFiles(tuple(file_digest(path) for path in paths), excluded)
+) -> SolutionFiles:
+    """Read the files once, to be sure that they can be used. Raises InputError (see describe_solutions)."""
+    return describe_solutions(paths, read_labelled, held_out or {}, drop_contaminated)
 
 
 def read_labelled(path: Path, file: int = 0) -> Iterator[dict[str, Any]]:
@@ -198,7 +173,7 @@ def _count_labels(step: Any) -> int:
     return int(_is_labelled(step)) + (sum(map(_count_labels, others)) if isinstance(others, list) else 0)
 
 
-def _labelled_solutions(config: LabelledFiles, paths: Sequence[Path], excluded: frozenset[str]) -> Iterator[pa.Table]:
+def _labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: frozenset[str]) -> Iterator[pa.Table]:
     for path, value in zip(paths, config.digests, strict=True):
         check_unchanged(path, value)
     rows = itertools.chain.from_iterable(read_labelled(path, number) for number, path in enumerate(paths))

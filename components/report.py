@@ -31,13 +31,20 @@ _COLOURS = {
 def label(method: str) -> str:
     """For legends."""
     base, weighted = method.removesuffix("_weighted"), method.endswith("_weighted")
-    return LABELS.get(method, f"{base}-weighted voting" if weighted else method)
+    if is_other_prm(base):
+        base = f"PRM by {base.removeprefix('prm_').replace('_', ' ')}"
+    return LABELS.get(method, f"{base}-weighted voting" if weighted else base)
+
+
+def is_other_prm(method: str) -> bool:
+    """Of a study with several sources of step labels, the PRM of one that is not the first: prm_rollouts."""
+    return method.startswith("prm_") and not method.endswith("_weighted")
 
 
 def short_name(method: str) -> str:
     """As sentences say it."""
     known = {"pass_at_1": "a single sample", "majority": "majority voting", "prm": "PRM", "orm": "ORM"}
-    return known.get(method, method)
+    return known.get(method, label(method) if is_other_prm(method) else method)
 
 
 def table_name(method: str) -> str:
@@ -122,9 +129,12 @@ def verdicts(comparisons: pd.DataFrame, num_problems: int) -> list[str]:
     largest = int(rows["n"].max())
     found = dict.fromkeys(rows["method"])
     names = [name for name in found if name != "majority" and not name.endswith("_weighted")]
-    asked = [(one, other, largest) for at, one in enumerate(names) for other in names[at + 1 :]]
-    asked += [(name, "majority", largest) for name in names]
-    asked += [(name, "pass_at_1", max(n for n in rows["n"].unique() if n <= 16)) for name in names]
+    others = [name for name in names if is_other_prm(name)]  # told beside the first PRM and the ORM alone
+    named = [name for name in names if name not in others]
+    pairs = [(one, other) for at, one in enumerate(names) for other in names[at + 1 :]]
+    asked = [(*pair, largest) for pair in pairs if not set(pair) <= set(others)]
+    asked += [(name, "majority", largest) for name in named]
+    asked += [(name, "pass_at_1", max(n for n in rows["n"].unique() if n <= 16)) for name in named]
     sentences = []
     by_question = {(row["method"], row["baseline"], row["n"]): row for row in records(rows)}
     for question in asked:

@@ -24,7 +24,15 @@ _PERCENT = "% of problems solved"
 def sections(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
     """What the tables that are there have to say, in the order of the page. frames: table's name → its rows."""
     made: list[Section] = []
-    for build in (_best_of_n, _out_of_distribution, _difficulty, _reductions, _scores, _first_errors, _shares):
+    for build in (
+        _best_of_n,
+        _out_of_distribution,
+        _difficulty,
+        _reductions,
+        _scores,
+        _first_errors,
+        _shares,
+    ):
         made += [section for section in build(frames) if section["charts"] or section["tables"]]
     return made
 

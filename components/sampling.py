@@ -35,6 +35,8 @@ class SamplingConfig:
     few_shot: str = ""  # text before every prompt, for a base model that does not know the format
     stop: str = ""  # a sample ends before this text
     seed: int = 0
+    # How a text is cut into steps (components/segmentation.py); a generator that was finetuned here writes lines.
+    segmentation: str = added_field("newline", absence_meant="newline")
     regex: str = added_field("", absence_meant="")  # what a whole sample must match; "": anything
     # What a model that was taught to chat is told before the text above and the problem, all in one turn of its chat
     # template; "": the text and the problem as they are.

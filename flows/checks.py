@@ -10,18 +10,13 @@ import dataclasses
 import importlib.util
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from components.estimation import BandConfig
-from components.input_files import InputError, fetch
+from components.input_files import InputError
 from components.judge import PROMPT, VERDICT, JudgeConfig
-from components.labelled_solutions import LabelledFiles, describe_labelled
-from components.problem_files import describe_file
-from components.problems import EXCLUDED, ProblemFiles, check_disjoint, file_rows, held_out_texts
 from components.published_verifiers import STYLES
-from components.reference_solutions import has_solutions
 from components.sampling import engine_distribution, installed_engine
 from components.stage import Model
 from components.store import Store, folder_digest
@@ -74,6 +69,7 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
         engine=engine,
         temperature=options.temperature or sampling.temperature,
         max_tokens=options.max_tokens or sampling.max_tokens,
+        segmentation=options.segmentation or sampling.segmentation,
     )
     preset = dataclasses.replace(
         preset,
@@ -140,44 +136,6 @@ def study_name(name: str) -> str:
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise InputError(f"--study {name}: use letters, digits, '-', '_' and '.'")
     return name
-
-
-def problem_paths(options: argparse.Namespace) -> dict[str, Path]:
-    """Split → where its file or folder lies on this machine, of those that are given."""
-    names = {"train": options.train_problems, "test": options.test_problems, "ood": options.ood_problems}
-    return {split: fetch(name) for split, name in names.items() if name is not None}
-
-
-def problem_files(options: argparse.Namespace) -> tuple[ProblemFiles | None, dict[str, str]]:
-    """The files of problems, and their evaluation problems by normalised text (`held_out_texts`)."""
-    paths = problem_paths(options)
-    if not paths:
-        return None, {}
-    if not {"train", "test"} <= set(paths):
-        raise InputError("--train-problems and --test-problems go together: give both")
-    columns = (options.problem_column, options.answer_column, options.max_problems, options.answer_format)
-    described = {split: describe_file(path, *columns) for split, path in paths.items()}
-    files = ProblemFiles(**described, drop_contaminated=options.contaminated == "drop")
-    rows = file_rows(files, paths)
-    check_disjoint([row for row in rows if row["split"] != EXCLUDED])
-    if learns_from_solutions(options) and not has_solutions(rows):
-        raise InputError(
-            f"{options.train_problems}: no row has a solution in a column 'solution', or before '####' in its answer: "
-            "--format-from solutions cannot learn from it; leave it out, for few-shot samples"
-        )
-    return files, held_out_texts(rows)
-
-
-def labelled_files(
-    options: argparse.Namespace, files: ProblemFiles | None, held_out: Mapping[str, str]
-) -> tuple[LabelledFiles | None, tuple[Path, ...]]:
-    """The files of labelled solutions, and where they lie."""
-    paths = tuple(map(fetch, options.labelled_solutions))
-    if not paths:
-        return None, ()
-    if files is None:
-        raise InputError("--labelled-solutions goes with files of problems; the embedded problems have an exact rule")
-    return describe_labelled(paths, held_out, options.contaminated == "drop"), paths
 
 
 def label_sources(options: argparse.Namespace, preset: Preset, files: bool, labelled: bool) -> tuple[str, ...]:
@@ -262,17 +220,6 @@ def has_chat_template(folder: Path) -> bool:
     except ValueError as error:
         raise InputError(f"--base-model {folder}: tokenizer_config.json is not JSON: {error}") from error
     return isinstance(about, dict) and bool(about.get("chat_template"))
-
-
-def learns_from_solutions(options: argparse.Namespace) -> bool:
-    """Whether the format is learned from the train problems' own solutions (that they have some: problem_files)."""
-    if options.format_from != "solutions":
-        return False
-    if options.base_model is None and options.command == "run":
-        raise InputError("--format-from solutions is for a base model: give --base-model FOLDER")
-    if options.train_problems is None:
-        raise InputError("--format-from solutions reads them from --train-problems; give --train-problems FILE")
-    return True
 
 
 def published_prm(options: argparse.Namespace) -> Model | None:

@@ -14,12 +14,12 @@ from typing import Any
 from cluster import placements
 from components.datasets import StoreError
 from components.input_files import InputError
-from components.labelled_solutions import LabelledFiles
 from components.problems import ProblemFiles
 from components.runner import Runner
+from components.solution_files import SolutionFiles
 from components.stage import Model
 from components.standing import StudyError
-from flows import checks, commands, plan_cost
+from flows import checks, commands, file_checks, plan_cost
 from flows.options import parse
 from flows.presets import PRESETS, Preset
 
@@ -33,8 +33,10 @@ class Study:
     files: ProblemFiles | None
     problem_paths: Mapping[str, Path]  # split → its file, where `files` are given
     held_out: Collection[str]  # the evaluation problems' normalised texts
-    labelled: LabelledFiles | None
+    labelled: SolutionFiles | None
     labelled_paths: Sequence[Path]
+    graded: SolutionFiles | None
+    graded_paths: Sequence[Path]
     base_model: Model | None
     learns_from_solutions: bool  # the format, from the train problems' own; else from few-shot samples
     published_prm: Model | None
@@ -54,12 +56,13 @@ def open_study(options: argparse.Namespace) -> Study:
     preset = checks.with_options(preset, options, notes)
     store = checks.open_store(checks.store_root(options.root), writes=options.command == "run")
     name = checks.study_name(options.study or preset.name)
-    files, held_out = checks.problem_files(options)
+    files, held_out = file_checks.problem_files(options)
     base_model = checks.model_folder("--base-model", options.base_model)
     preset = checks.with_few_shot_prompt(preset, options, notes)
-    learns_from_solutions = checks.learns_from_solutions(options)
+    learns_from_solutions = file_checks.learns_from_solutions(options)
     published_prm = checks.published_prm(options)
-    labelled, labelled_paths = checks.labelled_files(options, files, held_out)
+    labelled, labelled_paths = file_checks.labelled_files(options, files, held_out)
+    graded, graded_paths = file_checks.graded_files(options, files, held_out)
     judge, labelling_prm = checks.model_folder("--judge", options.judge), checks.labelling_prm(options)
     sources = checks.label_sources(options, preset, files is not None, labelled is not None)
     if preset.needs_files:
@@ -84,10 +87,12 @@ def open_study(options: argparse.Namespace) -> Study:
         preset=preset,
         name=name,
         files=files,
-        problem_paths=checks.problem_paths(options),
+        problem_paths=file_checks.problem_paths(options),
         held_out=held_out,
         labelled=labelled,
         labelled_paths=labelled_paths,
+        graded=graded,
+        graded_paths=graded_paths,
         base_model=base_model,
         learns_from_solutions=learns_from_solutions,
         published_prm=published_prm,

@@ -19,6 +19,7 @@ from components.contamination import contamination
 from components.datasets import Dataset
 from components.format_examples import keep_right
 from components.generation import generate
+from components.graded_solutions import graded_solutions
 from components.grading import GRADER_VERSION, grade
 from components.labelled_solutions import label_counts, labelled_solutions
 from components.labelling import LabellingConfig, label_steps
@@ -65,6 +66,9 @@ def full_study(study: cli.Study) -> None:
     sources = study.label_sources
     labels = Labels()
     orm_inputs = {"solutions": train_solutions, "grades": train_grades}
+    if study.graded is not None:
+        excluded = study.held_out if study.graded.excluded else ()
+        orm_inputs = {"graded_solutions": run.table(graded_solutions(study.graded, study.graded_paths, excluded))}
     prm_inputs = step_supervision(study, base, train_solutions, labelled, labels)
     orm_config = reward_models.best_rate(study, preset.orm, base, orm_inputs)
     prm_config = reward_models.best_rate(study, preset.prm, base, prm_inputs)

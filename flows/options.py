@@ -10,6 +10,7 @@ from typing import NoReturn
 from components.problem_files import ANSWER_FORMATS
 from components.published_verifiers import OURS, STYLES
 from components.reductions import NEUTRALS, REDUCTIONS
+from components.segmentation import RULES
 from flows.label_source_names import SOURCES
 from flows.presets import PRESETS, SEED
 
@@ -78,6 +79,12 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
     )
     parser.add_argument("--temperature", type=float, help="of sampling (default: the preset's)")
     parser.add_argument("--max-tokens", type=int, help="cap of a solution's tokens (default: the preset's)")
+    parser.add_argument(
+        "--segmentation",
+        choices=RULES,
+        help="how samples are cut into steps: by lines (default, as the generator learns to write them), blank lines, "
+        "sentences, or auto: whatever the text shows; for a generator that was not finetuned here",
+    )
     parser.add_argument("--engine", choices=["vllm", "transformers"], help="default: vllm where it is installed")
     parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and training workers print")
     verifiers = parser.add_argument_group("reward models")
@@ -201,6 +208,14 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="solutions whose steps are rated, to train the PRM on: PRM800K's own files, or rows of problem and steps "
         "[{text, rating: -1, 0 or 1}]; without it files of problems train the ORM alone",
+    )
+    files.add_argument(
+        "--graded-solutions",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="solutions with their outcome, to train the ORM on in place of samples of the train problems: rows of "
+        "problem, text and is_correct, or TRL's prompt, completion and label",
     )
     files.add_argument(
         "--base-model",

@@ -6,6 +6,7 @@ that a plan cannot know is an assumption, in the preset (`PlanConfig`) or below,
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from components.cost import INFERENCE, TRAINING, parameters
 from components.datasets import Dataset, Shard
+from components.judge import JudgeConfig
 from components.models import Architecture, GeneratorConfig, RewardModelConfig
+from components.rollouts import RolloutsConfig
 from components.runner import Runner
 from components.sampling import SamplingConfig
 from components.scoring import ScoringConfig
 from components.stage import Model
 from components.standing import StageRun
+from components.verifier_labels import VerifierLabelsConfig
 from components.worked_arithmetic import VOCABULARY
 
 if TYPE_CHECKING:
@@ -77,6 +81,12 @@ def expected_work(
         elif isinstance(config, ScoringConfig) and run.stage is not None:
             models = [sizes[name] for name in getattr(run.stage, "models", {})]
             found[run.name] = _scoring(run, preset, sum(models))
+        elif isinstance(config, VerifierLabelsConfig):
+            found[run.name] = _scoring(run, preset, sizes["prm"])
+        elif isinstance(config, RolloutsConfig):
+            found[run.name] = _rollouts(run, config, preset.plan, sizes["generator"])
+        elif isinstance(config, JudgeConfig):
+            found[run.name] = _judging(run, config, preset.plan, sizes["generator"])
         elif isinstance(config, GeneratorConfig | RewardModelConfig):
             found[run.name] = _training(run, config, preset, sizes["generator"])
     return {name: work for name, work in found.items() if work.tokens}
@@ -170,6 +180,27 @@ def _scoring(run: StageRun, preset: Preset, size: float) -> Work:
     prompts, longest = problems * preset.plan.prompt_tokens, preset.sampling.max_tokens
     tokens = rows * min(preset.plan.solution_tokens, longest)
     return Work("scoring", prompts, tokens, rows * longest, INFERENCE * size * (prompts + tokens), _sign(run.output))
+
+
+def _rollouts(run: StageRun, config: RolloutsConfig, plan: PlanConfig, size: float) -> Work:
+    """Continuations of half a solution in the mean: after each step but the last, or, of the search, after as many as
+    halving them takes, if every answer is wrong."""
+    rows, _ = _pending(run.output)
+    steps = max(1, round(plan.solution_tokens / plan.step_tokens) - 1)
+    asked = steps if config.search == "every_step" else math.ceil(math.log2(steps + 1))
+    continuations = rows * asked * min(config.rollout_block, config.rollouts_per_step)
+    prompts = rows * asked * (plan.prompt_tokens + plan.solution_tokens / 2)
+    tokens, most = continuations * plan.solution_tokens / 2, continuations * config.sampling.max_tokens
+    sign = "~" if config.search == "every_step" else "≤"
+    return Work("sampling", prompts, tokens, most, INFERENCE * size * (prompts + tokens), sign)
+
+
+def _judging(run: StageRun, config: JudgeConfig, plan: PlanConfig, size: float) -> Work:
+    """A judge as large as the generator, which writes as much as it may."""
+    rows, _ = _pending(run.output)
+    prompts = rows * (plan.prompt_tokens + plan.solution_tokens + len(config.prompt) // _CHARACTERS_PER_TOKEN)
+    most = rows * config.sampling.max_tokens
+    return Work("sampling", prompts, most, most, INFERENCE * size * (prompts + most), "≤")
 
 
 def _training(run: StageRun, config: GeneratorConfig | RewardModelConfig, preset: Preset, size: float) -> Work:

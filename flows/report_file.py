@@ -12,6 +12,7 @@ from components.cost import INFERENCE, TRAINING, accuracy_against_compute, param
 from components.datasets import Dataset
 from components.report import Row, label
 from components.report_browser import browser
+from components.report_inputs import input_sections
 from components.report_page import page
 from components.report_sections import Section, listing, section, sections
 from components.runner import Runner
@@ -19,7 +20,7 @@ from components.stage import Model
 
 RESULTS = (
     "best_of_n comparisons group_accuracy reductions subsampling_band score_quality calibration step_calibration "
-    "score_by_length step_errors first_errors attribute_shares"
+    "score_by_length step_errors first_errors agreement label_sources label_counts contamination attribute_shares"
 ).split()
 _DETAILS: dict[str, list[str]] = {
     "problems": ["problem_id", "split", "problem", "ground_truth_answer"],
@@ -63,7 +64,7 @@ def write(
         "subtitle": f"Study {run.study}: {problems} test problems, {slots} samples each, {time.strftime('%Y-%m-%d')}",
         "verdicts": verdicts,
         "notes": notes,
-        "sections": sections(results) + more,
+        "sections": sections(results) + input_sections(results) + more,
         "browser": browser(shown, seed),
         "provenance": provenance(run),
     }

@@ -73,6 +73,8 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
         "pass_at_1": {str(split): float(rows["is_correct"].mean()) for split, rows in by_split},
         "no_answer_rate": {str(split): float((rows["status"] == "no_answer").mean()) for split, rows in by_split},
         **of_results(frames),
+        **_labels(frames),
+        "near_contamination": None if "contamination" not in frames else len(frames["contamination"]),
         "graders_disagree": _graders_disagree(run, tables["problems"], grades),
         "verdicts": report.verdicts(frames["comparisons"], num_test_problems),
         "notes": _notes(study, grades, curves),
@@ -108,6 +110,18 @@ def of_results(frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
             for model, rows in frames["score_quality"].groupby("model")
         },
     }
+
+
+def _labels(frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """What became of labelled solutions, and how far sources of step labels agree; of those there are."""
+    found: dict[str, Any] = {}
+    if "label_counts" in frames:
+        counts = frames["label_counts"]
+        found["labelled_solutions"] = {row["what"]: int(row["count"]) for row in report.records(counts)}
+    for name in ("label_sources", "agreement"):
+        if name in frames:
+            found[name] = json.loads(frames[name].drop(columns="error").to_json(orient="records"))
+    return found
 
 
 def _graders_disagree(run: Runner, problems: Dataset, grades: pd.DataFrame) -> dict[str, Any]:

@@ -156,6 +156,17 @@ LABELLED_SOLUTIONS = table(
     ERROR,
 )
 
+GRADED_SOLUTIONS = table(
+    ("problem", pa.string(), False, "the problem's text"),
+    ("steps", pa.list_(pa.string()), False, "the solution's steps"),
+    ("is_correct", pa.bool_(), True, "whether the solution's answer is right, as the file says; null: it does not"),
+    ("dropped", pa.string(), True, "why a good row is not used: contaminated; null: it is used"),
+    ("finished", pa.bool_(), False, "the last step is the solution's end"),
+    ("source_file", pa.int32(), False, "0-based number of the file, in the order given"),
+    ("source_row", pa.int64(), False, "0-based row in that file"),
+    ERROR,
+)
+
 LABEL_COUNTS = table(
     ("what", pa.string(), False, "rows, labels or steps: of them all, and of each use or cause"),
     ("count", pa.int64(), False, "how many"),

@@ -215,5 +215,5 @@ def test_no_problem_is_in_two_splits_and_none_held_out_is_labelled(
     ood = write(tmp_path / "other.jsonl", [{"problem": "4 + 4?", "answer": "8"}])
     rated = write(tmp_path / "rated.jsonl", [{"problem": "4 + 4?", "steps": [{"text": "8", "rating": 1}]}])
     argv = [*files, "--ood-problems", str(ood), "--labelled-solutions", str(rated)]
-    assert "row 0 labels a held-out problem (ood row 0, " in refusal(capsys, *argv)
+    assert "row 0 is a solution of a held-out problem (ood row 0, " in refusal(capsys, *argv)
     assert "go together" in refusal(capsys, "--ood-problems", str(ood))

@@ -77,7 +77,7 @@ def test_labelled_solutions_of_held_out_problems_stop_a_study_or_are_left_out(tm
     path = tmp_path / "labelled.jsonl"
     rows = [{"problem": p, "steps": [{"text": "2", "rating": 1}]} for p in ("What is 5?", "What is $1 + 1$ ?")]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(InputError, match=r"row 1 labels a held-out problem \(test row 0"):
+    with pytest.raises(InputError, match=r"row 1 is a solution of a held-out problem \(test row 0"):
         describe_labelled([path], held_out)
     config = describe_labelled([path], held_out, drop_contaminated=True)
     [table] = labelled_solutions(config, [path], held_out).compute(config)

@@ -30,11 +30,11 @@ LEAVES |= {
 GRADER = {"equality", "prm800k_equality", "math_verify_route", "grading_worker", "grading_pool"}
 # What stages may share: leaves, the training loop, and what reads the files that users give.
 SHARED = LEAVES | GRADER | {"input_files", "training", "trainer", "training_data", "sampling"}
-SHARED |= {"problem_files", "prm800k", "published_rows"}
+SHARED |= {"problem_files", "solution_files", "prm800k", "published_rows"}
 SHARED |= {"packed_attention", "parallel", "held_out", "model_card", "verifier", "published_verifiers"}
 SHARED |= {"scored_samples", "rated_steps", "published_formats"}
 # What people read is made of tables, and knows no stage that made them.
-SHARED |= {"report", "report_sections", "report_browser", "report_page"}
+SHARED |= {"report", "report_sections", "report_inputs", "report_browser", "report_page"}
 
 
 def imported(path: Path) -> set[str]:

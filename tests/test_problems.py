@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.input_files import InputError
-from components.labelled_solutions import LabelledFiles, labelled_solutions
+from components.labelled_solutions import labelled_solutions
 from components.problem_files import ProblemFile, describe_file, problem_id, read_problems
 from components.problems import ProblemFiles, file_problems
+from components.solution_files import SolutionFiles
 from components.store import file_digest
 
 
@@ -101,7 +102,7 @@ def test_the_folder_of_math_as_it_was_released(tmp_path: Path) -> None:
 def test_a_file_that_changed_after_the_start_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     path.write_text('{"problem": "a", "steps": [{"text": "x", "rating": 1}]}')
-    stage = labelled_solutions(LabelledFiles((file_digest(path),)), [path])
+    stage = labelled_solutions(SolutionFiles((file_digest(path),)), [path])
     assert len(list(stage.compute(stage.config))) == 1
     path.write_text('{"problem": "b", "steps": [{"text": "x", "rating": 1}]}')
     with pytest.raises(InputError, match="changed while the study ran"):
