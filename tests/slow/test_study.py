@@ -194,35 +194,37 @@ def test_a_worker_killed_while_it_trains_and_while_it_samples(smoke: Path, tmp_p
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")
-def test_real_problems_train_the_orm_alone_and_labelled_solutions_the_prm(smoke: Path, tmp_path: Path) -> None:
+def test_real_problems_and_prm800ks_labels(smoke: Path, tmp_path: Path) -> None:
+    """MATH's problems, PRM800K's raw lines and decoded ones: the road, at a generator that solves almost none."""
     root = tmp_path / "outputs"
     shutil.copytree(smoke, root)
-    files = {"train": "math_train12k", "test": "math_test500"}
-    for split, name in files.items():
-        with gzip.open(DATA / f"{name}.jsonl.gz", "rt") as lines:
-            (tmp_path / f"{split}.jsonl").write_text("".join(next(lines) for _ in range(20)))
-    argv = ["--samples-per-problem", "4"]
-    for split in files:
-        argv += [f"--{split}-problems", str(tmp_path / f"{split}.jsonl")]
-    printed = run_study(root, *argv, "--study", "math")
-    assert "ORM was trained alone" in printed
+    argv = ["--samples-per-problem", "4", "--max-problems", "20", "--study", "math"]
+    argv += ["--train-problems", str(DATA / "math_train12k.jsonl.gz")]
+    argv += ["--test-problems", str(DATA / "math_test500.jsonl.gz")]
+    labelled = [DATA / f"prm800k_{name}.jsonl.gz" for name in ("train2pct_decoded", "raw_samples")]
+    printed = run_study(root, *argv, "--labelled-solutions", *map(str, labelled))
     assert "solves almost none" in printed
+    assert "Process-supervised" in printed
     problems = table(root, "problems", "math")
     assert problems.groupby("split").size().to_dict() == {"train": 20, "test": 20}
     assert len(table(root, "solutions", "math")) == 160
-    assert summary(root, "math")["stages"]["generator"]["shards_reused"] == 1
-    labelled = DATA / "prm800k_train2pct_decoded.jsonl.gz"
-    printed = run_study(root, *argv, "--study", "labelled", "--labelled-solutions", str(labelled))
-    assert "Process-supervised" in printed
-    training = summary(root, "labelled")["training"]["prm"]
+    content = summary(root, "math")
+    assert content["stages"]["generator"]["shards_reused"] == 1
+    training, counts = content["training"]["prm"], content["labelled_solutions"]
     counted_rows, counted_labels = (
         sum(count for name, count in training.items() if name.startswith(what) and name != "labels_unrated")
         for what in ("rows_", "labels_")
     )
-    with gzip.open(labelled, "rt") as lines:
-        ratings = [step["rating"] for line in lines for step in json.loads(line)["steps"]]
-    assert counted_rows == 1461
-    assert counted_labels == sum(rating is not None for rating in ratings)
+    ratings = []
+    with gzip.open(labelled[0], "rt") as lines:
+        ratings += [step["rating"] for line in lines for step in json.loads(line)["steps"]]
+    with gzip.open(labelled[1], "rt") as lines:
+        steps = [step for line in lines for step in json.loads(line)["label"]["steps"]]
+        ratings += [one["rating"] for step in steps for one in step["completions"] or []]
+    assert counted_rows == 1461 + 8 == counts["rows"]
+    assert counted_labels == sum(rating is not None for rating in ratings) == counts["labels"]
+    assert (training["rows_give_up"], training["rows_screening"]) == (2, 1)
+    assert counts["rows used"] + counts["rows dropped, give_up"] + counts["rows dropped, screening"] == counts["rows"]
 
 
 def explained(capsys: pytest.CaptureFixture[str], root: Path, stage: str, *argv: str) -> str:
