@@ -194,6 +194,8 @@ def with_few_shot_prompt(preset: Preset, options: argparse.Namespace, notes: lis
     """The preset, asking for few-shot samples by the base model's chat template where that is wanted."""
     base: Path | None = options.base_model
     has_template = base is not None and has_chat_template(base)
+    if options.few_shot_prompt == "chat" and base is None:
+        raise InputError("--few-shot-prompt chat is for a base model: give --base-model FOLDER")
     if options.few_shot_prompt == "chat" and not has_template:
         raise InputError(
             f"--few-shot-prompt chat: the tokenizer of {base} has no chat template (chat_template.jinja or "

@@ -152,6 +152,8 @@ def test_a_chat_that_is_asked_for_needs_a_template(argv: list[str], capsys: pyte
     assert "--few-shot-prompt chat" in line
     assert "no chat template" in line
     assert line.count("\n") == 1
+    assert cli.run(lambda study: None, [*argv[:3], "--few-shot-prompt", "chat"], "") == 2
+    assert "give --base-model FOLDER" in capsys.readouterr().err
 
 
 def test_the_format_comes_from_solutions_where_that_is_asked_for(
