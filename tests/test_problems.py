@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.input_files import InputError
+from components.input_files import InputError, fetch
 from components.labelled_solutions import labelled_solutions
 from components.problem_files import ProblemFile, describe_file, problem_id, read_problems
 from components.problems import ProblemFiles, file_problems
@@ -114,3 +114,16 @@ def test_a_file_that_changed_after_the_start_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="changed while the study ran"):
         other.compute(other.config)
+
+
+def test_a_hub_dataset_is_read_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    folder = tmp_path / "dataset"  # a dataset's folder is named like one of the hub
+    folder.mkdir()
+    (folder / "train.jsonl").write_text('{"question": "1 + 1?", "answer": "So.\\n#### 2"}\n')
+    path = fetch(f"hub:{folder}:train")
+    [row] = read_problems(path, describe_file(path), "train")
+    assert (row["problem"], row["ground_truth_answer"], row["error"]) == ("1 + 1?", "2", None)
+    for name, said in (("hub:nobody/nothing:train", "cannot be fetched"), ("hub:nothing", "hub:DATASET:SPLIT")):
+        with pytest.raises(InputError, match=said):
+            fetch(name)

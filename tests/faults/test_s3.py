@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import uuid
 from collections.abc import Iterator
@@ -11,7 +12,10 @@ import pandas as pd
 import pytest
 
 from components.files import Files
-from components.store import Store
+from components.input_files import InputError, fetch
+from components.labelled_solutions import read_labelled
+from components.problem_files import describe_file
+from components.store import Store, file_digest
 from components.upkeep import collect, garbage, verify
 from tests.conftest import Counted
 from tests.faults import s3
@@ -51,6 +55,19 @@ def test_a_store_on_s3_is_the_one_on_disk(root: str, tmp_path: Path) -> None:
     rubbish = garbage(store, grace_seconds=-10)
     collect(store, rubbish)
     assert rows_of(store, remote) == rows_of(Store(tmp_path), local)
+
+
+def test_problems_and_labels_are_read_from_s3(root: str, tmp_path: Path) -> None:
+    import fsspec
+
+    row = {"problem": "What is 1 + 1?", "answer": "2", "steps": [{"text": "2", "rating": 1}]}
+    with fsspec.open(f"{root}/rows.jsonl", "w") as file:
+        file.write(json.dumps(row) + "\n")
+    path = fetch(f"{root}/rows.jsonl")
+    assert describe_file(path).digest == file_digest(path)
+    assert [labelled["error"] for labelled in read_labelled(path)] == [None]
+    with pytest.raises(InputError, match=r"none\.jsonl: cannot be fetched"):
+        fetch(f"{root}/none.jsonl")
 
 
 def test_sixteen_creators_have_one_winner(root: str) -> None:

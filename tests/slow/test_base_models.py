@@ -26,6 +26,7 @@ from flows import cli, full_study
 from flows.presets import CHAT_INSTRUCTION
 from tests.test_chat_prompts import TEMPLATE
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 
