@@ -62,7 +62,7 @@ def generator_part(study: cli.Study) -> None:
     tokenizer: Any = AutoTokenizer.from_pretrained(base)
     ends, [prompt] = end_of_turn_ids(tokenizer), render_chat_prompts(tokenizer, CHAT_INSTRUCTION, ["What is 1 + 1?"])
     engine = VllmEngine(base, dataclasses.replace(preset.few_shot, max_tokens=256))
-    said = engine.generate([Request(prompt, seed, ends) for seed in range(32)])
+    said = engine.generate([Request(prompt, seed, ends=ends) for seed in range(32)])
     chat = {"ends": ends, "end_of_text": tokenizer.eos_token_id, "said": [dataclasses.asdict(one) for one in said]}
     run.store.files.put("chat.json", json.dumps(chat).encode())
 
