@@ -30,19 +30,21 @@ class ContaminationConfig:
 
 
 def contamination(config: ContaminationConfig) -> TableStage:
-    """The stage (problems, and labelled_solutions if any) → evaluation problems that are much like a training text."""
-    reads = {"labelled_solutions": ["problem", "source_row", "dropped", "error"]}
+    """The stage (problems, and labelled_solutions and graded_solutions if any) → evaluation problems that are much like
+    a training text."""
+    columns = ["problem", "source_row", "dropped", "error"]
+    reads = {"labelled_solutions": columns, "graded_solutions": columns}
     return TableStage("contamination", 1, config, CONTAMINATION, _contamination, reads=reads)
 
 
-def _contamination(config: ContaminationConfig, problems: pa.Table, labelled_solutions: pa.Table | None = None) -> Any:
+def _contamination(config: ContaminationConfig, problems: pa.Table, **solutions: pa.Table) -> pa.Table:
     rows = problems.to_pylist()
     held_out = [row for row in rows if row["split"] in ("test", "ood") and row["error"] is None]
     trained = [row | {"trained_on": "train problems"} for row in rows if row["split"] == "train" and not row["error"]]
-    if labelled_solutions is not None:
-        for row in labelled_solutions.to_pylist():
+    for name, table in solutions.items():
+        for row in table.to_pylist():
             if row["error"] is None and row["dropped"] is None:
-                trained.append(row | {"trained_on": "labelled solutions"})
+                trained.append(row | {"trained_on": name.replace("_", " ")})
     once: dict[str, Mapping[str, Any]] = {}
     for row in trained:
         once.setdefault(row["problem"], row)

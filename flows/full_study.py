@@ -50,8 +50,8 @@ def full_study(study: cli.Study) -> None:
         problems = run.table(world_problems(preset.world))
         attributes = run.table(world_attributes(preset.world))
 
-    labelled = labelled_by_people(study)
-    look_for_contamination(study, problems, labelled)
+    labelled, graded = labelled_by_people(study), graded_by_others(study)
+    look_for_contamination(study, problems, labelled_solutions=labelled, graded_solutions=graded)
 
     # The generator (§2.2): fixed from here on.
     base = train_generator(study, problems)
@@ -64,12 +64,11 @@ def full_study(study: cli.Study) -> None:
     # step right, through the first error? Both from the generator's weights, on the same solutions; once per training
     # seed. Both read the same held-out samples (§3.2).
     sources = study.label_sources
-    labels = Labels()
+    labels = Labels(train_solutions)
     orm_inputs = {"solutions": train_solutions, "grades": train_grades}
-    if study.graded is not None:
-        excluded = study.held_out if study.graded.excluded else ()
-        orm_inputs = {"graded_solutions": run.table(graded_solutions(study.graded, study.graded_paths, excluded))}
-    prm_inputs = step_supervision(study, base, train_solutions, labelled, labels)
+    if graded is not None:
+        orm_inputs = {"graded_solutions": graded}
+    prm_inputs = step_supervision(study, base, labelled, labels)
     orm_config = reward_models.best_rate(study, preset.orm, base, orm_inputs)
     prm_config = reward_models.best_rate(study, preset.prm, base, prm_inputs)
     scores: dict[str, Dataset] = {}
@@ -81,8 +80,10 @@ def full_study(study: cli.Study) -> None:
         [scores[name]] = run.map(held_out, score(preset.scoring, orm, prm, name))
         # Other sources of step labels, if any, each with a PRM of its own on the same solutions.
         for source in sources[1:] if seed == 0 else ():
-            label_sources.rate(study, source, base, prm, train_solutions, labels)
-        other_scores |= label_sources.train_others(study, seed, base, train_solutions, labels, held_out, name)
+            label_sources.rate(study, source, base, prm, labels)
+        other_scores |= label_sources.train_others(
+            study, seed, base, prm_config, train_solutions, labels, held_out, name
+        )
     if labels.by_source and sources != ("rule",):
         labels.compare(run)
 
@@ -141,16 +142,24 @@ def labelled_by_people(study: cli.Study) -> Dataset | None:
     return None
 
 
-def look_for_contamination(study: cli.Study, problems: Dataset, labelled: Dataset | None) -> None:
+def graded_by_others(study: cli.Study) -> Dataset | None:
+    """Solutions that come with their outcome, in place of the study's own samples. None where the study has none."""
+    if study.graded is None:
+        return None
+    excluded = study.held_out if study.graded.excluded else ()
+    return study.runner.table(graded_solutions(study.graded, study.graded_paths, excluded))
+
+
+def look_for_contamination(study: cli.Study, problems: Dataset, **trained_on: Dataset | None) -> None:
     """List the evaluation problems that are much like a text that is trained on (§2.1); the same ones were refused
     before any work. The embedded world's splits differ by construction."""
     if study.files is not None:
-        inputs = {"problems": problems} | ({} if labelled is None else {"labelled_solutions": labelled})
-        study.runner.table(contamination(study.preset.contamination), **inputs)
+        given = {name: table for name, table in trained_on.items() if table is not None}
+        study.runner.table(contamination(study.preset.contamination), problems=problems, **given)
 
 
 def step_supervision(
-    study: cli.Study, base: Model, solutions: Dataset, labelled: Dataset | None, labels: Labels
+    study: cli.Study, base: Model, labelled: Dataset | None, labels: Labels
 ) -> dict[str, Dataset] | None:
     """What the first PRM learns from, or None where no source rates the steps. labels: takes the source's, if they are
     of the study's own solutions."""
@@ -160,8 +169,8 @@ def step_supervision(
     if first == "human":
         assert labelled is not None
         return {"labelled_solutions": labelled}
-    label_sources.rate(study, first, base, None, solutions, labels)
-    return {"solutions": solutions, "step_labels": labels.by_source[first]}
+    label_sources.rate(study, first, base, None, labels)
+    return {"solutions": labels.solutions, "step_labels": labels.by_source[first]}
 
 
 if __name__ == "__main__":

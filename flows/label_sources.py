@@ -11,7 +11,7 @@ from components.agreement import AgreementConfig, agreement, label_sources
 from components.datasets import Dataset
 from components.judge import JudgeLessonsConfig, judge_labels, judge_lessons, judgements
 from components.labelling import label_steps
-from components.models import generator, reward_model
+from components.models import RewardModelConfig, generator, reward_model
 from components.rollouts import RolloutLabelsConfig, rollout_labels, rollouts
 from components.runner import Runner
 from components.scoring import score
@@ -22,8 +22,9 @@ from flows import cli, reward_models
 
 @dataclass
 class Labels:
-    """Step labels of the same solutions by source, in the order of the preset, and what rollouts and judges gave."""
+    """Step labels of the same solutions by source, in the order asked for, and what rollouts and judges gave."""
 
+    solutions: Dataset
     by_source: dict[str, Dataset] = field(default_factory=dict)
     evidence: dict[str, Dataset] = field(default_factory=dict)
 
@@ -36,11 +37,9 @@ class Labels:
             run.table(agreement(config), **self.by_source)
 
 
-def rate(
-    study: cli.Study, source: str, generator_model: Model, prm: Model | None, solutions: Dataset, to: Labels
-) -> None:
-    """Add one source's labels of the solutions. prm: that of the first source, or None where there is none yet."""
-    preset, run = study.preset, study.runner
+def rate(study: cli.Study, source: str, generator_model: Model, prm: Model | None, to: Labels) -> None:
+    """Add one source's labels. prm: that of the first source, or None where there is none yet."""
+    preset, run, solutions = study.preset, study.runner, to.solutions
     if source == "rule":
         [to.by_source[source]] = run.map(solutions, label_steps(preset.labelling))
     elif source.startswith("rollouts"):
@@ -75,19 +74,27 @@ def judge(study: cli.Study, generator_model: Model) -> Model:
 
 
 def train_others(
-    study: cli.Study, seed: int, start: Model, solutions: Dataset, labels: Labels, held_out: Dataset, scores: str
+    study: cli.Study,
+    seed: int,
+    start: Model,
+    config: RewardModelConfig | None,
+    labels: Labels,
+    held_out: Dataset,
+    scores: str,
 ) -> dict[str, Dataset]:
     """The PRMs of the sources after the first, trained at once, and their scores of the held-out solutions, as the
-    inputs of scored_samples. scores: what the first PRM's scores are called."""
+    inputs of scored_samples. config: the first PRM's; None where a plan cannot tell its learning rate, and takes the
+    preset's. scores: what the first PRM's scores are called."""
     preset, run = study.preset, study.runner
-    training = dataclasses.replace(preset.prm.training, seed=preset.prm.training.seed + seed)
-    config = dataclasses.replace(preset.prm, training=training)
+    config = config or preset.prm
+    training = dataclasses.replace(config.training, seed=config.training.seed + seed)
+    config = dataclasses.replace(config, training=training)
     sources = [source for source in labels.by_source if source != study.label_sources[0]]
     names = [f"prm_{source}" for source in sources]
     trainings = [
         (
             reward_model(config, start, reward_models.of_seed(name, seed)),
-            {"solutions": solutions, "step_labels": labels.by_source[source]},
+            {"solutions": labels.solutions, "step_labels": labels.by_source[source]},
         )
         for name, source in zip(names, sources, strict=True)
     ]

@@ -270,7 +270,7 @@ CONTAMINATION = table(
     ("split", pa.string(), False, "its split: test or ood"),
     ("source_row", pa.int64(), False, "its 0-based row in its source"),
     ("problem", pa.string(), False, "its text"),
-    ("trained_on", pa.string(), False, "train problems, or labelled solutions"),
+    ("trained_on", pa.string(), False, "train problems, labelled solutions or graded solutions"),
     ("trained_row", pa.int64(), False, "the nearest training text's 0-based row there"),
     ("trained_problem", pa.string(), False, "that text"),
     ("overlap", pa.float64(), False, "share of the evaluation problem's n-grams that it holds, in [0, 1]"),
