@@ -81,9 +81,7 @@ def full_study(study: cli.Study) -> None:
         # Other sources of step labels, if any, each with a PRM of its own on the same solutions.
         for source in sources[1:] if seed == 0 else ():
             label_sources.rate(study, source, base, prm, labels)
-        other_scores |= label_sources.train_others(
-            study, seed, base, prm_config, train_solutions, labels, held_out, name
-        )
+        other_scores |= label_sources.train_others(study, seed, base, prm_config, labels, held_out, name)
     if labels.by_source and sources != ("rule",):
         labels.compare(run)
 
