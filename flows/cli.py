@@ -65,6 +65,8 @@ def open_study(options: argparse.Namespace) -> Study:
     graded, graded_paths = file_checks.graded_files(options, files, held_out)
     judge, labelling_prm = checks.model_folder("--judge", options.judge), checks.labelling_prm(options)
     sources = checks.label_sources(options, preset, files is not None, labelled is not None)
+    if labelled is not None and "human" not in sources:
+        notes.append("no PRM learns from --labelled-solutions: human is not among --label-sources")
     if preset.needs_files:
         given = {
             "--train-problems FILE --test-problems FILE": files,

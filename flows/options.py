@@ -174,8 +174,9 @@ def _add_label_sources(parser: argparse.ArgumentParser) -> None:
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     files = parser.add_argument_group(
-        "your own problems: JSON Lines (also .gz), Parquet, the folder of MATH as it was released, s3://bucket/file, "
-        "or hub:DATASET[:CONFIG]:SPLIT"
+        "your own problems and solutions",
+        "A FILE is JSON Lines (also .gz), Parquet, the folder of MATH as it was released, s3://bucket/file, or "
+        "hub:DATASET[:CONFIG]:SPLIT.",
     )
     files.add_argument("--train-problems", metavar="FILE", help="problems whose solutions train the ORM")
     files.add_argument("--test-problems", metavar="FILE", help="problems of the curves")
