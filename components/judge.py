@@ -22,8 +22,8 @@ import pyarrow as pa
 
 from components.sampling import Engine, Request, SamplingConfig, TransformersEngine, VllmEngine, engine_distribution
 from components.stage import MapStage, Model, TableStage, seed_for
-from components.text_format import render_prompts
-from components.worked_arithmetic import NEGATIVE, WorldConfig, rate_steps, teacher_solutions
+from components.text_format import answer_step, render_prompts
+from components.worked_arithmetic import NEGATIVE, POSITIVE, Chain, WorldConfig, rate_steps, teacher_solutions
 from schemas.tables import JUDGEMENTS, STEP_LABELS, TEACHER_SOLUTIONS
 
 PROMPT = Path(__file__).with_name("judge_prompt.txt")
@@ -73,8 +73,8 @@ def judge_labels() -> TableStage:
 
 def judge_lessons(config: JudgeLessonsConfig) -> TableStage:
     """The stage that writes what the embedded world's judge learns from, where a real study has an instruction model:
-    prompts as problems, and the exact rule's verdicts. The solutions are the teacher's, misconceptions included; no
-    split has their problems."""
+    prompts as problems, and what it should answer (`lesson`). The solutions are the teacher's, misconceptions included;
+    no split has their problems."""
     return TableStage("judge_lessons", 1, config, TEACHER_SOLUTIONS, _judge_lessons, shard_rows=4000)
 
 
@@ -158,13 +158,26 @@ class Judge:
 
 
 def _judge_lessons(config: JudgeLessonsConfig) -> pa.Table:
-    rows = []
-    for chain, steps in teacher_solutions(config.world):
-        ratings = rate_steps(chain.problem, steps) or []
-        first_error = ratings.index(NEGATIVE) if NEGATIVE in ratings else None
-        prompt = ask(config.prompt, chain.problem, steps)
-        rows.append({"problem": prompt, "steps": [verdict(first_error)], "error": None})
+    rows = [
+        {"problem": ask(config.prompt, chain.problem, steps), "steps": lesson(chain, steps), "error": None}
+        for chain, steps in teacher_solutions(config.world)
+    ]
     return pa.Table.from_pylist(rows, schema=TEACHER_SOLUTIONS)
+
+
+def lesson(chain: Chain, steps: Sequence[str]) -> list[str]:
+    """What the embedded judge should write of a solution: each step as it should be, through the first wrong one, and
+    the verdict. A tiny model cannot tell at a glance; having written what is right, it only has to compare."""
+    ratings = rate_steps(chain.problem, steps) or []
+    first_error = ratings.index(NEGATIVE) if NEGATIVE in ratings else None
+    lines = list(steps[: len(ratings) if first_error is None else first_error])
+    if first_error is not None:
+        done, value = ratings.count(POSITIVE), chain.start
+        for turn in chain.turns[:done]:
+            value = turn.apply(value)
+        turns = chain.turns[done : done + 1]
+        lines += [turn.write(value, turn.apply(value)) for turn in turns] or [answer_step(str(value))]
+    return [*(" ".join(line.split()) for line in lines), verdict(first_error)]
 
 
 def _judge_labels(config: JudgeLabelsConfig, solutions: pa.Table, judgements: pa.Table) -> pa.Table:

@@ -175,7 +175,7 @@ def judge_config(preset: Preset, options: argparse.Namespace, engine: Literal["v
     sampling = dataclasses.replace(config.sampling, engine=engine)
     prompt = config.prompt
     if options.judge is not None and not preset.needs_files:
-        sampling = dataclasses.replace(sampling, max_tokens=1024, max_model_length=4096, regex="")
+        sampling = dataclasses.replace(sampling, max_tokens=1024, max_model_length=4096)
         prompt = PROMPT.read_text(encoding="utf-8")
     if options.judge_prompt is not None:
         try:

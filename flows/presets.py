@@ -9,7 +9,7 @@ from typing import Any
 from components.contamination import ContaminationConfig
 from components.format_examples import KeepRightConfig
 from components.grading import GRADER_VERSION
-from components.judge import PROMPT, VERDICT, JudgeConfig
+from components.judge import PROMPT, JudgeConfig
 from components.labelling import LabellingConfig
 from components.models import Architecture, EvaluationConfig, GeneratorConfig, RewardModelConfig, TrainingConfig
 from components.rollouts import RolloutsConfig
@@ -167,9 +167,7 @@ LAPTOP = Preset(
     rollouts=rollouts_like(_LAPTOP_SAMPLING),
     verifier_labels=VerifierLabelsConfig(),
     judge=JudgeConfig(
-        dataclasses.replace(
-            _LAPTOP_SAMPLING, samples_per_problem={}, sample_block=1, temperature=0.0, max_tokens=32, regex=VERDICT
-        ),
+        dataclasses.replace(_LAPTOP_SAMPLING, samples_per_problem={}, sample_block=1, temperature=0.0, max_tokens=160),
         prompt="{problem}\n{steps}",  # a tiny model reads no instructions
     ),
     judge_training=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3, max_tokens=512), None),

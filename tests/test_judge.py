@@ -109,7 +109,18 @@ def test_the_embedded_judges_lessons_are_the_exact_rules_verdicts() -> None:
         steps = [step.partition(": ")[2] for step in numbered.split("\n", numbered.count("\n") - 2)]
         ratings = rate_steps(problem, steps)
         assert ratings is not None
-        found, status = read_verdict(row["steps"][0], len(steps))
+        found, status = read_verdict("\n".join(row["steps"]), len(steps))
         assert (found, status) == (ratings.index(-1) if -1 in ratings else -1, "ok")
         kinds.add(found)
+        # Each step as it should be: the given one before the first error, another one there.
+        flat = [" ".join(step.split()) for step in steps]
+        right = len(steps) if found < 0 else found
+        assert row["steps"][:right] == flat[:right]
+        if found >= 0:
+            assert len(row["steps"]) == found + 2
+            assert row["steps"][found] != flat[found]
+            assert rate_steps(problem, [*steps[:found], row["steps"][found].replace("# Answer ", "# Answer\n\n")]) == [
+                *ratings[:found],
+                1,
+            ]
     assert len(kinds) > 2

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def test_sources_side_by_side(smoke: Path, tmp_path: Path) -> None:
     root = tmp_path / "outputs"
     shutil.copytree(smoke, root)
-    argv = ["--study", "sources", "--label-sources", "rule", "rollouts_search", "judge"]
+    argv = ["--study", "sources", "--label-sources", "rule", "rollouts_search", "judge", "--judge-structured"]
     printed = run_study(root, *argv)
     assert "PRM by rollouts search" in printed
     folder = root / "studies/sources"
@@ -39,8 +39,11 @@ def test_sources_side_by_side(smoke: Path, tmp_path: Path) -> None:
         taken.loc["rollouts_search", "num_continuations"] == rolled["is_correct"].map(lambda a: sum(map(len, a))).sum()
     )
     assert set(tables["agreement"]["source"]) == {"rule", "rollouts_search", "judge"}
-    # The judge was held to the form of a verdict; whether it is right is another matter.
+    # Held to the form of a verdict, whatever it says; a step that is not there gives no label, and is counted.
     assert set(tables["judgements"]["status"]) <= {"ok", "no_such_step"}
+    verdicts = tables["judgements"]["status"] == "ok"
+    assert (tables["judge_labels"]["ratings"].map(len) > 0).tolist() == verdicts.tolist()
+    assert taken.loc["judge", "num_unrated"] == (~verdicts).sum()
     assert {"prm", "prm_rollouts_search", "prm_judge", "orm"} <= set(tables["best_of_n"]["method"])
     summary = json.loads((folder / "summary.json").read_text())
     assert len(summary["agreement"]) == 6
