@@ -75,7 +75,7 @@ def judge_lessons(config: JudgeLessonsConfig) -> TableStage:
     """The stage that writes what the embedded world's judge learns from, where a real study has an instruction model:
     prompts as problems, and what it should answer (`lesson`). The solutions are the teacher's, misconceptions included;
     no split has their problems."""
-    return TableStage("judge_lessons", 1, config, TEACHER_SOLUTIONS, _judge_lessons, shard_rows=4000)
+    return TableStage("judge_lessons", 2, config, TEACHER_SOLUTIONS, _judge_lessons, shard_rows=4000)
 
 
 def ask(prompt: str, problem: str, steps: Sequence[str]) -> str:
