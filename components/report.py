@@ -64,12 +64,13 @@ def table(best_of_n: pd.DataFrame, split: str) -> str:
     """The curves as text: one line per method, accuracy in per cent by N, and the interval at the largest N."""
     rows = best_of_n[best_of_n["split"] == split]
     ns = sorted(rows["n"].unique())
-    lines = [f"{'N':<30}" + "".join(f"{n:>7}" for n in ns) + f"   95 % at {ns[-1]}"]
+    wide = max(30, *(len(label(method)) + 2 for method in rows["method"].unique()))
+    lines = [f"{'N':<{wide}}" + "".join(f"{n:>7}" for n in ns) + f"   95 % at {ns[-1]}"]
     for method in in_order(rows["method"]):
         by_n = rows[rows["method"] == method].set_index("n")
         last = by_n.loc[ns[-1]]
         cells = "".join(f"{100 * by_n.loc[n, 'accuracy']:>7.1f}" for n in ns)
-        lines.append(f"{label(method):<30}{cells}   {100 * last['ci_low']:.1f} to {100 * last['ci_high']:.1f}")
+        lines.append(f"{label(method):<{wide}}{cells}   {100 * last['ci_low']:.1f} to {100 * last['ci_high']:.1f}")
     return "\n".join(lines)
 
 
@@ -202,11 +203,12 @@ def _rows(run: Any) -> str:
 
 def stage_table(runs: Sequence[Any]) -> str:
     """What was reused and what was computed, and how long each stage took when it was computed."""
-    lines = [f"{'stage':<20}{'reused':>8}{'computed':>10}{'rows':>12}{'errors':>8}{'seconds':>9}"]
+    wide = max(20, *(len(run.name) + 2 for run in runs))
+    lines = [f"{'stage':<{wide}}{'reused':>8}{'computed':>10}{'rows':>12}{'errors':>8}{'seconds':>9}"]
     for run in runs:
         computed = run.shards_total - run.shards_reused
         lines.append(
-            f"{run.name:<20}{run.shards_reused:>8}{computed:>10}{run.rows:>12,}{run.rows_error:>8,}"
+            f"{run.name:<{wide}}{run.shards_reused:>8}{computed:>10}{run.rows:>12,}{run.rows_error:>8,}"
             f"{'' if run.status == 'HIT' else f'{run.seconds:.0f}':>9}"
         )
     return "\n".join(lines)
