@@ -10,7 +10,7 @@ import pandas as pd
 
 from components.cost import INFERENCE, TRAINING, accuracy_against_compute, parameters, stage_costs
 from components.datasets import Dataset
-from components.report import Row, label
+from components.report import Row, is_other_prm, label
 from components.report_browser import browser
 from components.report_inputs import input_sections
 from components.report_page import page
@@ -103,6 +103,7 @@ def costs(run: Runner, best_of_n: pd.DataFrame, published_prm: Model | None) -> 
     work["solutions"] = (float(lengths["num_tokens"].sum()), INFERENCE * sizes["generator"])
     reading = INFERENCE * (sizes["orm"] + sizes.get("prm", 0))
     work |= {name: (held_out, reading) for name in run.results if name.startswith("scores")}
+    work |= _of_label_sources(run, sizes, held_out)
     spent = stage_costs(run.store, run.results, work)
     sampling = INFERENCE * sizes["generator"] * float(lengths[lengths["split"] == "test"]["num_tokens"].mean())
     per_sample = {"majority": sampling}
@@ -115,6 +116,23 @@ def costs(run: Runner, best_of_n: pd.DataFrame, published_prm: Model | None) -> 
     note = "FLOPs: 6 per parameter and token in training, 2 in sampling and scoring; tokens of solutions alone."
     text = "What each stage took when it was computed."
     return spent, section("Cost", text, [chart], [listing("Stages", spent, _COSTS, note)])
+
+
+def _of_label_sources(
+    run: Runner, sizes: Mapping[str, float], held_out: float
+) -> dict[str, tuple[float | None, float]]:
+    """What rollouts, judges and the PRMs of further sources took: stage → (tokens, FLOPs per token)."""
+    work: dict[str, tuple[float | None, float]] = {}
+    for name, result in run.results.items():
+        prm = name.partition("_scores")[0]
+        if is_other_prm(prm) and prm in sizes and name != prm:
+            work[name] = held_out, INFERENCE * sizes[prm]
+        elif name in ("rollouts", "rollouts_search", "judgements") and isinstance(result, Dataset):
+            tokens = float(run.store.read(result, ["num_tokens"])["num_tokens"].to_pandas().sum())
+            size = sizes["generator"] if name.startswith("rollouts") else sizes.get("judge")
+            if size is not None:  # a judge from a folder is no stage's model
+                work[name] = tokens, INFERENCE * size
+    return work
 
 
 def _said(name: str, form: str) -> Callable[[Row], str]:
