@@ -32,7 +32,7 @@ class ContaminationConfig:
 def contamination(config: ContaminationConfig) -> TableStage:
     """The stage (problems, and labelled_solutions and graded_solutions if any) → evaluation problems that are much like
     a training text."""
-    columns = ["problem", "source_row", "dropped", "error"]
+    columns = ["problem", "source_file", "source_row", "dropped", "error"]
     reads = {"labelled_solutions": columns, "graded_solutions": columns}
     return TableStage("contamination", 1, config, CONTAMINATION, _contamination, reads=reads)
 
@@ -44,7 +44,7 @@ def _contamination(config: ContaminationConfig, problems: pa.Table, **solutions:
     for name, table in solutions.items():
         for row in table.to_pylist():
             if row["error"] is None and row["dropped"] is None:
-                trained.append(row | {"trained_on": name.replace("_", " ")})
+                trained.append(row | {"trained_on": f"{name.replace('_', ' ')}, file {row['source_file']}"})
     once: dict[str, Mapping[str, Any]] = {}
     for row in trained:
         once.setdefault(row["problem"], row)

@@ -123,6 +123,7 @@ def prm_example(
     neutral: str,
     alternative_weight: float = 1.0,
     whole: bool = False,
+    wrong: Sequence[int] | None = None,
 ) -> tuple[Example | None, Counter[str]]:
     """A PRM_LABELS key at the last token of each labelled step through the first negative, and of each alternative to
     those steps; and how many labels were used, by class, and dropped, by cause. None when no label is left.
@@ -130,10 +131,12 @@ def prm_example(
     rendered: the solution; labels may be fewer than its steps. alternatives: history + alternative, and the label of
     its last step, which counts `alternative_weight`, where one of the solution itself counts 1. A step is negative that
     is more likely so than not, after the neutral policy (`class_weights`).
+    wrong: the solution's negative steps, where soft labels do not say; None: by that rule.
     whole: keep the tokens after the last label, which training has no use for and evaluation has.
     """
     weights = [class_weights(label, neutral) for label in labels]
     negative = [step for step, one in enumerate(weights) if one is not None and one[0] > 0.5 * one.sum()]
+    negative = negative if wrong is None else list(wrong)
     stop = min(negative, default=len(labels))
     sequences = [rendered, *(one for one, _ in alternatives)]
     asked = [(0, step, label) for step, label in enumerate(labels)]  # sequence, its step, the label
@@ -181,7 +184,8 @@ def _kept(
         elif weights is None:
             counts["labels_dropped_neutral"] += 1
         else:
-            counts[f"labels_{PRM_LABELS[int(weights.argmax())]}"] += 1
+            likeliest = 0 if weights[0] > 0.5 * weights.sum() else 1 + int(weights[1:].argmax())
+            counts[f"labels_{PRM_LABELS[likeliest]}"] += 1
             kept.append((row, step, weights))
     return kept, counts
 
@@ -220,7 +224,7 @@ def _make(tokenizer: Tokenizer, row: Mapping[str, Any], rendered: Rendered, conf
         example = generator_example(rendered)
     elif config.kind == "prm":
         policy = (config.prm_neutral, config.prm_alternative_weight)
-        example, labels = prm_example(*_labels(tokenizer, row, rendered), *policy, whole=held)
+        example, labels = prm_example(*_labels(tokenizer, row, rendered), *policy, whole=held, wrong=_wrong(row))
         cause = "" if example is not None else "unlabelled"
     elif row["is_correct"] is None:
         cause = "ungraded"
@@ -237,6 +241,13 @@ def _make(tokenizer: Tokenizer, row: Mapping[str, Any], rendered: Rendered, conf
 
 
 _USED = [f"labels_{name}" for names in (ORM_LABELS, PRM_LABELS) for name in names.values()]
+
+
+def _wrong(row: Mapping[str, Any]) -> list[int] | None:
+    """The steps that a row with soft labels rates as wrong besides: a share of 3/8 right continuations is none."""
+    if not row.get("probabilities") or all(rating is None for rating in row["ratings"]):
+        return None
+    return [step for step, rating in enumerate(row["ratings"]) if rating == -1]
 
 
 def _labels(

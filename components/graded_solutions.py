@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.answer_text import extract_answer
 from components.input_files import InputError, check_unchanged, read_records
 from components.problem_text import same_text
 from components.published_rows import as_graded
@@ -53,6 +54,8 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         return row | {"error": f"row {number}: {error}"}
     if not found["steps"]:
         return row | {"problem": found["problem"], "error": f"row {number}: the solution is empty"}
+    # One that gives no answer was cut, and has no end of text to learn from.
+    row["finished"] = extract_answer(found["text"])[0] is not None
     return row | {name: found[name] for name in ("problem", "steps", "is_correct")}
 
 

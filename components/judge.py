@@ -85,8 +85,8 @@ def ask(prompt: str, problem: str, steps: Sequence[str]) -> str:
     '1 + 1?|1: 1 + 1 = 2\\n2: # Answer\\n\\n2'
     """
     numbered = "\n".join(f"{number}: {step}" for number, step in enumerate(steps, start=1))
-    before, _, after = prompt.partition("{problem}")
-    return before.replace("{steps}", numbered) + problem + after.replace("{steps}", numbered)
+    places = {"{problem}": problem, "{steps}": numbered}
+    return re.sub(r"\{problem\}|\{steps\}", lambda match: places[match[0]], prompt)
 
 
 def verdict(first_error: int | None) -> str:
@@ -146,6 +146,8 @@ class Judge:
             with self.tokenizing:
                 text = str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
             first_error, status = read_verdict(text, len(rows[index]["steps"]))
+            if sample.finish_reason == "length" and not sampling.regex:
+                first_error, status = None, "unparsable"  # whatever it quoted on the way, it came to no end
             made[index] |= {"text": text, "status": status, "first_error": first_error, "num_tokens": len(sample.ids)}
         return pa.Table.from_pylist(made, schema=JUDGEMENTS)
 

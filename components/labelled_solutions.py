@@ -49,7 +49,7 @@ def labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: C
 
 def label_counts() -> TableStage:
     """The stage labelled_solutions → how many rows, labels and steps there are, and what becomes of them."""
-    reads = ["ratings", "provenance", "dropped", "num_labels", "num_alternative_labels", "error"]
+    reads = ["ratings", "probabilities", "provenance", "dropped", "num_labels", "num_alternative_labels", "error"]
     return TableStage("label_counts", 1, _Counting(), LABEL_COUNTS, _counts, reads={"labelled_solutions": reads})
 
 
@@ -80,7 +80,7 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         elif "problem" not in raw or "label" in raw:
             record = as_labelled(raw)
     except InputError as error:
-        about = raw.get("question", raw)
+        about = raw["question"] if isinstance(raw.get("question"), dict) else raw
         names = ("problem", "prompt", "input")
         record, broken = {"problem": next((about[name] for name in names if name in about), None)}, error
     problem, given = record.get("problem"), record.get("steps")
@@ -196,7 +196,9 @@ def _counts(config: _Counting, labelled_solutions: pa.Table) -> pa.Table:
             if cause is None:
                 counts["labels of alternatives in rows used"] += row["num_alternative_labels"]
                 counts["steps in rows used"] += len(row["ratings"])
-                counts["steps without a rating"] += row["ratings"].count(None)
+                soft = row["probabilities"] or [None] * len(row["ratings"])
+                unrated = [rating is None and label is None for rating, label in zip(row["ratings"], soft, strict=True)]
+                counts["steps without a rating"] += sum(unrated)
                 for said in row["provenance"]:
                     # The first word is the source, the second its phase; what follows is worth knowing.
                     counts.update(f"steps {note}" for note in said.split(", ")[2:])

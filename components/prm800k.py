@@ -36,15 +36,27 @@ def read_line(record: Row) -> dict[str, Any]:
     """A line as a labelled solution: problem, steps (text, rating, provenance, alternatives), finished, and `dropped`,
     the filter's cause or None. Raises InputError, naming the field."""
     question, label = record["question"], record["label"]
-    steps, reason = label.get("steps"), label.get("finish_reason")
+    reason = label.get("finish_reason")
+    found: list[dict[str, Any]] = []
+    dropped = _dropped(record, reason)
+    try:
+        _read_steps(record, label, reason, found)
+        if not found and dropped is None:
+            raise InputError("label.steps is empty")
+    except InputError:
+        if dropped is None:
+            raise  # what is not used may be broken
+    return {"problem": question.get("problem"), "steps": found, "finished": None, "dropped": dropped}
+
+
+def _read_steps(record: Row, label: Row, reason: Any, found: list[dict[str, Any]]) -> None:
+    """Add the steps to `found`. Raises InputError."""
+    steps, generation = label.get("steps"), record.get("generation")
     if reason not in _FINISHED:
         raise InputError(f"label.finish_reason is {reason!r}, not one of {', '.join(_FINISHED)}")
     if not isinstance(steps, list):
         raise InputError("label.steps is not a list")
-    generation = record.get("generation")
     phase = "phase 1" if generation is None else f"generation {generation}"
-    dropped = _dropped(record, reason)
-    found: list[dict[str, Any]] = []
     for at, step in enumerate(steps):
         where = f"label.steps[{at}]"
         step_found = _step(step, where, at == len(steps) - 1, f"{SOURCE}, {phase}")
@@ -53,17 +65,14 @@ def read_line(record: Row) -> dict[str, Any]:
                 raise InputError(f"{where} has neither completions nor a human completion")
             break  # nobody went on: the labeler gave up here
         found.append(step_found)
-    if not found and dropped is None:
-        raise InputError("label.steps is empty")
-    return {"problem": question.get("problem"), "steps": found, "finished": None, "dropped": dropped}
 
 
-def _dropped(record: Row, reason: str) -> str | None:
+def _dropped(record: Row, reason: Any) -> str | None:
     if record.get("is_quality_control_question"):
         return "quality_control"
     if record.get("is_initial_screening_question"):
         return "screening"
-    return reason if reason in _UNUSED else None
+    return str(reason) if reason in _UNUSED else None
 
 
 def _step(step: Row, where: str, is_last: bool, source: str) -> dict[str, Any] | None:

@@ -106,7 +106,9 @@ def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, A
         if identity in seen:
             identity = problem_id(f"{problem}\0{number}")
         seen.setdefault(identity, number)
-        solution = record.get("solution") if file.answer_format != "gsm8k" else record[file.answer_column]
+        solution = record.get("solution")
+        if file.answer_format == "gsm8k":
+            solution = f"\n{record.get(file.answer_column)}".rpartition(f"\n{_GSM8K_MARK}")[0].strip()
         rows.append(
             {"problem_id": identity, "split": split, "problem": problem, "ground_truth_answer": answer}
             | {"source": "file", "source_row": number, "error": error}
@@ -127,8 +129,10 @@ def _records(path: Path, most: int | None) -> Iterable[Mapping[str, Any]]:
     for name in names[:most]:
         try:
             record = json.loads((path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            record = {"problem": None, "unreadable": str(error)}
+        except (OSError, ValueError):
+            record = None
+        if not isinstance(record, dict):  # kept, as a row without a problem
+            record = {"problem": None, "solution": None}
         level = str(record.get("level", "")).removeprefix("Level ")
         yield record | {"level": level if level.isdecimal() else None, "subject": record.get("type"), "source": "MATH"}
 

@@ -19,6 +19,8 @@ _ALIKE = [  # commands and signs that say the same
         (r"\\(?:leq?|leqslant)", "≤"),
         (r"\\(?:geq?|geqslant)", "≥"),
         (r"\\neq?", "≠"),
+        (r"\\lt", "<"),
+        (r"\\gt", ">"),
         (r"\\(?:[lr]vert|vert|mid)", "|"),
         (r"\^\s*\{?\s*\\circ\s*\}?", "°"),
         (r"\\degrees?", "°"),
@@ -26,6 +28,9 @@ _ALIKE = [  # commands and signs that say the same
     )
 ]
 _SIGNS = str.maketrans("’‘“”−–×·⋅", "''\"\"--***")
+_FRACTION = re.compile(r"\\frac\s*(\d)\s*(\d)")
+_THOUSANDS = re.compile(r"(?<=\d)\s*(?:,(?:\\[!,;: ]|\s)*|\{,\})(?=\d)")  # 10,\!000 and (0, 3)
+_DIGITS = re.compile(r"(?<=\d)\s+(?=\d)")  # 2 3 is not 23
 _SENTENCE = re.compile(r"(?<!\d)[.,;:?](?!\d)|(?<=\d)[.,;:?](?!\d)|(?<!\d)[,;:?](?=\d)")
 
 
@@ -35,16 +40,19 @@ def same_text(problem: str) -> str:
     >>> same_text("What is $\\\\dfrac{1}{2}\\\\, x$?") == same_text("What  is \\\\(\\\\frac12x\\\\) ?")
     True
     """
-    return "".join(plain_text(problem).split())
+    return "".join(_DIGITS.sub("_", plain_text(problem)).split())
 
 
 def plain_text(problem: str) -> str:
     """The same with its words still apart."""
-    text = unicodedata.normalize("NFKC", problem.replace("\\$", " dollar "))
+    text = problem.replace("\\$", " ").replace("\\%", "%").replace("²", "^2").replace("³", "^3")
+    text = unicodedata.normalize("NFKC", text)
     for pattern, same in _ALIKE:
         text = pattern.sub(same, text)
+    text = _FRACTION.sub(r"\\frac{\1}{\2}", text)
     text = text.translate(_SIGNS).replace("<=", "≤").replace(">=", "≥")
+    text = _THOUSANDS.sub(",", text)
     text = _SET.sub(" ", text)
     for _ in range(3):  # fonts within fonts
         text = _FONT.sub(r" \1 ", text)
-    return _SENTENCE.sub(" ", _ONE.sub(r" \1 ", text)).casefold()
+    return _SENTENCE.sub(" ", _THOUSANDS.sub(",", _ONE.sub(r" \1 ", text))).casefold()

@@ -116,6 +116,8 @@ def _file_problems(config: ProblemFiles, paths: Mapping[str, Path]) -> pa.Table:
 def _file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> pa.Table:
     rows = []
     for row in file_rows(config, paths):
+        if row["split"] == EXCLUDED:
+            continue
         named = row.pop("attributes")
         rows.append(row | named | {"source": named["source"] or "file", "error": None})
     return pa.Table.from_pylist(rows, schema=PROBLEM_ATTRIBUTES)

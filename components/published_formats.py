@@ -73,6 +73,8 @@ def trl_unpaired(graded: Record) -> dict[str, Any]:
     """
     if graded["is_correct"] is None:
         raise LeftOut("the solution has no grade")
+    if not graded["text"].strip():
+        raise LeftOut("the solution is empty")
     return {"prompt": graded["problem"], "completion": graded["text"], "label": bool(graded["is_correct"])}
 
 

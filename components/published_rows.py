@@ -61,7 +61,10 @@ def as_graded(record: Record) -> dict[str, Any]:
         raise InputError(f"{names[1]!r} is {_short(text)}, not a text")
     if not isinstance(is_correct, bool):
         raise InputError(f"{names[2]!r} is {_short(is_correct)}, not true or false")
-    found = record["steps"] if names[0] == "problem" and "steps" in record else steps(text)
+    found = record.get("steps") if names[0] == "problem" else None
+    if found is not None and not (isinstance(found, list) and all(isinstance(step, str) for step in found)):
+        raise InputError(f"'steps' is {_short(found)}, not a list of steps' texts")
+    found = steps(text) if found is None else found
     return {"problem": _problem(problem, names[0]), "text": text, "steps": found, "is_correct": is_correct}
 
 

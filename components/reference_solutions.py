@@ -17,7 +17,6 @@ from components.solution_text import solution_steps
 from components.stage import Inert, TableStage
 from schemas.tables import TEACHER_SOLUTIONS
 
-_MARK = "####"  # GSM8K's, between a solution and its answer
 Rows = Callable[[], list[dict[str, Any]]]
 
 
@@ -37,7 +36,7 @@ def has_solutions(rows: list[dict[str, Any]]) -> bool:
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
-    solution = (row["solution"] or "").partition(_MARK)[0]
+    solution = row["solution"] or ""
     error, steps = row["error"], []
     if error is None and not solution.strip():
         error = f"row {row['source_row']}: it has no solution, so it teaches no format"

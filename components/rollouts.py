@@ -44,6 +44,8 @@ class RolloutsConfig:
 class RolloutLabelsConfig:
     # soft: the share of right continuations is the probability that the step is right (every_step only).
     target: Literal["hard", "soft"] = "hard"
+    # What the search supposes: before a step from which the right answer is reached every step is right.
+    errors_stay: bool = False
 
 
 def rollouts(config: RolloutsConfig, generator: Model, name: str = "rollouts") -> MapStage:
@@ -83,7 +85,7 @@ class _Search:
     wrong: int
     asked: list[int] = field(default_factory=list)
     answers: list[list[str | None]] = field(default_factory=list)
-    is_correct: list[list[bool]] = field(default_factory=list)
+    is_correct: list[list[bool | None]] = field(default_factory=list)
     num_tokens: int = 0
     error: str | None = None
 
@@ -121,13 +123,14 @@ class Rollouts:
             while open_ := [search for search in open_ if search.error is None and search.wrong - search.right > 1]:
                 self._ask([(search, search.middle) for search in open_], numbers)
                 for search in open_:
-                    if search.error is None and any(search.is_correct[-1]):
+                    if search.error is None and True in search.is_correct[-1]:
                         search.right = search.middle
                     elif search.error is None:
                         search.wrong = search.middle
         made = [
             {name: one.row[name] for name in ("problem_id", "sample_index", "split")}
             | {"num_steps": len(one.row["steps"]), "own_is_correct": right}
+            | {"is_cut": one.row["finish_reason"] == "length"}
             | {"first_rollout": numbers.start, "num_rollouts": len(numbers), "asked_steps": one.asked}
             | {"answers": one.answers, "is_correct": one.is_correct, "num_tokens": one.num_tokens, "error": one.error}
             for one, right in zip(searches, own, strict=True)
@@ -186,8 +189,9 @@ class Rollouts:
             search.asked.append(step)
             search.answers.append([answer for answer, _ in continuations])
             truth = truths[id(search)]
-            right = [bool(answer) and known[answer or "", truth].is_correct is True for answer, _ in continuations]
-            search.is_correct.append(right)
+            search.is_correct.append(
+                [known[answer, truth].is_correct if answer else False for answer, _ in continuations]
+            )
             search.num_tokens += sum(count for _, count in continuations)
 
 
@@ -201,44 +205,48 @@ def _rollout_labels(config: RolloutLabelsConfig, solutions: pa.Table, rollouts: 
         error = next((one["error"] for one in found if one["error"] is not None), None)
         if error is None and found[0]["own_is_correct"] is None:
             error = "the solution's own answer could not be graded"
-        labels = {"ratings": [], "probabilities": None, "provenance": []} if error else _labels(config.target, found)
+        labels: Row = {"ratings": [], "probabilities": None, "provenance": []}
+        if error is None:
+            labels, error = _labels(config, found)
         rows.append(row | labels | {"alternatives": [], "label_source": "rollouts", "error": error})
     return pa.Table.from_pylist(rows, schema=STEP_LABELS)
 
 
-def _labels(target: str, blocks: Sequence[Row]) -> Row:
-    """ratings, probabilities and provenance of one solution, through the first wrong step.
+def _labels(config: RolloutLabelsConfig, blocks: Sequence[Row]) -> tuple[Row, str | None]:
+    """ratings, probabilities and provenance of one solution, through the first wrong step; and why there are none.
 
-    A step that was not asked about is right when a later one is, which is what the search supposes.
+    A step that was not asked about is right when a later one is. A continuation that could not be graded does not
+    count. The last step of a solution that the token cap cut is no whole step, and gets no label.
     """
-    shares: dict[int, tuple[int, int]] = {}  # step → (right, all)
+    shares: dict[int, tuple[int, int]] = {}  # step → (right, graded)
     for block in blocks:
         for step, is_correct in zip(block["asked_steps"], block["is_correct"], strict=True):
             right, count = shares.get(step, (0, 0))
-            shares[step] = right + sum(is_correct), count + len(is_correct)
-    last = blocks[0]["num_steps"] - 1
-    own = bool(blocks[0]["own_is_correct"])
-    ratings: list[int] = []
+            shares[step] = right + is_correct.count(True), count + len(is_correct) - is_correct.count(None)
+    labels: Row = {"ratings": [], "probabilities": None, "provenance": []}
+    if any(count == 0 for _, count in shares.values()):
+        return labels, "no continuation of a step could be graded"
+    last, own = blocks[0]["num_steps"] - 1, bool(blocks[0]["own_is_correct"])
+    known = {step: right > 0 for step, (right, _) in shares.items()}
+    steps = range(last if blocks[0]["is_cut"] else last + 1)
+    if not blocks[0]["is_cut"]:
+        known[last] = own
     probabilities: list[list[float]] = []
-    provenance: list[str] = []
-    known = {step: right > 0 for step, (right, _) in shares.items()} | {last: own}
-    for step in range(last + 1):
+    for step in steps:
         later = [other for other in sorted(known) if other > step and known[other]]
-        is_right = known[step] if step in known else bool(later)
-        if step in shares:
+        is_right = known.get(step, False)
+        if later and (step not in known or config.errors_stay):
+            is_right = True
+        if step in shares and (is_right == known[step]):
             right, count = shares[step]
             share, said = right / count, f"{right} of {count} continuations are right"
         elif step == last:
             share, said = float(own), "the solution's own answer"
         else:
             share, said = float(is_right), f"as step {later[0]} is right" if later else "as no later step is right"
-        ratings.append(1 if is_right else -1)
+        labels["ratings"].append(1 if is_right else -1)
         probabilities.append([1 - share, 0.0, share])
-        provenance.append(said)
+        labels["provenance"].append(said)
         if not is_right:
             break
-    return {
-        "ratings": ratings,
-        "probabilities": probabilities if target == "soft" else None,
-        "provenance": provenance,
-    }
+    return labels | {"probabilities": probabilities if config.target == "soft" else None}, None

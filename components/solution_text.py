@@ -13,7 +13,7 @@ from components.answer_text import BOXED, SECTION, extract_answer
 from components.segmentation import SENTENCE, steps
 from components.text_format import answer_step, split_steps
 
-_HEADING = re.compile(r"\s*(#{1,6}\s.*|\*\*[^*]+\*\*:?|[-*_]{3,})\s*")  # of markdown: a title, a rule
+_HEADING = re.compile(r"\s*(#{2,6}\s.*|#\s+[A-Z].*|\*\*[^*]+\*\*:?|[-*_]{3,})\s*")  # of markdown: a title, a rule
 _FIGURE = re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)  # MATH's drawings are code
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's annotations: 48/2 = <<48/2=24>>24
 _SAID_ALONE = re.compile(r"\W*(final\s+)?answer\W*:.*", re.IGNORECASE)  # a line that only tells the answer

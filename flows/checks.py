@@ -16,7 +16,7 @@ from typing import Literal
 from components.estimation import BandConfig
 from components.input_files import InputError
 from components.judge import PROMPT, VERDICT, JudgeConfig
-from components.published_verifiers import STYLES
+from components.published_verifiers import OURS, STYLES
 from components.sampling import engine_distribution, installed_engine
 from components.stage import Model
 from components.store import Store, folder_digest
@@ -139,22 +139,24 @@ def study_name(name: str) -> str:
 
 
 def label_sources(options: argparse.Namespace, preset: Preset, files: bool, labelled: bool) -> tuple[str, ...]:
-    """The sources of step labels, found fit for the problems. files, labelled: whether there are such."""
+    """The sources of step labels, found fit for the problems and for the options. files, labelled: whether there are
+    such."""
     asked = tuple(dict.fromkeys(options.label_sources or ()))
     if options.prm is not None:
         if asked:
             raise InputError("--prm stands in place of a trained PRM: leave --label-sources out")
         return ()
-    if not asked:
-        if files and not preset.needs_files:
-            return ("human",) if labelled else ()
-        return preset.label_sources
+    if not asked and files and not preset.needs_files:
+        asked = ("human",) if labelled else ()
+    elif not asked:
+        asked = preset.label_sources
+    plans, embedded = options.command != "run", not files and not preset.needs_files
     needs = {
         "human": (labelled or preset.needs_files, "--labelled-solutions FILE"),
-        "rule": (not files and not preset.needs_files, "the embedded problems: other problems have no exact rule"),
-        "judge": (options.judge is not None or not (files or preset.needs_files), "--judge FOLDER"),
+        "rule": (embedded, "the embedded problems: other problems have no exact rule"),
+        "judge": (options.judge is not None or embedded or plans, "--judge FOLDER"),
         "prm": (
-            options.labelling_prm is not None or asked[0] != "prm",
+            options.labelling_prm is not None or asked[:1] != ("prm",),
             "--labelling-prm FOLDER, or another source first",
         ),
     }
@@ -162,7 +164,24 @@ def label_sources(options: argparse.Namespace, preset: Preset, files: bool, labe
         met, what = needs.get(source, (True, ""))
         if not met:
             raise InputError(f"--label-sources {source} needs {what}")
+    _check_used(options, asked)
     return asked
+
+
+def _check_used(options: argparse.Namespace, sources: tuple[str, ...]) -> None:
+    """No option is given that no source heeds."""
+    heeded = {
+        "--rollouts-per-step": (options.rollouts_per_step, "rollouts"),
+        "--labelling-prm": (options.labelling_prm, "prm"),
+        "--judge": (options.judge, "judge"),
+        "--judge-prompt": (options.judge_prompt, "judge"),
+        "--judge-structured": (options.judge_structured or None, "judge"),
+    }
+    for flag, (value, source) in heeded.items():
+        if value is not None and not any(one.startswith(source) for one in sources):
+            raise InputError(f"{flag} is for the source {source}, which is not among --label-sources")
+    if options.labelling_prm_style != OURS and options.labelling_prm is None:
+        raise InputError("--labelling-prm-style says how --labelling-prm is read: give that too")
 
 
 def labelling_prm(options: argparse.Namespace) -> Model | None:
@@ -185,6 +204,8 @@ def judge_config(preset: Preset, options: argparse.Namespace, engine: Literal["v
         for place in ("{problem}", "{steps}"):
             if place not in prompt:
                 raise InputError(f"--judge-prompt {options.judge_prompt}: it has no {place}")
+    if options.judge_structured and engine == "transformers":
+        raise InputError("--judge-structured needs vLLM, which is not the engine here: leave it out")
     if options.judge_structured:
         sampling = dataclasses.replace(sampling, regex=VERDICT, max_tokens=64)
     return dataclasses.replace(config, sampling=sampling, prompt=prompt)

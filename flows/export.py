@@ -146,10 +146,15 @@ def _tell(out: Path, tally: Tally) -> None:
 
 
 def _labelled(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
+    rated = [name for name in study.index if name.endswith("_labels") and name != "held_out_step_labels"]
     if options.step_labels is not None:
+        if options.step_labels not in rated:
+            raise InputError(f"--step-labels {options.step_labels}: this study has {', '.join(rated) or 'none'}")
         return _joined(study.store, study.table("solutions").select(split="train"), study.table(options.step_labels))
     if "labelled_solutions" in study.index:
         return _joined(study.store, study.table("labelled_solutions"))
+    if "step_labels" not in study.index and rated:
+        raise InputError(f"--study {study.name}: say whose ratings with --step-labels: {', '.join(rated)}")
     if "step_labels" not in study.index:
         raise InputError(
             f"--study {study.name}: nobody rated its steps, it has neither labelled_solutions nor step_labels"

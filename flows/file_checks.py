@@ -32,6 +32,10 @@ def problem_files(options: argparse.Namespace) -> tuple[ProblemFiles | None, dic
     described = {split: describe_file(path, *columns) for split, path in paths.items()}
     files = ProblemFiles(**described, drop_contaminated=options.contaminated == "drop")
     rows = file_rows(files, paths)
+    if not any(row["split"] == "train" and row["error"] is None for row in rows):
+        raise InputError(
+            f"{options.train_problems}: every usable row is an evaluation problem: none is left to train on"
+        )
     check_disjoint([row for row in rows if row["split"] != EXCLUDED])
     if learns_from_solutions(options) and not has_solutions(rows):
         raise InputError(

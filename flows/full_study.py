@@ -64,11 +64,11 @@ def full_study(study: cli.Study) -> None:
     # step right, through the first error? Both from the generator's weights, on the same solutions; once per training
     # seed. Both read the same held-out samples (§3.2).
     sources = study.label_sources
-    labels = Labels(train_solutions)
+    labels = Labels(train_solutions, labelled)
     orm_inputs = {"solutions": train_solutions, "grades": train_grades}
     if graded is not None:
         orm_inputs = {"graded_solutions": graded}
-    prm_inputs = step_supervision(study, base, labelled, labels)
+    prm_inputs = step_supervision(study, base, labels)
     orm_config = reward_models.best_rate(study, preset.orm, base, orm_inputs)
     prm_config = reward_models.best_rate(study, preset.prm, base, prm_inputs)
     scores: dict[str, Dataset] = {}
@@ -135,7 +135,7 @@ def labelled_by_people(study: cli.Study) -> Dataset | None:
         labelled = run.table(labelled_solutions(study.labelled, study.labelled_paths, excluded))
         run.table(label_counts(), labelled_solutions=labelled)
         return labelled
-    if preset.needs_files and study.published_prm is None:
+    if "human" in study.label_sources:  # only a plan comes so far without a file
         return run.awaits("labelled_solutions", "--labelled-solutions", preset.plan.labelled_rows)
     return None
 
@@ -156,19 +156,13 @@ def look_for_contamination(study: cli.Study, problems: Dataset, **trained_on: Da
         study.runner.table(contamination(study.preset.contamination), problems=problems, **given)
 
 
-def step_supervision(
-    study: cli.Study, base: Model, labelled: Dataset | None, labels: Labels
-) -> dict[str, Dataset] | None:
+def step_supervision(study: cli.Study, base: Model, labels: Labels) -> dict[str, Dataset] | None:
     """What the first PRM learns from, or None where no source rates the steps. labels: takes the source's, if they are
     of the study's own solutions."""
-    if study.published_prm is not None or not study.label_sources:
+    if not study.label_sources:
         return None
-    first = study.label_sources[0]
-    if first == "human":
-        assert labelled is not None
-        return {"labelled_solutions": labelled}
-    label_sources.rate(study, first, base, None, labels)
-    return {"solutions": labels.solutions, "step_labels": labels.by_source[first]}
+    label_sources.rate(study, study.label_sources[0], base, None, labels)
+    return labels.inputs(study.label_sources[0])
 
 
 if __name__ == "__main__":

@@ -25,8 +25,16 @@ class Labels:
     """Step labels of the same solutions by source, in the order asked for, and what rollouts and judges gave."""
 
     solutions: Dataset
+    by_people: Dataset | None  # of solutions of their own: table labelled_solutions
     by_source: dict[str, Dataset] = field(default_factory=dict)
     evidence: dict[str, Dataset] = field(default_factory=dict)
+
+    def inputs(self, source: str) -> dict[str, Dataset]:
+        """What a PRM learns from."""
+        if source == "human":
+            assert self.by_people is not None  # checked before any work
+            return {"labelled_solutions": self.by_people}
+        return {"solutions": self.solutions, "step_labels": self.by_source[source]}
 
     def compare(self, run: Runner) -> None:
         """The tables of how far sources agree, and of what each gave and took."""
@@ -46,8 +54,13 @@ def rate(study: cli.Study, source: str, generator_model: Model, prm: Model | Non
         searching = source == "rollouts_search"
         config = dataclasses.replace(preset.rollouts, search="first_error" if searching else "every_step")
         stage = rollouts(config, generator_model, "rollouts_search" if searching else "rollouts")
-        [found] = run.map(solutions, stage)
-        target = RolloutLabelsConfig("soft" if source == "rollouts_soft" else "hard")
+        # Soft and hard labels are of the same continuations.
+        [found] = (
+            [to.evidence["rollouts"]]
+            if source == "rollouts_soft" and "rollouts" in to.evidence
+            else run.map(solutions, stage)
+        )
+        target = RolloutLabelsConfig("soft" if source == "rollouts_soft" else "hard", errors_stay=searching)
         labels = rollout_labels(target, f"{source}_labels")
         to.by_source[source], to.evidence[source] = run.table(labels, solutions=solutions, rollouts=found), found
     elif source == "prm":
@@ -89,12 +102,12 @@ def train_others(
     config = config or preset.prm
     training = dataclasses.replace(config.training, seed=config.training.seed + seed)
     config = dataclasses.replace(config, training=training)
-    sources = [source for source in labels.by_source if source != study.label_sources[0]]
+    sources = study.label_sources[1:]
     names = [f"prm_{source}" for source in sources]
     trainings = [
         (
             reward_model(config, start, reward_models.of_seed(name, seed)),
-            {"solutions": labels.solutions, "step_labels": labels.by_source[source]},
+            labels.inputs(source),
         )
         for name, source in zip(names, sources, strict=True)
     ]

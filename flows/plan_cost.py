@@ -213,7 +213,8 @@ def _training(run: StageRun, config: GeneratorConfig | RewardModelConfig, preset
         mean, longest = min(mean, preset.sampling.max_tokens), min(longest, preset.sampling.max_tokens)
     share = 1 - config.evaluation.held_out_share if isinstance(config, RewardModelConfig) else 1.0
     alternatives = 0
-    if isinstance(config, RewardModelConfig) and "step_labels" in run.inputs:
+    labels = run.inputs.get("step_labels")
+    if isinstance(config, RewardModelConfig) and labels is not None and labels.name == "step_labels":  # the rule's
         late = max(0, training.epochs - config.prm_alternatives_from_epoch + 1)
         alternatives = late * preset.labelling.alternatives * plan.step_tokens
     rows = share * source.rows

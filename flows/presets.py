@@ -170,7 +170,7 @@ LAPTOP = Preset(
         dataclasses.replace(_LAPTOP_SAMPLING, samples_per_problem={}, sample_block=1, temperature=0.0, max_tokens=160),
         prompt="{problem}\n{steps}",  # a tiny model reads no instructions
     ),
-    judge_training=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3, max_tokens=512), None),
+    judge_training=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3), None),
     judge_world=WorldConfig(teacher_solutions=16_000, curriculum_share=0.0),
     contamination=ContaminationConfig(),
     plan=PlanConfig(prompt_tokens=24, solution_tokens=27, step_tokens=7),

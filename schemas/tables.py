@@ -94,11 +94,12 @@ ROLLOUTS = table(
     *SAMPLE,
     ("num_steps", pa.int32(), False, "steps of the solution"),
     ("own_is_correct", pa.bool_(), True, "whether the solution's own answer is right"),
+    ("is_cut", pa.bool_(), False, "the token cap cut it, so that its last step is no whole one"),
     ("first_rollout", pa.int32(), False, "number of the first continuation of each step here, from 0"),
     ("num_rollouts", pa.int32(), False, "how many after each step that was asked about"),
     ("asked_steps", pa.list_(pa.int32()), False, "the steps after which continuations were sampled, in that order"),
     ("answers", pa.list_(pa.list_(pa.string())), False, "per asked step its continuations' answers; null: none"),
-    ("is_correct", pa.list_(pa.list_(pa.bool_())), False, "whether each is right"),
+    ("is_correct", pa.list_(pa.list_(pa.bool_())), False, "whether each is right; null: it could not be graded"),
     ("num_tokens", pa.int32(), False, "tokens of all continuations"),
     ERROR,
 )

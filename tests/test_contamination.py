@@ -14,7 +14,7 @@ from components.input_files import InputError
 from components.labelled_solutions import describe_labelled, labelled_solutions
 from components.problem_files import describe_file
 from components.problem_text import same_text
-from components.problems import ProblemFiles, check_disjoint, file_problems, file_rows, held_out_texts
+from components.problems import ProblemFiles, check_disjoint, file_attributes, file_problems, file_rows, held_out_texts
 from flows import cli, full_study
 from schemas.tables import PROBLEMS
 
@@ -29,6 +29,10 @@ DATA = Path(__file__).parents[2] / "shared/data"
         (r"Compute $\sin 60^\circ$, please.", r"Compute $\sin60^{\circ}$ please"),
         (r"The cost is \$1.24 in \text{ total}.", "the cost is \\$1.24\nin total"),
         (r"How many \emph{odd} numbers?", "How many odd numbers ?"),
+        ("between $(0,3)$ and $(4,0)$", "between $(0, 3)$ and $(4,\\,0)$"),
+        (r"of $10,\!000$ and $912{,}673$", "of 10,000 and 912,673"),
+        (r"a price of \$5 and $50\%$", "a price of $5 and 50%"),
+        (r"for $x \lt 5$ and $x^2$", "for $x<5$ and x²"),
         (r"Let $a \cdot b = 6$ and $\lvert a \rvert = 2$", r"Let $a\times b=6$ and $|a|=2$"),
     ],
 )
@@ -47,6 +51,10 @@ def test_dress_does_not_matter(one: str, other: str) -> None:
         ("It costs 1,234 in all", "It costs 1234.0 in all"),
         (r"Find $\sqrt{2x}$", r"Find $\sqrt{2}x$"),
         ("Find $5!$", "Find $5$"),
+        ("Find $f(1, 2)$", "Find $f(12)$"),
+        ("Add 3, 4 and 5.", "Add 34 and 5."),
+        ("Compute 2 3.", "Compute 23."),
+        ("It is 5. 3 more", "It is 53 more"),
     ],
 )
 def test_what_is_said_does(one: str, other: str) -> None:
@@ -85,6 +93,19 @@ def test_labelled_solutions_of_held_out_problems_stop_a_study_or_are_left_out(tm
     assert config != describe_labelled([path])
 
 
+def test_a_split_that_leaves_nothing_to_train_on_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, paths = files(tmp_path, train=["What is $5$?"], test=["What is 5?"])
+    argv = [part for split, path in paths.items() for part in (f"--{split}-problems", str(path))]
+    assert cli.run(full_study.full_study, [*argv, "--contaminated", "drop", "--plan", "--root", str(tmp_path)], "") == 2
+    assert "every usable row is an evaluation problem" in capsys.readouterr().err
+
+
+def test_an_excluded_problem_has_no_attributes(tmp_path: Path) -> None:
+    described, paths = files(tmp_path, train=["What is $1+1$?", "What is 5?"], test=["What is 1 + 1?"])
+    dropping = ProblemFiles(described.train, described.test, drop_contaminated=True)
+    assert file_attributes(dropping, paths).compute(dropping)["split"].to_pylist() == ["train", "test"]
+
+
 LONG = "A farmer has $12$ sheep and sells {} of them at the market on Monday morning. How many sheep are left now?"
 
 
@@ -108,7 +129,7 @@ def test_what_is_labelled_counts_as_trained_on(tmp_path: Path) -> None:
     stage = contamination(ContaminationConfig(ngram=4))
     problems = file_problems(described, paths).compute(described)
     [row] = stage.compute(stage.config, problems=problems, labelled_solutions=labelled).to_pylist()
-    assert row["trained_on"] == "labelled solutions"
+    assert row["trained_on"] == "labelled solutions, file 0"
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")

@@ -103,6 +103,17 @@ def refusal(capsys: Printed, root: Path, form: str, *argv: str, status: int = 2)
     return line
 
 
+def test_whose_ratings_is_asked_where_there_are_several(root: Path, capsys: Printed) -> None:
+    assert "--step-labels grades: this study has step_labels" in refusal(
+        capsys, root, "trl_stepwise", "--study", "mine", "--step-labels", "grades"
+    )
+    index = json.loads((root / "studies/mine/index.json").read_text())
+    index["rollouts_labels"] = index.pop("step_labels")
+    (root / "studies/other").mkdir()
+    (root / "studies/other/index.json").write_text(json.dumps(index))
+    assert "with --step-labels: rollouts_labels" in refusal(capsys, root, "trl_stepwise", "--study", "other")
+
+
 def test_labelled_solutions_of_both_kinds_of_studies(root: Path, capsys: Printed) -> None:
     found = run(root, "trl_stepwise")
     assert found["completions"].map(list).tolist() == [STEPS[:2], STEPS]

@@ -118,6 +118,13 @@ def test_solutions_of_a_file_are_steps_and_a_row_without_one_is_kept(tmp_path: P
     assert [row["steps"] for row in rows[1:]] == [[], []]
 
 
+def test_headings_are_no_marks_and_no_steps(tmp_path: Path) -> None:
+    solution = "Intro line.\n#### Step 1\nAdd 2 + 2.\n# of apples is 4.\nSo it is $\\boxed{4}$."
+    path = written(tmp_path / "m.jsonl", [{"problem": "2+2?", "answer": "4", "solution": solution}])
+    [row] = learned_from(path)
+    assert row["steps"] == ["Intro line.", "Add 2 + 2.", "# of apples is 4.", "So it is $4$.", "# Answer\n\n4"]
+
+
 def test_gsm8k_has_its_solution_in_its_answer(tmp_path: Path) -> None:
     path = written(tmp_path / "g.jsonl", [{"question": "?", "answer": "Half is 48/2 = <<48/2=24>>24.\nSo.\n#### 24"}])
     [row] = learned_from(path)

@@ -58,6 +58,7 @@ def test_the_prompt_has_problem_and_numbered_steps_and_braces_survive() -> None:
     assert "What is $\\frac{1}{2}$ of {steps}?" in text
     assert "1: {problem} is $1$\n2: b\nc" in text
     assert '{"first_wrong_step": null}' in text
+    assert ask("{problem} {steps} {problem}", "p", ["s"]) == "p 1: s p"
     with pytest.raises(ValueError, match=r"has no \{steps\}"):
         judgements(JudgeConfig(SAMPLING, "{problem}"), Model("m", "d"))
 

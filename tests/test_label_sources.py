@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.datasets import StoreError, cut
+from components.datasets import Dataset, StoreError, cut
 from components.examples import ExampleConfig, make_examples
 from components.graded_solutions import describe_graded, graded_solutions
 from components.input_files import InputError
@@ -18,13 +19,16 @@ from components.problem_text import same_text
 from components.report import label, verdicts
 from components.runner import Runner
 from components.scored_samples import ReductionConfig, scored_samples
-from components.stage import TableStage
+from components.stage import Model, TableStage
 from components.store import Store
 from components.tokenizer import build_tokenizer
 from components.verifier_labels import LabelByPrm, VerifierLabelsConfig
 from components.worked_arithmetic import VOCABULARY, WorldConfig
-from flows import cli, full_study
+from flows import cli, full_study, label_sources
 from flows.label_source_names import SOURCES
+from flows.label_sources import Labels
+from flows.options import parse
+from flows.presets import PRESETS
 from schemas.tables import SOLUTIONS, table
 
 Printed = pytest.CaptureFixture[str]
@@ -70,11 +74,48 @@ def test_sources_that_do_not_fit_are_refused(capsys: Printed, tmp_path: Path) ->
     assert "leave --label-sources out" in refused(capsys, "--label-sources", "rule", *prm)
     (tmp_path / "prompt.txt").write_text("Judge {problem}!")
     assert "has no {steps}" in refused(capsys, "--judge-prompt", str(tmp_path / "prompt.txt"))
+    for argv in (["--rollouts-per-step", "4"], ["--judge-structured"], ["--labelling-prm", str(tmp_path)]):
+        assert "which is not among --label-sources" in refused(capsys, *argv)
+    assert "give that too" in refused(capsys, "--labelling-prm-style", "trl")
+    judge = ["--label-sources", "judge", "--judge-structured", "--engine", "transformers"]
+    assert "needs vLLM" in refused(capsys, *judge)
     stages = planned(capsys, tmp_path, *files, "--label-sources", "rollouts", "rollouts_search")
     assert {"prm", "prm_rollouts_search", "contamination", "agreement"} <= stages
 
 
 ROWS = table(("name", pa.string(), False, "a name"), ("error", pa.string(), True, "an error"))
+
+
+def test_people_may_be_any_of_several_sources(capsys: Printed, tmp_path: Path) -> None:
+    files = []
+    for split, text in (("train", "1 + 1?"), ("test", "2 + 2?")):
+        (tmp_path / f"{split}.jsonl").write_text(json.dumps({"problem": text, "answer": "2"}))
+        files += [f"--{split}-problems", str(tmp_path / f"{split}.jsonl")]
+    (tmp_path / "rated.jsonl").write_text(json.dumps({"problem": "3?", "steps": [{"text": "3", "rating": 1}]}))
+    files += ["--labelled-solutions", str(tmp_path / "rated.jsonl")]
+    for sources in (("rollouts", "human"), ("human", "rollouts")):
+        stages = planned(capsys, tmp_path, *files, "--label-sources", *sources)
+        assert {"prm", f"prm_{sources[1]}", f"prm_{sources[1]}_scores", "label_sources"} <= stages
+    math = ["--preset", "math_7b", *files[:4]]
+    stages = planned(capsys, tmp_path, *math, "--label-sources", "rollouts", "judge")
+    assert "labelled_solutions" not in stages
+    assert {"contamination", "prm", "prm_judge"} <= stages
+    assert "labelled_solutions" in planned(capsys, tmp_path, *math)
+
+
+def test_a_swept_rate_is_every_sources(capsys: Printed, tmp_path: Path) -> None:
+    argv = ["--preset", "smoke", "--root", str(tmp_path), "--label-sources", "rule", "judge"]
+    assert cli.run(full_study.full_study, ["explain", "prm_judge", *argv], "") == 0
+    assert '"learning_rate": 0.001' in capsys.readouterr().out
+    config = PRESETS["smoke"].prm
+    chosen = dataclasses.replace(config, training=dataclasses.replace(config.training, learning_rate=0.5))
+    study = cli.open_study(parse(["plan", *argv], ""))
+    known = Dataset("solutions", "", "d", ())
+    labels = Labels(known, None, {"rule": known, "judge": known})
+    label_sources.train_others(study, 0, Model("generator", "g"), chosen, labels, known, "scores")
+    [run] = [run for run in study.runner.runs if run.name == "prm_judge"]
+    assert run.stage is not None
+    assert run.stage.config.training.learning_rate == 0.5  # type: ignore[attr-defined]
 
 
 def test_a_table_is_cut_like_the_input_that_it_follows(tmp_path: Path) -> None:
@@ -171,6 +212,7 @@ def test_graded_solutions_train_an_orm(tmp_path: Path) -> None:
         {"problem": "1 + 1?", "text": "It is 3."},
         {"prompt": "1 + 1?", "completion": "", "label": False},
         {"problem": "What is 5?", "text": "5", "is_correct": True},
+        {"problem": "1 + 1?", "text": "a", "is_correct": True, "steps": [{"text": "a"}]},
     ]
     path = tmp_path / "graded.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -180,11 +222,12 @@ def test_graded_solutions_train_an_orm(tmp_path: Path) -> None:
     config = describe_graded([path], held_out, True)
     [found] = graded_solutions(config, [path], held_out).compute(config)
     assert found["is_correct"].to_pylist()[:2] == [True, False]
-    assert [error is None for error in found["error"].to_pylist()] == [True, True, False, False, True]
-    assert found["dropped"].to_pylist() == [None, None, None, None, "contaminated"]
+    assert [error is None for error in found["error"].to_pylist()] == [True, True, False, False, True, False]
+    assert found["dropped"].to_pylist() == [None, None, None, None, "contaminated", None]
     tokenizer = build_tokenizer(VOCABULARY)
-    made = make_examples(tokenizer, found.to_pylist(), ExampleConfig("orm", 256), [False] * 5)
-    assert [one.example.is_right if one.example else None for one in made] == [True, False, None, None, None]
+    made = make_examples(tokenizer, found.to_pylist(), ExampleConfig("orm", 256), [False] * 6)
+    assert [one.example.is_right if one.example else None for one in made] == [True, False, None, None, None, None]
+    assert found["finished"].to_pylist()[:2] == [True, False]  # one that gives no answer was cut
     assert made[4].counts == {"rows_contaminated": 1}
 
 

@@ -80,6 +80,14 @@ def test_bad_rows_are_kept_and_say_what_is_wrong(tmp_path: Path) -> None:
     assert table["num_labels"].to_pylist() == [labels_in(record) for record in ROWS]
 
 
+def test_rows_of_something_else_are_kept_with_their_error(tmp_path: Path) -> None:
+    rows = [{"question": "Solve this problem: 1+1", "steps": [{"text": "a", "rating": 1}]}, {"question": None}]
+    assert [row["error"][:14] for row in read_labelled(write(tmp_path / "qa.jsonl", rows))] == [
+        "row 0: its fie",
+        "row 1: its fie",
+    ]
+
+
 def test_alternatives_are_a_list_and_have_none_of_their_own(tmp_path: Path) -> None:
     nested = [{"text": "x", "rating": 1, "alternatives": [{"text": "y", "rating": 1}]}]
     rows = [{"problem": "p", "steps": [{"text": "a", "rating": 1, "alternatives": given}]} for given in (3, nested)]

@@ -157,6 +157,7 @@ def test_a_labelers_step_beside_a_chosen_one_is_not_lost() -> None:
         ({"is_initial_screening_question": True}, "screening"),
         ({"label": {"steps": [], "finish_reason": "bad_problem"}}, "bad_problem"),
         ({"label": {"steps": [step(None, None)], "finish_reason": "give_up"}}, "give_up"),
+        ({"is_quality_control_question": True, "label": {"steps": None, "finish_reason": None}}, "quality_control"),
         ({}, None),
     ],
 )

@@ -67,7 +67,7 @@ def test_known_formats_are_found_out(tmp_path: Path) -> None:
     gsm8k.write_text("\n".join(map(json.dumps, rows)))
     read = read_problems(gsm8k, describe_file(gsm8k), "train")
     assert [row["ground_truth_answer"] for row in read] == ["5", None]
-    assert read[0]["solution"] == rows[0]["answer"]
+    assert read[0]["solution"] == "He has 2 + 3 = <<2+3=5>>5."
     assert str(read[1]["error"]).startswith("row 1: 'answer' has no answer")
     boxed = tmp_path / "boxed.jsonl"
     boxed.write_text(json.dumps({"problem": "a", "solution": "So $\\boxed{3}$, no: $\\boxed{\\frac{1}{2}}$."}))
@@ -77,6 +77,15 @@ def test_known_formats_are_found_out(tmp_path: Path) -> None:
     assert (
         read_problems(plain, describe_file(plain, answer_format="text"), "train")[0]["ground_truth_answer"][-1] == "7"
     )
+
+
+def test_a_later_row_without_a_column_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "gsm8k.jsonl"
+    path.write_text('{"question": "a", "answer": "So.\\n#### 5"}\n{"question": "b"}\n')
+    assert [row["error"] for row in read_problems(path, describe_file(path), "train")] == [
+        None,
+        "row 1: 'answer' is missing",
+    ]
 
 
 def test_the_folder_of_math_as_it_was_released(tmp_path: Path) -> None:
@@ -95,6 +104,8 @@ def test_the_folder_of_math_as_it_was_released(tmp_path: Path) -> None:
     assert read[2]["attributes"]["subject"] == "Geometry"
     assert [row["error"] is None for row in read] == [True, True, False]
     assert describe_file(tmp_path) == file
+    (tmp_path / "train/geometry/2.json").write_text("[1]")
+    assert read_problems(tmp_path, file, "train")[3]["error"] == "row 3: 'problem' is null"
     (tmp_path / "test/algebra/2.json").write_text(json.dumps(rows["test/algebra/2.json"] | {"problem": "A"}))
     assert describe_file(tmp_path).digest != file.digest
 

@@ -13,6 +13,7 @@ import pytest
 
 from components import rollouts as module
 from components.datasets import Shard
+from components.examples import ExampleConfig, make_examples
 from components.rollouts import RolloutLabelsConfig, Rollouts, RolloutsConfig, rollout_labels
 from components.sampling import Request, Sample, SamplingConfig
 from components.stage import Model, digest, recipe
@@ -173,6 +174,65 @@ def test_more_rollouts_add_to_the_earlier_ones(make: Any) -> None:
     few, many = ([task.key for task in tasks_of(stage, digest(recipe(stage)), shard)] for stage in stages)
     assert many[: len(few)] == few
     assert len(many) == 2
+
+
+def row_of(asked: list[int], is_correct: list[list[bool | None]], **more: Any) -> dict[str, Any]:
+    """One block of a six-step solution with a wrong answer."""
+    row: dict[str, Any] = {"problem_id": "p0", "sample_index": 0, "split": "train", "num_steps": 6, "num_tokens": 0}
+    row |= {"own_is_correct": False, "is_cut": False, "first_rollout": 0, "num_rollouts": 8, "error": None}
+    return row | {"asked_steps": asked, "is_correct": is_correct, "answers": [[None] * 8] * len(asked)} | more
+
+
+def labelled(*blocks: dict[str, Any], **config: Any) -> dict[str, Any]:
+    source = pa.Table.from_pylist([{"problem_id": "p0", "sample_index": 0, "split": "train"}])
+    stage = rollout_labels(RolloutLabelsConfig(**config))
+    rollouts = pa.Table.from_pylist(list(blocks), schema=ROLLOUTS)
+    [row] = stage.compute(stage.config, solutions=source, rollouts=rollouts).to_pylist()
+    return row
+
+
+NONE_RIGHT, ONE_RIGHT = [False] * 8, [True, *[False] * 7]
+
+
+def test_searches_of_two_blocks_are_one_search() -> None:
+    """The later block found right continuations after steps that the earlier had given up."""
+    first = row_of([2, 0], [NONE_RIGHT, NONE_RIGHT])
+    second = row_of([2, 3, 4], [ONE_RIGHT, ONE_RIGHT, NONE_RIGHT], first_rollout=8)
+    found = labelled(first, second, errors_stay=True)
+    assert found["ratings"] == [1, 1, 1, 1, -1]
+    assert found["provenance"][:3] == ["as step 2 is right", "as step 2 is right", "1 of 16 continuations are right"]
+    assert labelled(first, second)["ratings"] == [-1]  # asked everywhere, each step is taken by itself
+
+
+def test_what_could_not_be_graded_does_not_count() -> None:
+    unknown: list[bool | None] = [None] * 8
+    found = labelled(row_of([0, 1], [[None, True, *[False] * 6], NONE_RIGHT]), target="soft")
+    assert found["provenance"] == ["1 of 7 continuations are right", "0 of 8 continuations are right"]
+    assert found["probabilities"][0][2] == pytest.approx(1 / 7)
+    assert labelled(row_of([0, 1], [unknown, NONE_RIGHT]))["error"] == "no continuation of a step could be graded"
+
+
+def test_the_step_that_the_token_cap_cut_is_not_rated() -> None:
+    right = [[True] * 8] * 5
+    assert labelled(row_of([0, 1, 2, 3, 4], right))["ratings"] == [1, 1, 1, 1, 1, -1]
+    assert labelled(row_of([0, 1, 2, 3, 4], right, is_cut=True))["ratings"] == [1, 1, 1, 1, 1]
+    searched = labelled(row_of([2, 3, 4], right[:3], is_cut=True), errors_stay=True)
+    assert searched["ratings"] == [1, 1, 1, 1, 1]
+
+
+def test_soft_labels_train_through_the_first_step_without_a_right_continuation() -> None:
+    shares = [0.375, 0.5, 0.75, 0.0]
+    row = {"problem": "p", "steps": ["a", "b", "c", "d", "e"], "ratings": [1, 1, 1, -1], "alternatives": []}
+    row |= {"probabilities": [[1 - p, 0.0, p] for p in shares], "finished": True, "error": None}
+    [made] = make_examples(TOKENIZER, [row], ExampleConfig("prm", 64), [False])
+    assert made.example is not None
+    assert "labels_dropped_after_first_negative" not in made.counts
+    wanted = [weight for p in shares for weight in (1 - p, p) if weight]
+    assert made.example.weights.tolist() == pytest.approx(wanted)
+    right = row | {"ratings": [1, 1, 1, 1, 1], "probabilities": [[0.625, 0.0, 0.375]] * 5}
+    [whole] = make_examples(TOKENIZER, [right], ExampleConfig("prm", 64), [False])
+    assert whole.example is not None
+    assert whole.example.is_right is True
 
 
 def test_rows_that_cannot_be_continued_are_kept_with_their_error(make: Any) -> None:
