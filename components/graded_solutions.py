@@ -9,7 +9,6 @@ Texts are cut into steps by what they show (`segmentation.py`, auto). A row that
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,14 +16,11 @@ from typing import Any
 import pyarrow as pa
 
 from components.answer_text import extract_answer
-from components.input_files import InputError, check_unchanged, read_records
-from components.problem_text import same_text
+from components.input_files import InputError, read_records
 from components.published_rows import as_graded
-from components.solution_files import SolutionFiles, describe_solutions
+from components.solution_files import SHARD_ROWS, SolutionFiles, describe_solutions, read_shards
 from components.stage import TableStage
 from schemas.tables import GRADED_SOLUTIONS
-
-SHARD_ROWS = 4000
 
 
 def graded_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: Collection[str] = ()) -> TableStage:
@@ -60,11 +56,4 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _graded_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: frozenset[str]) -> Iterator[pa.Table]:
-    for path, value in zip(paths, config.digests, strict=True):
-        check_unchanged(path, value)
-    rows = itertools.chain.from_iterable(read_graded(path, number) for number, path in enumerate(paths))
-    while batch := list(itertools.islice(rows, SHARD_ROWS)):
-        for row in batch:
-            if excluded and same_text(row["problem"]) in excluded:
-                row["dropped"] = "contaminated"
-        yield pa.Table.from_pylist(batch, schema=GRADED_SOLUTIONS)
+    return read_shards(config, paths, excluded, read_graded, GRADED_SOLUTIONS)

@@ -17,7 +17,6 @@ kept, with its error; one that is not to be used, with its cause in `dropped`.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,16 +27,13 @@ import numpy as np
 import pyarrow as pa
 
 from components.examples import PRM_LABELS, one_hot
-from components.input_files import InputError, check_unchanged, read_records
+from components.input_files import InputError, read_records
 from components.prm800k import is_prm800k, read_line
-from components.problem_text import same_text
 from components.published_rows import as_labelled
-from components.solution_files import SolutionFiles, describe_solutions
+from components.solution_files import SHARD_ROWS, SolutionFiles, describe_solutions, read_shards
 from components.stage import TableStage
 from components.text_format import has_answer
 from schemas.tables import LABEL_COUNTS, LABELLED_SOLUTIONS
-
-SHARD_ROWS = 4000
 
 
 def labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: Collection[str] = ()) -> TableStage:
@@ -174,14 +170,7 @@ def _count_labels(step: Any) -> int:
 
 
 def _labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: frozenset[str]) -> Iterator[pa.Table]:
-    for path, value in zip(paths, config.digests, strict=True):
-        check_unchanged(path, value)
-    rows = itertools.chain.from_iterable(read_labelled(path, number) for number, path in enumerate(paths))
-    while batch := list(itertools.islice(rows, SHARD_ROWS)):
-        for row in batch:
-            if excluded and row["dropped"] is None and same_text(row["problem"]) in excluded:
-                row["dropped"] = "contaminated"
-        yield pa.Table.from_pylist(batch, schema=LABELLED_SOLUTIONS)
+    return read_shards(config, paths, excluded, read_labelled, LABELLED_SOLUTIONS)
 
 
 def _counts(config: _Counting, labelled_solutions: pa.Table) -> pa.Table:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.input_files import InputError
+import pyarrow as pa
+
+from components.input_files import InputError, check_unchanged
 from components.problem_text import same_text
 from components.stage import digest
 from components.store import file_digest
+
+SHARD_ROWS = 4000
 
 
 @dataclass(frozen=True)
@@ -48,3 +53,22 @@ def describe_solutions(
         raise InputError(f"{', '.join(map(str, paths))}: no row can be used; the first: {first}")
     excluded = digest(sorted(held_out)) if drop_contaminated else ""
     return SolutionFiles(tuple(file_digest(path) for path in paths), excluded)
+
+
+def read_shards(
+    config: SolutionFiles,
+    paths: Sequence[Path],
+    excluded: frozenset[str],
+    read: Callable[[Path, int], Iterable[dict[str, Any]]],
+    schema: pa.Schema,
+) -> Iterator[pa.Table]:
+    """The files' rows as tables of SHARD_ROWS, in bounded memory; solutions of `excluded` problems are dropped as
+    contaminated. Raises InputError when a file has changed since it was described."""
+    for path, value in zip(paths, config.digests, strict=True):
+        check_unchanged(path, value)
+    rows = itertools.chain.from_iterable(read(path, number) for number, path in enumerate(paths))
+    while batch := list(itertools.islice(rows, SHARD_ROWS)):
+        for row in batch:
+            if excluded and row["dropped"] is None and same_text(row["problem"]) in excluded:
+                row["dropped"] = "contaminated"
+        yield pa.Table.from_pylist(batch, schema=schema)
