@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.sampling import Engine, Request, SamplingConfig, TransformersEngine, VllmEngine, engine_distribution
+from components.sampling import Request, SamplingConfig, engine_distribution, open_engine
 from components.segmentation import NEWLINE, steps
 from components.stage import MapStage, Model, seed_for
 from components.text_format import end_of_turn_ids, render_chat_prompts, render_prompts, split_steps
@@ -55,8 +55,7 @@ class Generate:
         self.tokenizer = AutoTokenizer.from_pretrained(models["generator"])
         self.ends = end_of_turn_ids(self.tokenizer) if config.chat_instruction else ()
         self.tokenizing = threading.Lock()  # shards in flight are threads here, and tokenizers are not for threads
-        make_engine = VllmEngine if config.engine == "vllm" else TransformersEngine
-        self.engine: Engine = make_engine(models["generator"], config)
+        self.engine = open_engine(models["generator"], config)
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
         rows: list[dict[str, Any]] = []

@@ -20,7 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.sampling import Engine, Request, SamplingConfig, TransformersEngine, VllmEngine, engine_distribution
+from components.sampling import Request, SamplingConfig, engine_distribution, open_engine
 from components.stage import MapStage, Model, TableStage, seed_for
 from components.text_format import answer_step, render_prompts
 from components.worked_arithmetic import NEGATIVE, POSITIVE, Chain, WorldConfig, rate_steps, teacher_solutions
@@ -118,8 +118,7 @@ class Judge:
         self.config = config
         self.tokenizer = AutoTokenizer.from_pretrained(models["judge"])
         self.tokenizing = threading.Lock()
-        make_engine = VllmEngine if config.sampling.engine == "vllm" else TransformersEngine
-        self.engine: Engine = make_engine(models["judge"], config.sampling)
+        self.engine = open_engine(models["judge"], config.sampling)
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
         rows = table.to_pylist()

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from components.answer_text import solution_answer
 from components.grading_pool import GradingPool
-from components.sampling import Engine, Request, SamplingConfig, TransformersEngine, VllmEngine, engine_distribution
+from components.sampling import Request, SamplingConfig, engine_distribution, open_engine
 from components.stage import MapStage, Model, TableStage, seed_for
 from components.text_format import STEP_SEPARATOR, join_steps, render
 from schemas.tables import ROLLOUTS, STEP_LABELS
@@ -103,8 +103,7 @@ class Rollouts:
         self.config = config
         self.tokenizer = AutoTokenizer.from_pretrained(models["generator"])
         self.tokenizing = threading.Lock()
-        make_engine = VllmEngine if config.sampling.engine == "vllm" else TransformersEngine
-        self.engine: Engine = make_engine(models["generator"], config.sampling)
+        self.engine = open_engine(models["generator"], config.sampling)
         self.grader = GradingPool()
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:

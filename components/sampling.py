@@ -140,6 +140,11 @@ class VllmEngine:
                     under_way.popitem()[1].set_exception(error)
 
 
+def open_engine(folder: Path, config: SamplingConfig) -> Engine:
+    """The engine that a config names, with a model's folder."""
+    return VllmEngine(folder, config) if config.engine == "vllm" else TransformersEngine(folder, config)
+
+
 def open_vllm(folder: Path, config: SamplingConfig) -> Any:
     """A `vllm.LLM` with the settings of a study."""
     import os

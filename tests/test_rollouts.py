@@ -59,7 +59,7 @@ class RuleEngine:
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     TOKENIZER.save_pretrained(tmp_path)
-    monkeypatch.setattr(module, "VllmEngine", RuleEngine)
+    monkeypatch.setattr(module, "open_engine", RuleEngine)
 
     def worker(search: Any = "every_step", skill: float = 1.0, luck: float = 0.0) -> Rollouts:
         monkeypatch.setattr(RuleEngine, "skill", skill)
