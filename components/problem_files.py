@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ ANSWER_FORMATS = {
     "boxed": "what the last \\boxed{} holds",
 }
 _GSM8K_MARK = "#### "
+# A few of MATH's are \boxed 9, and a few \fbox{9}.
+_BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s+([^\s{}$.,]+)")
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,7 @@ def _answer(record: Mapping[str, Any], file: ProblemFile, number: int) -> tuple[
         _, mark, after = f"\n{text}".rpartition(f"\n{_GSM8K_MARK}")
         found: str | None = after.strip() if mark else None
     else:
-        answer, rule = extract_answer(text.replace("\\fbox{", "\\boxed{"))  # a few of MATH's
+        answer, rule = extract_answer(_BARE_BOX.sub(r"\\boxed{\1}", text).replace("\\fbox{", "\\boxed{"))
         found = answer if rule == "boxed" else None
     if not found:
         return None, f"row {number}: '{file.answer_column}' has no answer ({ANSWER_FORMATS[file.answer_format]})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -157,3 +158,26 @@ def test_real_math(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().err
     assert "is the same problem as train row 12000" in said
     assert len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")
+def test_maths_own_folder_is_cut_as_prm800k_cuts_it(tmp_path: Path) -> None:
+    """A file per problem, train and test together, as MATH was released; the 500 test problems are left out."""
+    test = DATA / "math_test500.jsonl.gz"
+    answers: dict[str, str] = {}
+    for name in ("math_train12k", "math_test500"):
+        with gzip.open(DATA / f"{name}.jsonl.gz", "rt") as lines:
+            for row in map(json.loads, lines):
+                path = tmp_path / row["unique_id"]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                level = f"Level {row['level'] or '?'}"
+                own = {"problem": row["problem"], "level": level, "type": row["subject"], "solution": row["solution"]}
+                path.write_text(json.dumps(own))
+                answers[row["problem"]] = row["answer"].strip()
+    files = ProblemFiles(describe_file(tmp_path), describe_file(test), drop_contaminated=True)
+    rows = file_rows(files, {"train": tmp_path, "test": test})
+    assert Counter(row["split"] for row in rows) == {"train": 12_000, "excluded": 500, "test": 500}
+    assert sum(row["error"] is not None for row in rows) == 2  # \\boxed{} of nothing
+    same = [row["ground_truth_answer"] == answers[row["problem"]] for row in rows if row["split"] == "train"]
+    assert sum(same) >= 11_990

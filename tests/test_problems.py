@@ -72,6 +72,9 @@ def test_known_formats_are_found_out(tmp_path: Path) -> None:
     boxed = tmp_path / "boxed.jsonl"
     boxed.write_text(json.dumps({"problem": "a", "solution": "So $\\boxed{3}$, no: $\\boxed{\\frac{1}{2}}$."}))
     assert read_problems(boxed, describe_file(boxed), "train")[0]["ground_truth_answer"] == "\\frac{1}{2}"
+    bare = tmp_path / "bare.jsonl"
+    bare.write_text(json.dumps({"problem": "a", "solution": "It follows that $x = \\boxed 9$."}))
+    assert read_problems(bare, describe_file(bare), "train")[0]["ground_truth_answer"] == "9"
     plain = tmp_path / "plain.jsonl"
     plain.write_text(json.dumps({"problem": "a", "answer": "#### 5 is what I say\n#### 7"}))
     assert (
