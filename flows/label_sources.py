@@ -55,24 +55,21 @@ def rate(study: cli.Study, source: str, generator_model: Model, prm: Model | Non
         config = dataclasses.replace(preset.rollouts, search="first_error" if searching else "every_step")
         stage = rollouts(config, generator_model, "rollouts_search" if searching else "rollouts")
         # Soft and hard labels are of the same continuations.
-        [found] = (
-            [to.evidence["rollouts"]]
-            if source == "rollouts_soft" and "rollouts" in to.evidence
-            else run.map(solutions, stage)
-        )
+        found = to.evidence.get("rollouts") if source == "rollouts_soft" else None
+        if found is None:
+            [found] = run.map(solutions, stage)
         target = RolloutLabelsConfig("soft" if source == "rollouts_soft" else "hard", errors_stay=searching)
         labels = rollout_labels(target, f"{source}_labels")
-        to.by_source[source], to.evidence[source] = run.table(labels, solutions=solutions, rollouts=found), found
+        to.by_source[source] = run.table(labels, solutions=solutions, rollouts=found)
+        to.evidence[source] = found
     elif source == "prm":
         labeller = study.labelling_prm or prm
         assert labeller is not None  # checked before any work
         [to.by_source[source]] = run.map(solutions, label_by_prm(preset.verifier_labels, labeller))
     elif source == "judge":
         [found] = run.map(solutions, judgements(preset.judge, judge(study, generator_model)))
-        to.by_source[source], to.evidence[source] = (
-            run.table(judge_labels(), solutions=solutions, judgements=found),
-            found,
-        )
+        to.by_source[source] = run.table(judge_labels(), solutions=solutions, judgements=found)
+        to.evidence[source] = found
 
 
 def judge(study: cli.Study, generator_model: Model) -> Model:
@@ -105,10 +102,7 @@ def train_others(
     sources = study.label_sources[1:]
     names = [f"prm_{source}" for source in sources]
     trainings = [
-        (
-            reward_model(config, start, reward_models.of_seed(name, seed)),
-            labels.inputs(source),
-        )
+        (reward_model(config, start, reward_models.of_seed(name, seed)), labels.inputs(source))
         for name, source in zip(names, sources, strict=True)
     ]
     found = {}
