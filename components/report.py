@@ -133,9 +133,11 @@ def verdicts(comparisons: pd.DataFrame, num_problems: int) -> list[str]:
     others = [name for name in names if is_other_prm(name)]  # told beside the first PRM and the ORM alone
     named = [name for name in names if name not in others]
     pairs = [(one, other) for at, one in enumerate(names) for other in names[at + 1 :]]
-    asked = [(*pair, largest) for pair in pairs if not set(pair) <= set(others)]
+    # The study's own question first.
+    asked = [(*pair, largest) for pair in pairs if not set(pair) & set(others)]
     asked += [(name, "majority", largest) for name in named]
     asked += [(name, "pass_at_1", max(n for n in rows["n"].unique() if n <= 16)) for name in named]
+    asked += [(*pair, largest) for pair in pairs if len(set(pair) & set(others)) == 1]
     sentences = []
     by_question = {(row["method"], row["baseline"], row["n"]): row for row in records(rows)}
     for question in asked:

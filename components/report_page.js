@@ -18,9 +18,13 @@ function draw(tag, attributes, text) {
   if (text !== undefined) element.textContent = text;
   return element;
 }
+const others = []; // verifiers without a colour of their own, in order of appearance
 const colour = (kind) => {
   const base = kind.replace("_weighted", "");
-  return `var(--${["prm", "orm", "majority", "pass"].includes(base) ? base : base === "ideal" ? "line" : "other"})`;
+  if (["prm", "orm", "majority", "pass"].includes(base)) return `var(--${base})`;
+  if (base === "ideal") return "var(--line)";
+  if (!others.includes(base)) others.push(base);
+  return `var(--other-${others.indexOf(base) % 5})`;
 };
 const isDashed = (kind) => kind.endsWith("_weighted") || kind === "pass" || kind === "ideal";
 const number = (value) => (Math.abs(value) >= 1e5 ? value.toExponential(1) : String(Math.round(value * 100) / 100));

@@ -245,3 +245,4 @@ def test_verdicts_leave_pairs_of_other_prms_out() -> None:
     said = verdicts(pd.DataFrame(rows), 100)
     assert not [line for line in said if "judge" in line and "rollouts" in line]
     assert len([line for line in said if "PRM by judge" in line]) == 2
+    assert said[0].startswith("PRM beats ORM at N = 4")  # the study's own question
