@@ -4,7 +4,7 @@ JSON Lines (also gzipped) or Parquet with a problem and an answer per row, whose
 
     {"problem": "What is $2^{10}$?", "answer": "1024"}                              as MATH in PRM800K's split
     {"question": "Tom has 2 cats …", "answer": "He has 2 + 3 = 5.\\n#### 5"}          GSM8K: what follows the last ####
-    {"problem": "What is $1 + 1$?", "solution": "It is $\\\\boxed{2}$."}                no answer: the last \\\\boxed
+    {"problem": "What is $1 + 1$?", "solution": "It is $\\\\boxed{2}$."}                no answer: the last \\boxed
 
 or the folder of MATH as it was released: a JSON file per problem (problem, level, type, solution). A row that cannot be
 used is kept, with its error.
@@ -57,7 +57,7 @@ def describe_file(
     answer_format: str | None = None,
 ) -> ProblemFile:
     """How a file of problems is read, and its digest. What is None is found out from the first row: the columns
-    problem or question, answer or solution; GSM8K's #### or \\boxed. Raises InputError when no row can be used."""
+    problem or question, answer or solution; GSM8K's #### or a box. Raises InputError when no row can be used."""
     first = next(iter(_records(path, 1)), None)
     if first is None:
         raise InputError(f"{path}: holds no rows")

@@ -199,8 +199,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "--contaminated",
         choices=["stop", "drop"],
         default="stop",
-        help="what to do when a train problem or a labelled solution's is, spacing and LaTeX aside, an evaluation "
-        "problem: stop before any work (default), or leave it out of all training; near ones are listed either way",
+        help="what to do when a train problem, or that of a labelled or graded solution, is an evaluation problem, "
+        "spacing and LaTeX aside: stop before any work (default), or leave it out of all training; near ones are "
+        "listed either way",
     )
     files.add_argument(
         "--labelled-solutions",

@@ -178,6 +178,6 @@ def test_maths_own_folder_is_cut_as_prm800k_cuts_it(tmp_path: Path) -> None:
     files = ProblemFiles(describe_file(tmp_path), describe_file(test), drop_contaminated=True)
     rows = file_rows(files, {"train": tmp_path, "test": test})
     assert Counter(row["split"] for row in rows) == {"train": 12_000, "excluded": 500, "test": 500}
-    assert sum(row["error"] is not None for row in rows) == 2  # \\boxed{} of nothing
+    assert sum(row["error"] is not None for row in rows) == 2  # a box of nothing
     same = [row["ground_truth_answer"] == answers[row["problem"]] for row in rows if row["split"] == "train"]
     assert sum(same) >= 11_990
