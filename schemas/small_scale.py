@@ -147,7 +147,7 @@ ROUNDS = table(
         "selector_agreement",
         pa.float64(),
         True,
-        "rank correlation within problems of this round's selector and the last",
+        "rank correlation within problems with the selector of the round before",
     ),
     ("share_wrong_answer", pa.float64(), False, "of this round's new solutions, those with a wrong final answer"),
     ("share_negative", pa.float64(), False, "of them those in which the labeller found a wrong step"),
