@@ -203,6 +203,7 @@ class ExampleConfig:
     prm_neutral: str = "class"
     prm_alternative_weight: float = 1.0
     prm_alternatives_from_epoch: int = 1
+    orm_target: str = "is_correct"
 
 
 def make_examples(
@@ -226,11 +227,12 @@ def _make(tokenizer: Tokenizer, row: Mapping[str, Any], rendered: Rendered, conf
         policy = (config.prm_neutral, config.prm_alternative_weight)
         example, labels = prm_example(*_labels(tokenizer, row, rendered), *policy, whole=held, wrong=_wrong(row))
         cause = "" if example is not None else "unlabelled"
-    elif row["is_correct"] is None:
+    elif row[config.orm_target] is None:
         cause = "ungraded"
     else:
-        example = orm_example(rendered, row["is_correct"], config.orm_positions)
-        labels[f"labels_{ORM_LABELS[int(row['is_correct'])]}"] = 1
+        is_right = row[config.orm_target]
+        example = orm_example(rendered, is_right, config.orm_positions)
+        labels[f"labels_{ORM_LABELS[int(is_right)]}"] = 1
     if example is not None and int(example.positions.max()) >= config.max_tokens:
         example, cause = None, "too_long"
     if cause or held:  # what would have been used is not

@@ -41,7 +41,7 @@ A solution that was cut before its end closes with the separator instead of end-
 
 
 def write_card(
-    folder: Path, run: TrainingRun, tokenizer: Tokenizer, inputs: Mapping[str, str], metrics: Mapping[str, Any]
+    folder: Path, run: TrainingRun, tokenizer: Tokenizer, inputs: Mapping[str, str | None], metrics: Mapping[str, Any]
 ) -> None:
     """Write the card into a model's folder."""
     config = json.loads((folder / "config.json").read_text())

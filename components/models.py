@@ -8,6 +8,7 @@ in their targets alone.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from components.stage import Model, ModelStage, Pool, added_field
 
 if TYPE_CHECKING:
     from components.side_by_side import TrainingRun
+    from components.training_data import Job
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,14 @@ class RewardModelConfig:
     prm_alternative_weight: float = added_field(1.0, absence_meant=1.0)
     # The epoch, counted from 1, from which alternatives are trained on; before it the solutions alone.
     prm_alternatives_from_epoch: int = added_field(1, absence_meant=1)
+    # The column that says whether a solution is right: its grade, or is_correct_by_steps (paper §4: outcome by a PRM).
+    orm_target: str = added_field("is_correct", absence_meant="is_correct")
 
 
 def generator(config: GeneratorConfig, base: Model | None, name: str = "generator") -> ModelStage:
     """The stage that trains the generator on solutions (problem, steps); or, as `name`, another model that writes."""
     models = {} if base is None else {"base": base}
-    return ModelStage(name, 2, config, _train_generator, models, engines=("torch", "transformers"))
+    return ModelStage(name, 2, config, _train_generators, models, engines=("torch", "transformers"))
 
 
 def reward_model(config: RewardModelConfig, start: Model, name: str | None = None) -> ModelStage:
@@ -96,24 +100,34 @@ def reward_model(config: RewardModelConfig, start: Model, name: str | None = Non
     if config.evaluation.watch not in watched:
         raise ValueError(f"{config.kind}: watch {config.evaluation.watch!r}: one of {', '.join(watched)}")
     return ModelStage(
-        name or config.kind, 2, config, _train_reward_model, {"generator": start}, engines=("torch", "transformers")
+        name or config.kind, 2, config, _train_reward_models, {"generator": start}, engines=("torch", "transformers")
     )
 
 
-def _train_generator(run: TrainingRun, pool: Pool) -> None:
-    from components.examples import ExampleConfig
+def _train_generators(runs: Sequence[TrainingRun], pool: Pool) -> None:
     from components.trainer import fit
+
+    fit([(run, _generator_job(run)) for run in runs], pool)
+
+
+def _train_reward_models(runs: Sequence[TrainingRun], pool: Pool) -> None:
+    from components.trainer import fit
+
+    fit([(run, _reward_model_job(run)) for run in runs], pool)
+
+
+def _generator_job(run: TrainingRun) -> Job:
+    from components.examples import ExampleConfig
     from components.training_data import Job
 
     config: Any = run.stage.config
     examples = ExampleConfig("generator", config.training.max_tokens)
     make_model = functools.partial(_causal_model, config.architecture)
-    fit(run, Job(config.training, None, run.store, run.stage.models.get("base"), make_model, examples), pool)
+    return Job(config.training, None, run.store, run.stage.models.get("base"), make_model, examples)
 
 
-def _train_reward_model(run: TrainingRun, pool: Pool) -> None:
+def _reward_model_job(run: TrainingRun) -> Job:
     from components.examples import ExampleConfig
-    from components.trainer import fit
     from components.training_data import Job
 
     config: Any = run.stage.config
@@ -124,10 +138,11 @@ def _train_reward_model(run: TrainingRun, pool: Pool) -> None:
         config.prm_neutral,
         config.prm_alternative_weight,
         config.prm_alternatives_from_epoch,
+        config.orm_target,
     )
     make_model = functools.partial(_token_classifier, config.kind)
     start = run.stage.models["generator"]
-    fit(run, Job(config.training, config.evaluation, run.store, start, make_model, examples), pool)
+    return Job(config.training, config.evaluation, run.store, start, make_model, examples)
 
 
 def _causal_model(architecture: Architecture | None, start: Path | None, tokenizer: Any) -> Any:

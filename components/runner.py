@@ -23,7 +23,7 @@ from components.side_by_side import TrainingRun, train_side_by_side
 from components.stage import MapStage, Model, ModelStage, Pool, TableStage, digest, recipe
 from components.standing import Stage, StageRun, StudyError, about, refuse_errors, unknown
 from components.store import Store, seal
-from components.streaming import Task, stream, tasks_of
+from components.streaming import Task, stream, stream_side_by_side, tasks_of
 
 
 @dataclass
@@ -42,6 +42,9 @@ class Runner:
     max_error_rate: float = 1.0
     start_engine: Callable[[], None] = lambda: None
     stream: Callable[[Sequence[Task], Sequence[MapStage], Mapping[str, Pool], Store], None] = stream
+    stream_side_by_side: Callable[[Sequence[tuple[MapStage, Sequence[Task]]], Mapping[str, Pool], Store], None] = (
+        stream_side_by_side
+    )
     say: Callable[[str], None] = lambda line: print(line, flush=True)
     runs: list[StageRun] = field(default_factory=list)
     results: dict[str, Dataset | Model] = field(default_factory=dict)
@@ -98,7 +101,7 @@ class Runner:
         def left() -> list[TrainingRun]:
             return [run for run in pending if self._manifest("models", run.stage.name, run.key) is None]
 
-        name = "-".join(f"{run.stage.name}-{run.key[:16]}" for run in pending)
+        name = f"train-{digest([[run.stage.name, run.key] for run in pending])[:32]}"
         with Lease(self.store.files, name, lambda: not left(), self.say):
             if runs := left():
                 self.start_engine()
@@ -135,11 +138,46 @@ class Runner:
             datasets.append(source)
         return datasets
 
+    def map_side_by_side(self, *work: tuple[Dataset, MapStage]) -> list[Dataset]:
+        """The datasets of map stages that do not need each other and are placed alike, each of its own source. Their
+        pending shards go through one pool of actors."""
+        pending = []
+        for source, stage in work:
+            if not unknown({"source": source}, stage.models) and self._computes(stage):
+                tasks = [task for shard in source.shards for task in tasks_of(stage, digest(recipe(stage)), shard)]
+                if left := self._left(stage, tasks):
+                    pending.append((stage, left))
+        began = time.perf_counter()
+        if pending:
+            others = f" and {len(pending) - 1} more, side by side" if len(pending) > 1 else ""
+            self.say(f"[{pending[0][0].name}]{others} computing …")
+            self.write_record()
+            name = f"map-{digest([[stage.name, task.key] for stage, tasks in pending for task in tasks])[:32]}"
+            with Lease(self.store.files, name, lambda: not any(self._left(*one) for one in pending), self.say):
+                if work_left := [(stage, left) for stage, tasks in pending if (left := self._left(stage, tasks))]:
+                    self.start_engine()
+                    self.stream_side_by_side(work_left, self.pools, self.store)
+        counts = {stage.name: len(tasks) for stage, tasks in pending}
+        per_task = (time.perf_counter() - began) / max(1, sum(counts.values()))
+        datasets = []
+        for source, stage in work:
+            if stage.name in counts:
+                dataset, _ = self._map_one(source, stage, [], counts[stage.name], per_task * counts[stage.name])
+            else:
+                [dataset] = self.map(source, stage)
+            datasets.append(dataset)
+        return datasets
+
+    def _left(self, stage: MapStage, tasks: Sequence[Task]) -> list[Task]:
+        """Those of the tasks whose shards are not committed."""
+        done = self.store.all_committed(stage.name, [task.key for task in tasks])
+        return [task for task in tasks if task.key not in done]
+
     def _map_one(
-        self, source: Dataset, stage: MapStage, following: Sequence[MapStage], streamed: int
+        self, source: Dataset, stage: MapStage, following: Sequence[MapStage], streamed: int, spent: float = 0.0
     ) -> tuple[Dataset, int]:
         """The stage's dataset, and how many of its shards this run computed; `streamed` of them came on the way, while
-        the stage before was computed."""
+        the stage before was computed, or beside others, in `spent` seconds."""
         recipe_digest, inputs = digest(recipe(stage)), {"source": source}
         tasks = [task for shard in source.shards for task in tasks_of(stage, recipe_digest, shard)]
         key = digest([stage.name, [task.key for task in tasks]])
@@ -158,12 +196,12 @@ class Runner:
             shards = tuple(done[task.key] for task in tasks)  # all are there, the manifest is not: a run would add it
             return run.gives(Dataset(stage.name, "", content_digest(shards), shards)), 0
         rows_in = sum(stage.expected_rows(task.item, task.source.rows) for task in tasks)
-        run = self._begin(stage, inputs, status, reused, len(tasks))
+        run = self._begin(stage, inputs, status, reused, len(tasks), told=spent > 0)
         began = time.perf_counter()
         if pending:
             done |= self._stream(stage, key, pending, following)
         pool = self.pools.get(stage.placed_like or stage.name, Pool())
-        made = about(stage, inputs, rows_in, time.perf_counter() - began, pool)
+        made = about(stage, inputs, rows_in, spent + time.perf_counter() - began, pool)
         dataset = self.store.write_dataset(stage.name, key, [done[task.key] for task in tasks], made)
         return self._end(run, dataset), len(tasks) - reused
 
@@ -183,10 +221,12 @@ class Runner:
     def _computes(self, stage: Stage) -> bool:
         return not self.plan_only and self.only in (None, stage.name)
 
-    def _begin(self, stage: Stage, inputs: Mapping[str, Dataset], status: str, reused: int, total: int = 0) -> StageRun:
+    def _begin(
+        self, stage: Stage, inputs: Mapping[str, Dataset], status: str, reused: int, total: int = 0, told: bool = False
+    ) -> StageRun:
         run = StageRun(stage.name, status, reused, total or reused, stage=stage, inputs=inputs)
         self.runs.append(run)
-        if not self.plan_only:
+        if not self.plan_only and not told:
             standing = {"HIT": "reused", "MISS": "computing …"}.get(status, f"{reused} of {total} reused …")
             self.say(f"[{stage.name}] {standing}")
             if status != "HIT":

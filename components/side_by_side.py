@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -46,29 +47,31 @@ class TrainingRun:
 
 
 def train_side_by_side(runs: Sequence[TrainingRun], pool: Pool) -> None:
-    """Train and publish all runs, each with an equal share of the pool's workers; where there are fewer workers than
-    runs, as many at once as there are workers. Raises what a training raised."""
+    """Train and publish all runs, each with an equal share of the pool's workers. Where there are fewer workers than
+    runs, each worker trains several in turn, the largest first: to start one takes longer than a small training. Raises
+    what a training raised."""
     import ray
     from ray.exceptions import RayTaskError
 
-    at_once = max(1, pool.actors)
-    if len(runs) > at_once:
-        for start in range(0, len(runs), at_once):
-            train_side_by_side(runs[start : start + at_once], pool)
-        return
+    queues: list[list[TrainingRun]] = [[] for _ in range(min(len(runs), max(1, pool.actors)))]
+    for run in sorted(runs, key=_rows, reverse=True):
+        min(queues, key=lambda queue: sum(map(_rows, queue))).append(run)
     share = dataclasses.replace(pool, actors=max(1, pool.actors // max(1, len(runs))))
     with contextlib.ExitStack() as bars:
         waiting, shown = [], []
-        for place, run in enumerate(runs):
-            run = dataclasses.replace(run, about={**run.about, "placement": share.held})
-            waiting.append(ray.remote(num_cpus=0)(_train).remote(run, share))
+        for place, queue in enumerate(queues):
+            queue = [dataclasses.replace(run, about={**run.about, "placement": share.held}) for run in queue]
+            waiting.append(ray.remote(num_cpus=0)(_train).remote(queue, share))
             place *= sys.stderr.isatty()  # lines one under another, and in a log simply in turn
-            bar = tqdm(desc=f"  {run.stage.name}", unit="step", position=place, mininterval=5, dynamic_ncols=True)
-            shown.append((bars.enter_context(bar), run))
+            what: dict[str, Any] = {"desc": f"  {queue[0].stage.name}", "unit": "step"}
+            if len(queue) > 1:
+                what = {"desc": f"  {queue[0].stage.name} and others", "unit": "model", "total": len(queue)}
+            bar: Any = tqdm(**what, position=place, mininterval=5, dynamic_ncols=True)
+            shown.append((bars.enter_context(bar), queue))
         while waiting:
             done, waiting = ray.wait(waiting, timeout=1)
-            for bar, run in shown:
-                _show(bar, run)
+            for bar, queue in shown:
+                _show(bar, queue)
             for task in done:
                 try:
                     ray.get(task)
@@ -76,15 +79,29 @@ def train_side_by_side(runs: Sequence[TrainingRun], pool: Pool) -> None:
                     raise error.cause from error
 
 
-def _train(run: TrainingRun, pool: Pool) -> None:
-    run.stage.train(run, pool)
+def _rows(run: TrainingRun) -> int:
+    """How large a training is, about; at least 1, so that queues fill evenly."""
+    return max([1, *(dataset.rows for dataset in run.inputs.values())])
 
 
-def _show(bar: Any, run: TrainingRun) -> None:
-    try:
-        note = json.loads(run.store.files.read(f"{run.scratch}/{PROGRESS}"))
-    except (FileNotFoundError, ValueError):
+def _train(queue: Sequence[TrainingRun], pool: Pool) -> None:
+    for train, group in itertools.groupby(queue, key=lambda run: run.stage.train):
+        train(list(group), pool)
+
+
+def _show(bar: Any, queue: Sequence[TrainingRun]) -> None:
+    """Where a queue stands: the steps of its one run, or how many of its runs are through and what the next one does."""
+    for number, run in reversed(list(enumerate(queue))):
+        try:
+            note = json.loads(run.store.files.read(f"{run.scratch}/{PROGRESS}"))
+        except (FileNotFoundError, ValueError):
+            continue
+        doing = f"loss {note['loss']:.3f}, {note['tokens_per_second']:,.0f} tokens/s"
+        if len(queue) == 1:
+            bar.total = note["steps"]
+            bar.set_postfix_str(doing, refresh=False)
+            bar.update(note["step"] - bar.n)
+        else:
+            bar.set_postfix_str(f"{run.stage.name}: step {note['step']} of {note['steps']}, {doing}", refresh=False)
+            bar.update(number - bar.n)
         return
-    bar.total = note["steps"]
-    bar.set_postfix_str(f"loss {note['loss']:.3f}, {note['tokens_per_second']:,.0f} tokens/s", refresh=False)
-    bar.update(note["step"] - bar.n)

@@ -15,7 +15,7 @@ import importlib.metadata
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -179,14 +179,14 @@ class TableStage:
 class ModelStage:
     """A barrier stage that trains: from whole input datasets to a model folder.
 
-    train(run, pool) trains as `run` (a components.side_by_side.TrainingRun) says, in a Ray task, and publishes the
-    model by `run.publish`.
+    train(runs, pool) trains in turn as `runs` (components.side_by_side.TrainingRun, all with this `train`) say, in a Ray
+    task, and publishes each model by `run.publish`.
     """
 
     name: str
     version: int
     config: Inert
-    train: Callable[[Any, Pool], None]
+    train: Callable[[Sequence[Any], Pool], None]
     models: dict[str, Model] = field(default_factory=dict)
     engines: tuple[str, ...] = ()
 

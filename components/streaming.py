@@ -67,6 +67,52 @@ def stream(pending: Sequence[Task], stages: Sequence[MapStage], pools: Mapping[s
             bar.update()
 
 
+def stream_side_by_side(
+    work: Sequence[tuple[MapStage, Sequence[Task]]], pools: Mapping[str, Pool], store: Store
+) -> None:
+    """Compute and commit the pending shards of stages that do not need each other and run in the same kind of place:
+    one after another in one pool of actors, since to start an actor can take longer than its share of the work."""
+    import ray.data
+
+    stages = [stage for stage, _ in work]
+    items = [
+        {"stage": number, "task": json.dumps(asdict(task))} for number, (_, tasks) in enumerate(work) for task in tasks
+    ]
+    pool = pools.get(stages[0].placed_like or stages[0].name, Pool())
+    shards = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
+        SeveralStages,
+        fn_constructor_args=(stages, store),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(items)), max_tasks_in_flight_per_actor=2),
+        num_cpus=pool.cpus,
+        num_gpus=pool.gpus or None,
+    )
+    name = f"  {stages[0].name}" + (" and others" if len(stages) > 1 else "")
+    with tqdm(total=len(items), desc=name, unit="shard", mininterval=5, dynamic_ncols=True) as bar:
+        for _ in shards.iter_rows():
+            bar.update()
+
+
+class SeveralStages:
+    """The actor of stages side by side: the worker of one of them at a time, which holds its model."""
+
+    def __init__(self, stages: Sequence[MapStage], store: Store) -> None:
+        self.stages, self.store = stages, store
+        self.number = -1
+        self.worker: ShardWorker | None = None
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        made: list[str] = []
+        for number, text in zip(batch["stage"], batch["task"], strict=True):
+            if int(number) != self.number:
+                self.worker = None  # its memory is needed
+                stage, self.number = self.stages[int(number)], int(number)
+                self.worker = ShardWorker(stage, digest(recipe(stage)), self.store)
+            assert self.worker is not None
+            made += self.worker({"task": [text]})["task"]
+        return {"task": made}
+
+
 class ShardWorker:
     """The actor of every map stage: load a shard, compute, commit, and pass the committed shard's name on."""
 

@@ -13,7 +13,8 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +32,29 @@ _SECONDS_BETWEEN_CHECKPOINTS = 30
 _SHARE_OF_CHECKPOINTS = 0.05  # of the time, at most
 
 
-def fit(run: TrainingRun, job: Job, pool: Pool) -> None:
-    """Train and publish the model. Raises ValueError when no example is left."""
+def fit(trainings: Sequence[tuple[TrainingRun, Job]], pool: Pool) -> None:
+    """Train and publish the models in turn, all by the same workers. Raises ValueError when one has no example left."""
     from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchTrainer
 
-    inputs = {name: dataset.digest for name, dataset in run.inputs.items()}
-    storage, path = run.store.files.arrow()
+    [(first, _), *_] = trainings
+    storage, path = first.store.files.arrow()
+    lessons = [
+        _Lesson(
+            run.key,
+            dataclasses.replace(run, inputs={}),
+            job,
+            {name: dataset.digest for name, dataset in run.inputs.items()},
+        )
+        for run, job in trainings
+    ]
+    # Of one training they are made once for all workers; of many, each when its turn comes.
+    examples = {run.key: ray_dataset(job, run.inputs) for run, job in trainings}
+    if len(trainings) == 1:
+        examples = {key: dataset.materialize() for key, dataset in examples.items()}
     trainer = TorchTrainer(
         _worker,
-        train_loop_config={
-            "job": job,
-            "run": dataclasses.replace(run, inputs={}),
-            "inputs": inputs,
-            "sharding": pool.sharding,
-        },
+        train_loop_config={"lessons": lessons, "sharding": pool.sharding},
         scaling_config=ScalingConfig(
             num_workers=pool.actors,
             use_gpu=pool.gpus > 0,
@@ -53,33 +62,61 @@ def fit(run: TrainingRun, job: Job, pool: Pool) -> None:
         ),
         run_config=RunConfig(
             name="run",
-            storage_path=f"{path}/{run.scratch}",
+            storage_path=f"{path}/{first.scratch}",
             storage_filesystem=storage,
             failure_config=FailureConfig(max_failures=3),
         ),
-        datasets={"train": ray_dataset(job, run.inputs).materialize()},
+        datasets=examples,
         dataset_config=DataConfig(datasets_to_split=[]),
     )
     result = trainer.fit()
     if result.error is not None:
-        raise RuntimeError(f"training of {run.stage.name} failed: {result.error}")
+        others = f" or one of {len(trainings) - 1} others" if len(trainings) > 1 else ""
+        raise RuntimeError(f"training of {first.stage.name}{others} failed: {result.error}")
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What a worker is told of one training. inputs: name → digest."""
+
+    key: str
+    run: TrainingRun
+    job: Job
+    inputs: Mapping[str, str | None]
+
+    @property
+    def is_done(self) -> bool:
+        run = self.run
+        return run.store.manifest(run.store.folder("models", run.stage.name, run.key)) is not None
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """The train loop of one Ray Train worker."""
+    """The train loop of one Ray Train worker: what is done is passed over, since a worker may be started again."""
+    import ray.train
+
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)  # two threads of one worker are slower than two workers of one
+    first = ray.train.get_context().get_world_rank() == 0
+    for lesson in config["lessons"]:
+        # What the first worker sees counts: another may see it done a moment later.
+        if not first_workers(lesson.is_done if first else False):
+            _train_one(lesson, config["sharding"])
+
+
+def _train_one(lesson: _Lesson, sharding: str) -> None:
     import ray.train
     import ray.train.torch
 
-    job: Job = config["job"]
-    context = ray.train.get_context()
-    if not torch.cuda.is_available():
-        torch.set_num_threads(1)  # two threads of one worker are slower than two workers of one
+    job, context = lesson.job, ray.train.get_context()
     seed_everything(job.training.seed)
-    data = collect()
+    try:
+        data = collect(lesson.key)
+    except ValueError as error:
+        raise ValueError(f"{lesson.run.stage.name}: {error}") from error
     tokenizer, folder = opened(job)
     model = LogitsAt(job.make_model(folder, tokenizer), job.training.max_tokens)
-    wrapped = spread(model, config["sharding"], ray.train.torch.get_device())
-    keeper = Keeper(config["run"], job, data, wrapped, first=context.get_world_rank() == 0)
+    wrapped = spread(model, sharding, ray.train.torch.get_device())
+    keeper = Keeper(lesson.run, job, data, wrapped, first=context.get_world_rank() == 0)
     optimise(
         wrapped,
         data.train,
@@ -90,7 +127,7 @@ def _worker(config: dict[str, Any]) -> None:
         alternatives_from_epoch=job.examples.prm_alternatives_from_epoch,
         after_step=keeper.after_step,
     )
-    keeper.publish(tokenizer, config["inputs"])
+    keeper.publish(tokenizer, lesson.inputs)
 
 
 class Keeper:
@@ -193,7 +230,7 @@ class Keeper:
             torch.save({**state, "notes": notes | {"watch": self.watch.state() if self.watch else None}}, buffer)
             self.files.put(f"{self.run.scratch}/state.pt", buffer.getvalue())
 
-    def publish(self, tokenizer: Any, inputs: Mapping[str, str]) -> None:
+    def publish(self, tokenizer: Any, inputs: Mapping[str, str | None]) -> None:
         """The model's folder, into the store: the best evaluation's weights where training watches for them, else the
         last. All workers must call it."""
         if self.watch is not None and first_workers(self.watch.weights is not None):

@@ -113,11 +113,11 @@ def opened(job: Job) -> tuple[Any, Path | None]:
     return _opened[value]
 
 
-def collect() -> Data:
-    """All examples, in order. Raises ValueError when there is none to train on."""
+def collect(name: str) -> Data:
+    """All examples of one of the trainer's datasets, in order. Raises ValueError when there is none to train on."""
     import ray.train
 
-    shard = ray.train.get_dataset_shard("train")
+    shard = ray.train.get_dataset_shard(name)
     table = pa.concat_tables(shard.iter_batches(batch_format="pyarrow", batch_size=None)).sort_by("order")
     counts: Counter[str] = Counter()
     for text in table["counts"].to_pylist():
