@@ -63,8 +63,22 @@ class Dataset:
         """The shards without any of these attributes."""
         return self._keep(lambda shard: all(shard.attributes.get(k) != v for k, v in attributes.items()))
 
+    def first(self, rows: int, **attributes: str) -> Dataset:
+        """Without those shards with these attributes that come after the first ones with at least so many rows."""
+        before = 0
+        kept = []
+        for shard in self.shards:
+            if all(shard.attributes.get(k) == v for k, v in attributes.items()):
+                if before >= rows:
+                    continue
+                before += shard.rows
+            kept.append(shard)
+        return self._of(tuple(kept))
+
     def _keep(self, wanted: Callable[[Shard], bool]) -> Dataset:
-        shards = tuple(filter(wanted, self.shards))
+        return self._of(tuple(filter(wanted, self.shards)))
+
+    def _of(self, shards: tuple[Shard, ...]) -> Dataset:
         found = None if self.digest is None else content_digest(shards)
         return Dataset(self.name, self.folder, found, shards, self.rows_are)
 

@@ -36,7 +36,7 @@ def of_map(stage: MapStage, source: Dataset, done: Sequence[Shard | None] = ()) 
 def of_table(stage: TableStage, inputs: Mapping[str, Dataset]) -> Dataset:
     """The dataset of a barrier stage whose rows follow from how many its inputs have; else one without shards.
 
-    How a column would cut the rows into shards cannot be foreseen: such a stage is unknown too.
+    A stage whose rows are cut by a column is known where it expects so many rows of each of the column's values.
     """
     known = all(dataset.shards for dataset in inputs.values())
     if known and stage.shards_like:
@@ -44,9 +44,18 @@ def of_table(stage: TableStage, inputs: Mapping[str, Dataset]) -> Dataset:
         shards = tuple(_shard(stage.name, shard.rows, shard.attributes) for shard in like.shards)
         return Dataset(stage.name, "", None, shards, like.rows_are)
     expected = stage.expected_rows(stage.config, inputs) if known else None
-    if expected is None or stage.shard_by is not None:
+    if expected is None:
         return unknown(stage.name)
-    return assumed_rows(stage.name, *expected, stage.shard_rows)
+    rows, rows_are = expected
+    if isinstance(rows, int):
+        return unknown(stage.name) if stage.shard_by else assumed_rows(stage.name, rows, rows_are, stage.shard_rows)
+    assert stage.shard_by is not None
+    shards = [
+        _shard(stage.name, shard.rows, {stage.shard_by: value})
+        for value, of_value in rows.items()
+        for shard in assumed_rows(stage.name, of_value, rows_are, stage.shard_rows).shards
+    ]
+    return Dataset(stage.name, "", None, tuple(shards), rows_are)
 
 
 def assumed_rows(name: str, rows: int, rows_are: str, shard_rows: int) -> Dataset:

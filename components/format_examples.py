@@ -23,10 +23,10 @@ class KeepRightConfig:
     max_per_problem: int = 4  # so that easy problems do not crowd out the others
 
 
-def keep_right(config: KeepRightConfig) -> TableStage:
+def keep_right(config: KeepRightConfig, name: str = "format_examples") -> TableStage:
     """The stage (solutions, grades) → solutions to finetune on, in sample order within each problem."""
     return TableStage(
-        "format_examples",
+        name,
         2,
         config,
         TEACHER_SOLUTIONS,

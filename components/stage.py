@@ -170,9 +170,11 @@ class TableStage:
     shards_like: str = ""
     # The columns that it needs of an input; all, of one that is not here.
     reads: Mapping[str, list[str]] = field(default_factory=dict)
-    # For plans: from (config, input datasets) how many rows it will give, and what that is (`Dataset.rows_are`), where
-    # it follows from how many its inputs have; None where it does not.
-    expected_rows: Callable[[Any, Mapping[str, Any]], tuple[int, str] | None] = lambda config, inputs: None
+    # For plans: from (config, input datasets) how many rows it will give, of a stage with `shard_by` of each value of
+    # that column, and what that is (`Dataset.rows_are`), where it follows from how many its inputs have; else None.
+    expected_rows: Callable[[Any, Mapping[str, Any]], tuple[int | Mapping[str, int], str] | None] = (
+        lambda config, inputs: None
+    )
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,74 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
     return preset if options.seed is None else reseeded(preset, options.seed)
 
 
+def with_small_scale_options(preset: Preset, options: argparse.Namespace) -> Preset:
+    """The preset with the changes of the small-scale study's own options, found to fit each other."""
+    for flag, value, kept in (
+        ("--learning-rates", options.learning_rates, None),
+        ("--graded-solutions", options.graded_solutions, []),
+        ("--ood-problems", options.ood_problems, None),
+        ("--prm", options.prm, None),
+        ("--paper-band", options.paper_band, False),
+    ):
+        if value != kept:
+            raise InputError(f"{flag}: the small-scale study has no use for it; see flows/full_study.py")
+    small = preset.small_scale
+    sizes = tuple(options.solutions_per_problem or small.sizes)
+    if list(sizes) != sorted(set(sizes)) or sizes[0] < 1:
+        raise InputError(
+            f"--solutions-per-problem {' '.join(map(str, sizes))}: each must be larger than the one before"
+        )
+    counts = dict(small.sampling.samples_per_problem)
+    for flag, split, value in (("--pool", "train", options.pool), ("--best-of", "test", options.best_of)):
+        if value is not None and value < 1:
+            raise InputError(f"{flag} {value}: must be 1 or more")
+        counts[split] = value or counts[split]
+    if sizes[-1] > counts["train"]:
+        raise InputError(
+            f"--solutions-per-problem {sizes[-1]}: the pool has {counts['train']} solutions per problem; give --pool too"
+        )
+    if options.policies is None:
+        policies = small.policies
+    else:
+        policies = tuple(dict.fromkeys(options.policies))
+        if "iterated" in policies and "active" not in policies:
+            raise InputError("--policies iterated: its first round is that of active; give that too")
+    round_sizes = tuple(size for size in small.round_sizes if size > sizes[0])
+    if options.solutions_per_problem:
+        round_sizes = sizes[1:]
+    engine = preset.sampling.engine
+    changed = dataclasses.replace(
+        small,
+        sampling=dataclasses.replace(
+            small.sampling,
+            samples_per_problem=counts,
+            engine=engine,
+            temperature=options.temperature or small.sampling.temperature,
+            max_tokens=options.max_tokens or small.sampling.max_tokens,
+        ),
+        sizes=sizes,
+        round_sizes=round_sizes,
+        policies=policies,
+        training_seeds=options.training_seeds or small.training_seeds,
+        labeller=options.labeller or small.labeller,
+    )
+    return dataclasses.replace(preset, small_scale=changed)
+
+
+def small_scale_labeller(options: argparse.Namespace, preset: Preset, sources: tuple[str, ...], files: bool) -> None:
+    """Whoever is to label can."""
+    if preset.small_scale.labeller == "rule":
+        if files or preset.needs_files:
+            raise InputError("--labeller rule needs the embedded problems: other problems have no exact rule")
+        if options.labelling_prm is not None:
+            raise InputError("--labelling-prm is a labeller, and so is --labeller rule: give one of them")
+    elif options.labelling_prm is None and not sources:
+        raise InputError(
+            "these problems have no rule that rates steps, so no PRM can be trained to label: give --labelling-prm "
+            "FOLDER, or ratings to train one on (--labelled-solutions FILE, or --label-sources)"
+        )
+
+
 def store_root(given: str | None) -> str:
     """The store's folder or URL. A job works in a temporary copy: a relative root would be lost with it."""
     in_job_copy = "runtime_resources" in Path.cwd().parts
@@ -172,7 +240,7 @@ def _check_used(options: argparse.Namespace, sources: tuple[str, ...]) -> None:
     """No option is given that no source heeds."""
     heeded = {
         "--rollouts-per-step": (options.rollouts_per_step, "rollouts"),
-        "--labelling-prm": (options.labelling_prm, "prm"),
+        "--labelling-prm": (None if hasattr(options, "labeller") else options.labelling_prm, "prm"),
         "--judge": (options.judge, "judge"),
         "--judge-prompt": (options.judge_prompt, "judge"),
         "--judge-structured": (options.judge_structured or None, "judge"),

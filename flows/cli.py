@@ -20,7 +20,7 @@ from components.solution_files import SolutionFiles
 from components.stage import Model
 from components.standing import StudyError
 from flows import checks, commands, file_checks, plan_cost
-from flows.options import parse
+from flows.options import MoreOptions, parse
 from flows.presets import PRESETS, Preset
 
 
@@ -38,6 +38,7 @@ class Study:
     graded: SolutionFiles | None
     graded_paths: Sequence[Path]
     base_model: Model | None
+    small_base_model: Model | None  # of the small-scale study's generator
     learns_from_solutions: bool  # the format, from the train problems' own; else from few-shot samples
     published_prm: Model | None
     label_sources: tuple[str, ...]
@@ -45,6 +46,11 @@ class Study:
     judge: Model | None
     runner: Runner
     notes: tuple[str, ...]
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the problems are those of the embedded world, whose steps a rule can rate."""
+        return self.files is None and not self.preset.needs_files
 
 
 def open_study(options: argparse.Namespace) -> Study:
@@ -54,10 +60,13 @@ def open_study(options: argparse.Namespace) -> Study:
     if preset is None:
         raise InputError(f"--preset {options.preset}: there is no such preset; use one of {', '.join(PRESETS)}")
     preset = checks.with_options(preset, options, notes)
+    small_scale = hasattr(options, "solutions_per_problem")
+    preset = checks.with_small_scale_options(preset, options) if small_scale else preset
     store = checks.open_store(checks.store_root(options.root), writes=options.command == "run")
-    name = checks.study_name(options.study or preset.name)
+    name = checks.study_name(options.study or (f"{preset.name}_small_scale" if small_scale else preset.name))
     files, held_out = file_checks.problem_files(options)
     base_model = checks.model_folder("--base-model", options.base_model)
+    small_base_model = checks.model_folder("--small-base-model", options.small_base_model) if small_scale else None
     preset = checks.with_few_shot_prompt(preset, options, notes)
     learns_from_solutions = file_checks.learns_from_solutions(options)
     published_prm = checks.published_prm(options)
@@ -65,6 +74,8 @@ def open_study(options: argparse.Namespace) -> Study:
     graded, graded_paths = file_checks.graded_files(options, files, held_out)
     judge, labelling_prm = checks.model_folder("--judge", options.judge), checks.labelling_prm(options)
     sources = checks.label_sources(options, preset, files is not None, labelled is not None)
+    if small_scale:
+        checks.small_scale_labeller(options, preset, sources, files is not None)
     if labelled is not None and "human" not in sources:
         notes.append("no PRM learns from --labelled-solutions: human is not among --label-sources")
     if preset.needs_files:
@@ -73,6 +84,9 @@ def open_study(options: argparse.Namespace) -> Study:
             "--base-model FOLDER": base_model,
             "--labelled-solutions FILE": labelled or published_prm or "human" not in sources or None,
         }
+        if small_scale:
+            given |= {"--small-base-model FOLDER": small_base_model}
+            given |= dict.fromkeys(("--base-model FOLDER", "--labelled-solutions FILE"), True) if labelling_prm else {}
         needs = " ".join(flag for flag, value in given.items() if value is None)
         if needs and options.command == "run":
             raise InputError(f"--preset {preset.name} needs {needs}")
@@ -96,6 +110,7 @@ def open_study(options: argparse.Namespace) -> Study:
         graded=graded,
         graded_paths=graded_paths,
         base_model=base_model,
+        small_base_model=small_base_model,
         learns_from_solutions=learns_from_solutions,
         published_prm=published_prm,
         label_sources=sources,
@@ -132,10 +147,10 @@ def start_ray(runner: Runner, verbose: bool, sharding: str) -> None:
     runner.pools = placements.auto(ray.cluster_resources(), sharding)
 
 
-def run(main: Any, argv: Sequence[str] | None, description: str) -> int:
-    """Run a flow's main(study), or the command asked for. The exit status: 0; 2 and one line for input that cannot be
+def run(main: Any, argv: Sequence[str] | None, description: str, more_options: MoreOptions | None = None) -> int:
+    """Run a flow's main(study), or the command asked for. more_options: those of the flow alone. The exit status: 0; 2 and one line for input that cannot be
     used, before any work; 1 and one line when the study or the store cannot go on."""
-    options = parse(argv, description)
+    options = parse(argv, description, more_options)
     try:
         return _run(main, options)
     except BrokenPipeError:  # whoever read the output, like `head`, has seen enough

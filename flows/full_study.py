@@ -23,7 +23,7 @@ from components.graded_solutions import graded_solutions
 from components.grading import GRADER_VERSION, grade
 from components.labelled_solutions import label_counts, labelled_solutions
 from components.labelling import LabellingConfig, label_steps
-from components.models import generator
+from components.models import GeneratorConfig, generator
 from components.problems import file_attributes, file_problems, file_rows, teacher, world_attributes, world_problems
 from components.reference_solutions import reference_solutions
 from components.score_quality import reductions, step_calibration
@@ -40,16 +40,7 @@ def full_study(study: cli.Study) -> None:
     preset, run = study.preset, study.runner
 
     # The problems: worked arithmetic, or files. Held-out problems are in nothing that is trained on.
-    if study.files is not None:
-        problems = run.table(file_problems(study.files, study.problem_paths))
-        attributes = run.table(file_attributes(study.files, study.problem_paths))
-    elif preset.needs_files:
-        problems = run.awaits("problems", "--train-problems, --test-problems")
-        attributes = run.awaits("problem_attributes", "--train-problems, --test-problems")
-    else:
-        problems = run.table(world_problems(preset.world))
-        attributes = run.table(world_attributes(preset.world))
-
+    problems, attributes = read_problems(study)
     labelled, graded = labelled_by_people(study), graded_by_others(study)
     look_for_contamination(study, problems, labelled_solutions=labelled, graded_solutions=graded)
 
@@ -97,12 +88,24 @@ def full_study(study: cli.Study) -> None:
     summary.write(study)
 
 
+def read_problems(study: cli.Study) -> tuple[Dataset, Dataset]:
+    """The tables of problems and of their attributes."""
+    preset, run = study.preset, study.runner
+    if study.files is not None:
+        problems = run.table(file_problems(study.files, study.problem_paths))
+        return problems, run.table(file_attributes(study.files, study.problem_paths))
+    if preset.needs_files:
+        what = "--train-problems, --test-problems"
+        return run.awaits("problems", what), run.awaits("problem_attributes", what)
+    return run.table(world_problems(preset.world)), run.table(world_attributes(preset.world))
+
+
 def look_at_steps(study: cli.Study, solutions: Dataset, samples: Dataset, scores: dict[str, Dataset]) -> None:
     """The PRM by itself: by each reduction of its steps' probabilities (table 4); and where a rule rates steps, whether
     their probabilities mean what they say, and whether it finds the first wrong one."""
     preset, run = study.preset, study.runner
     run.table(reductions(preset.estimation.bootstrap), scored_samples=samples, **scores)
-    if study.files is None and not preset.needs_files:
+    if study.embedded:
         [labels] = run.map(solutions, label_steps(LabellingConfig(), "held_out_step_labels"))
         run.table(step_calibration(), held_out_step_labels=labels, **scores)
         run.table(step_errors(preset.step_errors), held_out_step_labels=labels, **scores)
@@ -110,21 +113,27 @@ def look_at_steps(study: cli.Study, solutions: Dataset, samples: Dataset, scores
 
 
 def train_generator(study: cli.Study, problems: Dataset) -> Model:
-    """A base model finetuned for the format on its own right few-shot solutions, or on those that come with the
-    problems; without a base model, a tiny one trained from nothing on the embedded world's teacher, whatever the
-    problems are."""
+    """A base model finetuned for the format; without one, a tiny model trained from nothing on the embedded world's
+    teacher, whatever the problems are."""
     preset, run = study.preset, study.runner
     if study.base_model is not None or preset.needs_files:
         base = study.base_model or Model("--base-model", None)  # only a plan comes so far without one
-        if study.learns_from_solutions and study.files is not None:
-            rows = functools.partial(file_rows, study.files, study.problem_paths)
-            examples = run.table(reference_solutions(study.files, rows))
-            return run.train(generator(preset.finetuning, base), solutions=examples)
-        few_shot = generate(preset.few_shot, base, name="few_shot_solutions")
-        shots, grades = run.map(problems.select(split="train"), few_shot, grade(name="few_shot_grades"))
-        examples = run.table(keep_right(preset.keep_right), solutions=shots, grades=grades)
-        return run.train(generator(preset.finetuning, base), solutions=examples)
+        return finetune(study, problems, base, preset.finetuning)
     return run.train(generator(preset.generator, None), solutions=run.table(teacher(preset.world)))
+
+
+def finetune(study: cli.Study, problems: Dataset, base: Model, config: GeneratorConfig, prefix: str = "") -> Model:
+    """A base model after some epochs on its own right few-shot solutions, or on those that come with the problems.
+    prefix: of the stages' names."""
+    preset, run, stage = study.preset, study.runner, generator(config, base, f"{prefix}generator")
+    if study.learns_from_solutions and study.files is not None:
+        rows = functools.partial(file_rows, study.files, study.problem_paths)
+        return run.train(stage, solutions=run.table(reference_solutions(study.files, rows)))
+    few_shot = generate(preset.few_shot, base, name=f"{prefix}few_shot_solutions")
+    graded = grade(name=f"{prefix}few_shot_grades")
+    shots, grades = run.map(problems.select(split="train"), few_shot, graded)
+    examples = run.table(keep_right(preset.keep_right, f"{prefix}format_examples"), solutions=shots, grades=grades)
+    return run.train(stage, solutions=examples)
 
 
 def labelled_by_people(study: cli.Study) -> Dataset | None:

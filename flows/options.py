@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from components.active_selection import POLICIES
 from components.problem_files import ANSWER_FORMATS
 from components.published_verifiers import OURS, STYLES
 from components.reductions import NEUTRALS, REDUCTIONS
@@ -37,14 +38,27 @@ examples:
 """
 
 
+_SMALL_SCALE_EXAMPLES = """\
+examples:
+  python flows/small_scale.py                            the embedded study: figure 4 of the paper, on a laptop
+  python flows/small_scale.py plan                       what the main study's store already has of it
+  python flows/small_scale.py --labeller rule            the exact rule labels, in place of the large PRM
+  python flows/small_scale.py --policies active --solutions-per-problem 1 4 16 --training-seeds 5
+  python flows/export.py --study laptop_small_scale --format labelling_queue --out queue.jsonl
+"""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line and status 2, like every other refusal."""
         self.exit(2, f"error: {message}; see --help\n")
 
 
-def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
-    """The options; exits with status 2 and one line on a wrong one."""
+MoreOptions = Callable[[argparse.ArgumentParser], None]
+
+
+def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None = None) -> argparse.Namespace:
+    """The options. more: adds those of one flow alone. Exits with status 2 and one line on a wrong one."""
     parser = _Parser(description=description, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     presets = "; ".join(f"{preset.name}: {preset.about}" for preset in PRESETS.values())
     commands = ". ".join(f"{name}: {about}" for name, about in COMMANDS.items())
@@ -137,12 +151,49 @@ def parse(argv: Sequence[str] | None, description: str) -> argparse.Namespace:
         "--keep-runs", type=int, default=1, metavar="K", help="gc: finished runs to keep of each study (default: 1)"
     )
     _add_files(parser)
+    if more is not None:
+        more(parser)
     options = parser.parse_args(argv)
     if options.plan:
         options.command = "plan"
     if (options.command == "explain") != (options.stage is not None):
         parser.error("explain takes the name of a STAGE, and nothing else does")
     return options
+
+
+def add_small_scale(parser: argparse.ArgumentParser) -> None:
+    """The options of the small-scale study, and its own examples."""
+    parser.epilog = _SMALL_SCALE_EXAMPLES
+    group = parser.add_argument_group(
+        "the small-scale study",
+        "The labeller is the main study's PRM, trained by the same stages (all options above are of these), or "
+        "--labelling-prm FOLDER, or the embedded world's exact rule.",
+    )
+    group.add_argument("--labeller", choices=["prm", "rule"], help="who labels the small generator's solutions (prm)")
+    group.add_argument(
+        "--solutions-per-problem",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="the sizes: so many solutions per problem are labelled (default: the preset's)",
+    )
+    group.add_argument(
+        "--policies",
+        nargs="*",
+        choices=[*(name for name in POLICIES if name != "uniform"), "iterated"],
+        metavar="POLICY",
+        help="ways to choose what to label, besides the first solutions of each problem: "
+        + "; ".join(f"{name}: {about}" for name, about in POLICIES.items() if name != "uniform")
+        + "; iterated: active, in rounds, with the selector trained anew after each (default: all; none: no names)",
+    )
+    group.add_argument("--pool", type=int, metavar="N", help="solutions per train problem to choose from")
+    group.add_argument("--best-of", type=int, metavar="N", help="samples per test problem")
+    group.add_argument(
+        "--small-base-model",
+        type=Path,
+        metavar="FOLDER",
+        help="what the small generator is finetuned from; without it a tiny one is trained on the embedded world",
+    )
 
 
 def _add_label_sources(parser: argparse.ArgumentParser) -> None:

@@ -19,8 +19,10 @@ from components.scoring import ScoringConfig
 from components.step_errors import StepErrorsConfig
 from components.verifier_labels import VerifierLabelsConfig
 from components.worked_arithmetic import WorldConfig
+from flows import small_scale_presets
 from flows.plan_cost import PlanConfig
 from flows.results import EstimationConfig
+from flows.small_scale_presets import SmallScaleConfig
 
 # Worked examples before each prompt when a base model does not know the format yet (paper §2.2: few-shot; how many
 # shots is unstated there). Newline-delimited steps, the answer in a section of its own.
@@ -94,6 +96,7 @@ class Preset:
     judge_training: GeneratorConfig  # of the embedded world's judge, from its generator, on
     judge_world: WorldConfig
     contamination: ContaminationConfig
+    small_scale: SmallScaleConfig  # of flows/small_scale.py
     plan: PlanConfig  # what a plan assumes
     # Where step labels come from (flows/label_sources.py), each with a PRM of its own; the first one's is `prm`.
     label_sources: tuple[str, ...] = ("rule",)
@@ -173,6 +176,7 @@ LAPTOP = Preset(
     judge_training=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3), None),
     judge_world=WorldConfig(teacher_solutions=16_000, curriculum_share=0.0),
     contamination=ContaminationConfig(),
+    small_scale=small_scale_presets.laptop(_LAPTOP_SAMPLING),
     plan=PlanConfig(prompt_tokens=24, solution_tokens=27, step_tokens=7),
 )
 
@@ -202,6 +206,7 @@ SMOKE = dataclasses.replace(
     labelling=LabellingConfig(alternatives=2),
     judge_world=WorldConfig(min_operations=2, max_operations=3, teacher_solutions=800, curriculum_share=0.0),
     prm=RewardModelConfig("prm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
+    small_scale=small_scale_presets.smoke(dataclasses.replace(_LAPTOP_SAMPLING, sample_block=4)),
     plan=PlanConfig(prompt_tokens=20, solution_tokens=22, step_tokens=7),
 )
 
@@ -256,6 +261,9 @@ MATH_7B = dataclasses.replace(
         prompt=PROMPT.read_text(encoding="utf-8"),
     ),
     label_sources=("human",),
+    small_scale=small_scale_presets.paper(
+        _MATH_SAMPLING, GeneratorConfig(TrainingConfig(epochs=1, batch_size=128, learning_rate=1e-5), None)
+    ),
     # MATH's problems have 203 characters in the mean; how much a model writes on them is its own.
     plan=PlanConfig(prompt_tokens=75, solution_tokens=400, step_tokens=40, on_gpus=True),
     needs_files=True,

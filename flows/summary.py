@@ -37,7 +37,7 @@ def write(study: cli.Study) -> None:
     store.files.put(f"{folder}/summary.json", as_json(content))
     where = {n: store.files.url(r.folder) if isinstance(r, Dataset) else r.path for n, r in run.results.items()}
     store.files.put(f"{folder}/index.json", as_json(where))
-    store.files.put(f"{folder}/lineage.json", as_json(_lineage(run)))
+    store.files.put(f"{folder}/lineage.json", as_json(lineage(run)))
     more = [spent, report_file.graders(content["graders_disagree"])]
     seed = study.preset.estimation.selection.seed
     report_file.write(run, folder, frames, content["verdicts"], content["notes"], more, seed)
@@ -67,7 +67,7 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
     return {
         "study": study.name,
         "preset": study.preset.name,
-        "engine": _engine(study.preset.sampling.engine),
+        "engine": engine(study.preset.sampling.engine),
         "libraries": library_versions(),
         "num_test_problems": num_test_problems,
         "pass_at_1": {str(split): float(rows["is_correct"].mean()) for split, rows in by_split},
@@ -78,20 +78,25 @@ def _summary(study: cli.Study, tables: dict[str, Dataset], frames: dict[str, pd.
         "graders_disagree": _graders_disagree(run, tables["problems"], grades),
         "verdicts": report.verdicts(frames["comparisons"], num_test_problems),
         "notes": _notes(study, grades, curves),
-        "stages": {
-            stage.name: {
-                "rows": stage.rows,
-                "rows_error": stage.rows_error,
-                "shards": stage.shards_total,
-                "shards_reused": stage.shards_reused,
-                "seconds": stage.seconds,
-            }
-            for stage in run.runs
-        },
+        "stages": stages_of(run),
         "training": {
             name: dict(result.metrics) for name, result in run.results.items() if not isinstance(result, Dataset)
         },
         "errors": report.error_causes(with_errors),
+    }
+
+
+def stages_of(run: Runner) -> dict[str, dict[str, Any]]:
+    """What became of each stage."""
+    return {
+        stage.name: {
+            "rows": stage.rows,
+            "rows_error": stage.rows_error,
+            "shards": stage.shards_total,
+            "shards_reused": stage.shards_reused,
+            "seconds": stage.seconds,
+        }
+        for stage in run.runs
     }
 
 
@@ -135,7 +140,7 @@ def _graders_disagree(run: Runner, problems: Dataset, grades: pd.DataFrame) -> d
     return {"rows": len(differ), "of": len(both), "examples": pairs[columns].to_dict("records")}
 
 
-def _lineage(run: Runner) -> dict[str, Any]:
+def lineage(run: Runner) -> dict[str, Any]:
     """Every number's descent: for each stage its recipe, its inputs by digest, its shards or files by sha256, and the
     code and libraries that computed it."""
     stages = {}
@@ -151,7 +156,7 @@ def _lineage(run: Runner) -> dict[str, Any]:
     return {"run": run.run_id, "git_commit": git_commit(), "libraries": library_versions(), "stages": stages}
 
 
-def _engine(name: str) -> dict[str, str]:
+def engine(name: str) -> dict[str, str]:
     distribution = engine_distribution(name)
     return {"name": name, "distribution": distribution, "version": version(distribution)}
 

@@ -1,0 +1,282 @@
+#!/usr/bin/env python
+"""The controlled study of "Let's Verify Step by Step" (§4): a large PRM labels the solutions of a small generator, so
+that supervisions can be compared on the same solutions, and ways to choose which solutions to label at any size.
+
+Departs from the paper in that best-of-N is exact, that every set of solutions lies within the next larger one, and
+that intervals are those of problems and training seeds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
+
+from components.active_selection import SelectionConfig, chosen_solutions, selection, supervised_solutions
+from components.agreement import AgreementConfig, agreement
+from components.data_scaling import (
+    Round,
+    RoundsConfig,
+    VerifierName,
+    VerifiersConfig,
+    data_efficiency,
+    data_scaling,
+    rounds,
+    series_comparisons,
+    verifier_accuracy,
+)
+from components.datasets import Dataset
+from components.generation import generate
+from components.grading import grade
+from components.labelling import LabellingConfig, label_steps
+from components.models import generator, reward_model
+from components.problems import teacher
+from components.scoring import ScoringConfig, score
+from components.stage import MapStage, Model
+from components.verifier_labels import label_by_prm
+from flows import cli, full_study, options, small_scale_budget, small_scale_summary
+from flows.label_sources import Labels
+from flows.reward_models import of_seed
+from flows.small_scale_presets import SmallScaleConfig
+
+SUPERVISIONS = ("process", "outcome_prm", "outcome_final_answer")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a policy chose, at all sizes; parts: solutions with their labels, as they were labelled; supervised: both,
+    joined, which is what verifiers are trained on."""
+
+    selection: Dataset
+    parts: tuple[tuple[Dataset, Dataset], ...]
+    supervised: Dataset
+
+
+@dataclass(frozen=True)
+class Verifier:
+    """A trained one, and the solutions that it was trained on, among them."""
+
+    name: VerifierName
+    model: Model
+    chosen: Chosen
+
+
+@dataclass(frozen=True)
+class World:
+    """What all series share: the small generator, its solutions with their grades, and who labels; None: the rule."""
+
+    study: cli.Study
+    generator: Model
+    solutions: Dataset
+    grades: Dataset
+    labeller: Model | None
+
+    @property
+    def small(self) -> SmallScaleConfig:
+        return self.study.preset.small_scale
+
+    @property
+    def pool(self) -> Dataset:
+        return self.solutions.select(split="train")
+
+    @property
+    def pool_grades(self) -> Dataset:
+        return self.grades.select(split="train")
+
+
+def small_scale(study: cli.Study) -> None:
+    """The study, top to bottom. Each `run` is one stage: reused where the store has it, else computed."""
+    preset, run, small = study.preset, study.runner, study.preset.small_scale
+    seeds = range(small.training_seeds)
+    problems, _ = full_study.read_problems(study)
+
+    # PRM_large (§4.1): the main study's PRM, by the same stages. And a small generator, with many solutions per problem.
+    labeller = prm_large(study, problems)
+    base = train_small_generator(study, problems)
+    shown = problems.first(small.train_problems, split="train")
+    sampled = generate(small.sampling, base, name="small_solutions")
+    solutions, grades = run.map(shown, sampled, grade("small_grades"))
+    world = World(study, base, solutions, grades, labeller)
+
+    # Three supervisions of the same solutions, the first ones of each problem (figure 4a).
+    uniform = SelectionConfig("uniform", small.sizes)
+    first = run.table(selection(uniform, "selection_uniform"), grades=world.pool_grades)
+    chosen = label(world, {"uniform": first})["uniform"]
+    verifiers = train(
+        world, [(series, size, seed, chosen) for series in SUPERVISIONS for size in small.sizes for seed in seeds]
+    )
+
+    # Active learning (§4.2): a PRM trained on one solution per problem chooses from the pool, in one go or in rounds.
+    selectors = [one for one in verifiers if (one.name.series, one.name.size) == ("process", small.sizes[0])]
+    verifiers += choose_at_once(world, selectors)
+    turns = choose_in_rounds(world, selectors, verifiers) if "iterated" in small.policies else []
+    verifiers += [one for number, one, _ in turns if number > 1]
+
+    # What they say: best-of-N on the same held-out samples.
+    names = tuple(one.name for one in verifiers)
+    scores = score_all(world, solutions.select(split="test"), verifiers)
+    graded = grades.select(split="test")
+    accuracy = run.table(verifier_accuracy(VerifiersConfig(preset.reduction, names)), grades=graded, **scores)
+    bootstrap = preset.estimation.bootstrap
+    run.table(data_scaling(bootstrap), verifier_accuracy=accuracy)
+    run.table(series_comparisons(bootstrap), verifier_accuracy=accuracy)
+    efficiency = run.table(data_efficiency(bootstrap), verifier_accuracy=accuracy)
+    compare_rounds(world, accuracy, turns)
+    small_scale_budget.budget(world, verifiers, accuracy, efficiency)
+    small_scale_summary.write(study)
+
+
+def prm_large(study: cli.Study, problems: Dataset) -> Model | None:
+    """The labeller: the PRM given, or the main study's, trained by the same stages; None: the embedded world's rule."""
+    preset, run = study.preset, study.runner
+    if preset.small_scale.labeller == "rule":
+        return None
+    if study.labelling_prm is not None:
+        return study.labelling_prm
+    labelled = full_study.labelled_by_people(study)
+    full_study.look_for_contamination(study, problems, labelled_solutions=labelled)
+    base = full_study.train_generator(study, problems)
+    solutions = Dataset("solutions", "", "", ())
+    if study.label_sources != ("human",):
+        [solutions] = run.map(problems.select(split="train"), generate(preset.sampling, base))
+    inputs = full_study.step_supervision(study, base, Labels(solutions, labelled))
+    return run.train(reward_model(preset.prm, base), **inputs or {})
+
+
+def train_small_generator(study: cli.Study, problems: Dataset) -> Model:
+    """From nothing on the embedded world's teacher; or the small base model given, finetuned for the format."""
+    preset, run, small = study.preset, study.runner, study.preset.small_scale
+    if study.small_base_model is None and not preset.needs_files:
+        return run.train(
+            generator(small.generator, None, "small_generator"), solutions=run.table(teacher(preset.world))
+        )
+    base = study.small_base_model or Model("--small-base-model", None)  # only a plan comes so far without one
+    return full_study.finetune(study, problems, base, small.generator, "small_")
+
+
+def label(
+    world: World, selections: dict[str, Dataset], before: Mapping[str, Chosen] | None = None
+) -> dict[str, Chosen]:
+    """What was chosen, with all three supervisions, by name. before: of an earlier round, which is labelled already."""
+    run = world.study.runner
+    new = {
+        name: run.table(chosen_solutions(f"chosen_{name}"), selection=one, solutions=world.pool)
+        for name, one in selections.items()
+    }
+    stages = [(solutions, labels_stage(world, f"labels_{name}")) for name, solutions in new.items()]
+    found = {}
+    for name, labels in zip(new, run.map_side_by_side(*stages), strict=True):
+        parts = (*(before[name].parts if before else ()), (new[name], labels))
+        inputs = {"selection": selections[name]}
+        for number, (solutions, given) in enumerate(parts, start=1):
+            inputs |= {f"solutions_{number}": solutions, f"labels_{number}": given}
+        supervised = run.table(supervised_solutions(f"supervised_{name}"), **inputs)
+        found[name] = Chosen(selections[name], parts, supervised)
+    if world.labeller is not None and world.study.embedded and "uniform" in new:
+        # The labeller's labels against the exact rule's, where there is one.
+        [by_rule] = run.map(new["uniform"], label_steps(LabellingConfig(), "rule_labels"))
+        labelled = {"prm_large": found["uniform"].parts[0][1], "rule": by_rule}
+        run.table(agreement(AgreementConfig(tuple(labelled))), **labelled)
+    return found
+
+
+def labels_stage(world: World, name: str) -> MapStage:
+    """The stage by which the labeller labels (§4.1: wrong iff P(negative) > 0.20)."""
+    if world.labeller is None:
+        return label_steps(LabellingConfig(), name)
+    return label_by_prm(world.study.preset.verifier_labels, world.labeller, name)
+
+
+def train(world: World, wanted: Sequence[tuple[str, int, int, Chosen]]) -> list[Verifier]:
+    """Verifiers by (series, size, training seed, solutions), side by side, all from the small generator's weights."""
+    small = world.small
+    by_steps = dataclasses.replace(small.outcome, orm_target="is_correct_by_steps")
+    configs = {"outcome_prm": by_steps, "outcome_final_answer": small.outcome}
+    trainings, names = [], []
+    for series, size, seed, chosen in wanted:
+        config = configs.get(series, small.process)
+        training = dataclasses.replace(config.training, seed=config.training.seed + seed)
+        name = of_seed(f"{series}_{size}", seed)
+        names.append(VerifierName(series, size, seed, f"{name}_scores", config.kind))
+        stage = reward_model(dataclasses.replace(config, training=training), world.generator, name)
+        trainings.append((stage, {"supervised_solutions": chosen.supervised.select(size=str(size))}))
+    models = world.study.runner.train_side_by_side(*trainings)
+    return [Verifier(name, model, one[3]) for name, model, one in zip(names, models, wanted, strict=True)]
+
+
+def score_all(world: World, solutions: Dataset, verifiers: Sequence[Verifier], prefix: str = "") -> dict[str, Dataset]:
+    """Each verifier's scores of the same solutions, by the scores' name."""
+    config = ScoringConfig(dtype=world.study.preset.scoring.dtype)
+    stages = []
+    for one in verifiers:
+        orm, prm = (one.model, None) if one.name.kind == "orm" else (None, one.model)
+        stages.append(score(config, orm, prm, f"{prefix}{one.name.scores}"))
+    found = world.study.runner.map_side_by_side(*((solutions, stage) for stage in stages))
+    return {stage.name: scores for stage, scores in zip(stages, found, strict=True)}
+
+
+def choose_at_once(world: World, selectors: Sequence[Verifier]) -> list[Verifier]:
+    """The verifiers of the policies that choose all sizes by one selector, which is another for each training seed."""
+    run, small = world.study.runner, world.small
+    scores = score_all(world, world.pool, selectors, "pool_")
+    selections, seeds = {}, {}
+    for policy in (policy for policy in small.policies if policy != "iterated"):
+        config = SelectionConfig(policy, small.sizes, small.wrong_share)
+        for one in selectors:
+            name = of_seed(policy, one.name.seed)
+            seeds[name] = policy, one.name.seed
+            inputs = {"grades": world.pool_grades, "scores": scores[f"pool_{one.name.scores}"]}
+            selections[name] = run.table(selection(config, f"selection_{name}"), **inputs)
+    chosen = label(world, selections)
+    return train(
+        world, [(policy, size, seed, chosen[name]) for name, (policy, seed) in seeds.items() for size in small.sizes]
+    )
+
+
+def choose_in_rounds(
+    world: World, selectors: Sequence[Verifier], verifiers: Sequence[Verifier]
+) -> list[tuple[int, Verifier, Dataset]]:
+    """The iterated loop: label, train the selector anew, choose more. (number of the round, its verifier, its selector's
+    scores of the pool); the first round is active learning's, at its smallest size."""
+    run, small = world.study.runner, world.small
+    scores = score_all(world, world.pool, selectors, "pool_")
+    active = [one for one in verifiers if (one.name.series, one.name.size) == ("active", small.sizes[0])]
+    last = {one.name.seed: one for one in active}
+    turns = [(1, one, scores[f"pool_{of.name.scores}"]) for one, of in zip(active, selectors, strict=True)]
+    for number, size in enumerate(small.round_sizes, start=2):
+        scores = score_all(world, world.pool, list(last.values()), "pool_")
+        config = SelectionConfig("active", (size,), small.wrong_share)
+        selections, before = {}, {}
+        for seed, one in last.items():
+            name = of_seed(f"iterated_{size}", seed)
+            inputs = {"grades": world.pool_grades, "scores": scores[f"pool_{one.name.scores}"]}
+            before[name] = one.chosen
+            inputs["previous"] = one.chosen.selection.select(size=str(one.name.size))
+            selections[name] = run.table(selection(config, f"selection_{name}"), **inputs)
+        chosen = label(world, selections, before)
+        trained = train(world, [("iterated", size, seed, chosen[of_seed(f"iterated_{size}", seed)]) for seed in last])
+        turns += [(number, one, scores[f"pool_{last[one.name.seed].name.scores}"]) for one in trained]
+        last = {one.name.seed: one for one in trained}
+    return turns
+
+
+def compare_rounds(world: World, accuracy: Dataset, turns: Sequence[tuple[int, Verifier, Dataset]]) -> None:
+    """The table of rounds: is it stable to train the selector anew (§4.2: it was not)?"""
+    if not turns:
+        return
+    inputs, described = {"verifier_accuracy": accuracy}, []
+    for number, one, scores in turns:
+        seed, size = one.name.seed, one.name.size
+        names = [f"{table}_{number}_{seed + 1}" for table in ("selection", "supervised", "scores")]
+        tables = (one.chosen.selection.select(size=str(size)), one.chosen.supervised.select(size=str(size)), scores)
+        inputs |= dict(zip(names, tables, strict=True))
+        described.append(Round(seed, number, size, *names))
+    world.study.runner.table(rounds(RoundsConfig(tuple(described))), **inputs)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(small_scale, None, __doc__ or "", options.add_small_scale))
