@@ -90,7 +90,7 @@ def _train(queue: Sequence[TrainingRun], pool: Pool) -> None:
 
 
 def _show(bar: Any, queue: Sequence[TrainingRun]) -> None:
-    """Where a queue stands: the steps of its one run, or how many of its runs are through and what the next one does."""
+    """Where a queue stands: the steps of its one run; of several how many are through, and what the next one does."""
     for number, run in reversed(list(enumerate(queue))):
         try:
             note = json.loads(run.store.files.read(f"{run.scratch}/{PROGRESS}"))

@@ -181,8 +181,8 @@ class TableStage:
 class ModelStage:
     """A barrier stage that trains: from whole input datasets to a model folder.
 
-    train(runs, pool) trains in turn as `runs` (components.side_by_side.TrainingRun, all with this `train`) say, in a Ray
-    task, and publishes each model by `run.publish`.
+    train(runs, pool) trains in turn as `runs` (components.side_by_side.TrainingRun, all with this `train`) say, in a
+    Ray task, and publishes each model by `run.publish`.
     """
 
     name: str

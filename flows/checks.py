@@ -125,7 +125,8 @@ def with_small_scale_options(preset: Preset, options: argparse.Namespace) -> Pre
         counts[split] = value or counts[split]
     if sizes[-1] > counts["train"]:
         raise InputError(
-            f"--solutions-per-problem {sizes[-1]}: the pool has {counts['train']} solutions per problem; give --pool too"
+            f"--solutions-per-problem {sizes[-1]}: the pool has {counts['train']} solutions per problem; give --pool "
+            "too"
         )
     if options.policies is None:
         policies = small.policies

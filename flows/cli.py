@@ -148,8 +148,11 @@ def start_ray(runner: Runner, verbose: bool, sharding: str) -> None:
 
 
 def run(main: Any, argv: Sequence[str] | None, description: str, more_options: MoreOptions | None = None) -> int:
-    """Run a flow's main(study), or the command asked for. more_options: those of the flow alone. The exit status: 0; 2 and one line for input that cannot be
-    used, before any work; 1 and one line when the study or the store cannot go on."""
+    """Run a flow's main(study), or the command asked for. more_options: those of the flow alone.
+
+    The exit status: 0; 2 and one line for input that cannot be used, before any work; 1 and one line when the study or
+    the store cannot go on.
+    """
     options = parse(argv, description, more_options)
     try:
         return _run(main, options)

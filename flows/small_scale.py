@@ -16,8 +16,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
-from components.active_selection import SelectionConfig, chosen_solutions, selection, supervised_solutions
-from components.agreement import AgreementConfig, agreement
 from components.data_scaling import (
     Round,
     RoundsConfig,
@@ -29,6 +27,9 @@ from components.data_scaling import (
     series_comparisons,
     verifier_accuracy,
 )
+
+from components.active_selection import SelectionConfig, chosen_solutions, selection, supervised_solutions
+from components.agreement import AgreementConfig, agreement
 from components.datasets import Dataset
 from components.generation import generate
 from components.grading import grade
@@ -94,7 +95,7 @@ def small_scale(study: cli.Study) -> None:
     seeds = range(small.training_seeds)
     problems, _ = full_study.read_problems(study)
 
-    # PRM_large (§4.1): the main study's PRM, by the same stages. And a small generator, with many solutions per problem.
+    # PRM_large (§4.1): the main study's PRM, by the same stages. A small generator, with many solutions per problem.
     labeller = prm_large(study, problems)
     base = train_small_generator(study, problems)
     shown = problems.first(small.train_problems, split="train")
@@ -240,8 +241,8 @@ def choose_at_once(world: World, selectors: Sequence[Verifier]) -> list[Verifier
 def choose_in_rounds(
     world: World, selectors: Sequence[Verifier], verifiers: Sequence[Verifier]
 ) -> list[tuple[int, Verifier, Dataset]]:
-    """The iterated loop: label, train the selector anew, choose more. (number of the round, its verifier, its selector's
-    scores of the pool); the first round is active learning's, at its smallest size."""
+    """The iterated loop: label, train the selector anew, choose more. (number of the round, its verifier, the pool's
+    scores by its selector); the first round is active learning's, at its smallest size."""
     run, small = world.study.runner, world.small
     scores = score_all(world, world.pool, selectors, "pool_")
     active = [one for one in verifiers if (one.name.series, one.name.size) == ("active", small.sizes[0])]

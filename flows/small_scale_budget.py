@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from components.label_budget import BudgetConfig, BudgetLine, label_budget
+
 from components.cost import parameters
 from components.datasets import Dataset
-from components.label_budget import BudgetConfig, BudgetLine, label_budget
 
 if TYPE_CHECKING:
     from flows.small_scale import Verifier, World

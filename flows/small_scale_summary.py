@@ -7,11 +7,6 @@ import time
 from typing import Any
 
 import pandas as pd
-
-from components import report
-from components.datasets import Dataset
-from components.provenance import library_versions
-from components.report_inputs import input_sections
 from components.scaling_report import (
     figure_4a,
     figure_4b,
@@ -19,6 +14,11 @@ from components.scaling_report import (
     scaling_verdicts,
     text_table,
 )
+
+from components import report
+from components.datasets import Dataset
+from components.provenance import library_versions
+from components.report_inputs import input_sections
 from flows import cli, report_file
 from flows.summary import as_json, engine, lineage, stages_of
 
