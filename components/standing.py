@@ -77,5 +77,5 @@ def refuse_errors(store: Store, dataset: Dataset, max_error_rate: float) -> None
 def unknown(inputs: Mapping[str, Dataset], models: Mapping[str, Model] | None = None) -> str:
     """Names of the inputs that a plan only foresees."""
     names = [dataset.name for dataset in inputs.values() if dataset.digest is None]
-    names += [name for name, model in (models or {}).items() if model.digest is None]
+    names += [model.path for model in (models or {}).values() if model.digest is None]
     return ", ".join(names)

@@ -28,7 +28,7 @@ from components.data_scaling import (
     verifier_accuracy,
 )
 
-from components.active_selection import SelectionConfig, chosen_solutions, selection, supervised_solutions
+from components.active_selection import SelectionConfig, selection
 from components.agreement import AgreementConfig, agreement
 from components.datasets import Dataset
 from components.generation import generate
@@ -38,6 +38,7 @@ from components.models import generator, reward_model
 from components.problems import teacher
 from components.scoring import ScoringConfig, score
 from components.stage import MapStage, Model
+from components.supervised_solutions import chosen_solutions, supervised_solutions
 from components.verifier_labels import label_by_prm
 from flows import cli, full_study, options, small_scale_budget, small_scale_summary
 from flows.label_sources import Labels
