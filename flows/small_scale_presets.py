@@ -44,7 +44,7 @@ def smoke(sampling: SamplingConfig) -> SmallScaleConfig:
         train_problems=60,
         generator=GeneratorConfig(
             TrainingConfig(epochs=1, batch_size=16, learning_rate=2e-3, shuffle=False, max_tokens=256),
-            Architecture(hidden_size=32, layers=2, heads=2, intermediate_size=64),
+            Architecture(hidden_size=32, layers=2, heads=1, intermediate_size=64),
         ),
         sampling=dataclasses.replace(sampling, samples_per_problem={"train": 8, "test": 8}),
         process=RewardModelConfig("prm", training, _NO_EVALUATION),
@@ -60,7 +60,7 @@ def laptop(sampling: SamplingConfig) -> SmallScaleConfig:
         train_problems=300,
         generator=GeneratorConfig(
             TrainingConfig(epochs=1, batch_size=16, learning_rate=2e-3, shuffle=False, max_tokens=256),
-            Architecture(hidden_size=96, layers=3, heads=4, intermediate_size=256),
+            Architecture(hidden_size=96, layers=3, heads=3, intermediate_size=256),
         ),
         sampling=dataclasses.replace(sampling, samples_per_problem={"train": 64, "test": 64}),
         process=RewardModelConfig(
