@@ -155,25 +155,63 @@ def prm800k(record: Record, labeler: str | None = None, ground_truth_answer: str
     if not is_wrong and not (has_answer(texts[-1]) if finished is None else finished):
         raise LeftOut("neither a negative step nor the solution's end: PRM800K has no finish_reason for it")
     count = ratings.index(_NEGATIVE) + 1 if is_wrong else len(ratings)
+    steps = [_prm800k_step(step, f"steps[{at}]") for at, step in enumerate(record["steps"][:count])]
+    label = {"steps": steps, "total_time": None, "finish_reason": "found_error" if is_wrong else "solution"}
+    return _prm800k_row(_prm800k_question(record["problem"], texts, ground_truth_answer), label, labeler)
+
+
+def labelling_queue(chosen: Record) -> dict[str, Any]:
+    """A row of PRM800K before anyone labelled it, of a chosen solution {"problem_id", "sample_index", "problem",
+    "ground_truth_answer", "steps": ["7 + 5 = 12", …], "answer", "selector_score", "policy", "size", "place", "reason"}.
+
+    {"labeler": null, "generation": null, …, "question": {"problem": "What is …", "ground_truth_answer": "9",
+     "pre_generated_steps": ["7 + 5 = 12", …], "pre_generated_answer": "8", "pre_generated_verifier_score": 0.93, …},
+     "label": {"steps": [{"completions": [{"text": "7 + 5 = 12", "rating": null, "flagged": null}], "human_completion":
+     null, "chosen_completion": null}, …], "total_time": null, "finish_reason": null}, "problem_id": …, "sample_index":
+     …, "selection": {"policy": "active", "size": 16, "place": 0, "reason": "convincing_wrong_answer"}}
+
+    Once a labeler filled in ratings, at each right step chosen_completion 0, and finish_reason, with the steps behind
+    the first wrong one taken away (as PRM800K's second phase has them), it is a line that `prm800k.py` reads.
+    Raises LeftOut for a solution without steps.
+    """
+    texts = list(chosen["steps"])
+    if not texts:
+        raise LeftOut("the solution is empty")
+    question = _prm800k_question(
+        chosen["problem"], texts, chosen["ground_truth_answer"], chosen["answer"], chosen["selector_score"]
+    )
+    completions = [[{"text": text, "rating": None, "flagged": None}] for text in texts]
+    steps = [{"completions": one, "human_completion": None, "chosen_completion": None} for one in completions]
+    return {
+        **_prm800k_row(question, {"steps": steps, "total_time": None, "finish_reason": None}, None),
+        "problem_id": chosen["problem_id"],
+        "sample_index": chosen["sample_index"],
+        "selection": {name: chosen[name] for name in ("policy", "size", "place", "reason")},
+    }
+
+
+def _prm800k_row(question: Record, label: Record, labeler: str | None) -> dict[str, Any]:
     return {
         "labeler": labeler,
         "timestamp": None,
         "generation": None,
         "is_quality_control_question": False,
         "is_initial_screening_question": False,
-        "question": {
-            "problem": record["problem"],
-            "ground_truth_solution": None,
-            "ground_truth_answer": ground_truth_answer,
-            "pre_generated_steps": texts,
-            "pre_generated_answer": None,
-            "pre_generated_verifier_score": None,
-        },
-        "label": {
-            "steps": [_prm800k_step(step, f"steps[{at}]") for at, step in enumerate(record["steps"][:count])],
-            "total_time": None,
-            "finish_reason": "found_error" if is_wrong else "solution",
-        },
+        "question": question,
+        "label": label,
+    }
+
+
+def _prm800k_question(
+    problem: str, steps: list[str], reference: str | None, answer: str | None = None, score: float | None = None
+) -> dict[str, Any]:
+    return {
+        "problem": problem,
+        "ground_truth_solution": None,
+        "ground_truth_answer": reference,
+        "pre_generated_steps": steps,
+        "pre_generated_answer": answer,
+        "pre_generated_verifier_score": score,
     }
 
 

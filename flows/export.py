@@ -8,6 +8,9 @@
     # where the PRM saw the first wrong step of each held-out solution: the first with P(negative) of 0.5 or more
     python flows/export.py --study laptop --format processbench_predictions --threshold 0.5 --out found.jsonl
 
+    # what a selection chose, for people to label: PRM800K's rows, not rated yet
+    python flows/export.py --study small_scale --format labelling_queue --out queue.jsonl
+
     datasets.load_dataset("parquet", data_files="steps.parquet")
 
 formats, by the tables that they are made of:
@@ -15,6 +18,7 @@ formats, by the tables that they are made of:
   trl_unpaired                            solutions and grades, of the train split or that of --split
   processbench                            held-out solutions, held_out_step_labels and grades
   processbench_predictions                the same and scores: `prediction` and `match` beside each `label`
+  labelling_queue                         a selection at its largest size, small_solutions and small_grades
 
 A row that is bad, or that the format cannot hold, is left out and counted by cause; `components/published_formats.py`
 says what each format loses. FILE is there whole at the end, over one of that name, or not at all.
@@ -43,6 +47,7 @@ from components.step_errors import StepErrorsConfig
 from components.store import Store
 from flows import checks, cli, export_rows
 from flows.export_rows import Convert, Lost, Row
+from flows.queue_rows import queue_rows
 from schemas import exports
 
 _KEYS = ("problem_id", "sample_index")
@@ -90,6 +95,10 @@ def export(options: argparse.Namespace) -> None:
         raise InputError(f"--step-labels: {options.format} is not made of them")
     if options.split is not None and source is _labelled:
         raise InputError(f"--split: {options.format} is made of training solutions alone")
+    if options.split is not None and source is _queued:
+        raise InputError(f"--split: {options.format} is made of a selection, which is of training solutions")
+    if options.selection is not None and source is not _queued:
+        raise InputError(f"--selection: {options.format} is not made of one")
     if not 0 < options.threshold <= 1:
         raise InputError(f"--threshold {options.threshold:g}: must be over 0 and at most 1")
     shards = source(study, options)
@@ -177,6 +186,17 @@ def _held_out(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
     return ([row | {"generator": generator} for row in rows] for rows in _joined(study.store, *tables))
 
 
+def _queued(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
+    there = [name for name in study.index if name.startswith("selection")]
+    if not there:
+        raise InputError(f"--study {study.name}: it has no selection of solutions, which this format is made of")
+    if options.selection not in (None, *there):
+        raise InputError(f"--selection {options.selection}: this study has {', '.join(there)}")
+    name = options.selection or next((one for one in there if one.startswith("selection_active")), there[0])
+    tables = (study.table(one) for one in (name, "small_solutions", "small_grades"))
+    return iter([queue_rows(study.store, *tables)])
+
+
 def _joined(store: Store, *tables: Dataset) -> Iterator[list[Row]]:
     """The rows of one shard after another, with the columns of all tables, whose shards and rows are in the same order;
     `error` is the first that a table has. Raises StoreError where they are not."""
@@ -203,6 +223,7 @@ _FORMATS: dict[str, tuple[pa.Schema, Source, Convert]] = {
     "processbench": (exports.PROCESSBENCH, _held_out, export_rows.processbench),
     "processbench_predictions": (exports.PROCESSBENCH_PREDICTIONS, _held_out, export_rows.processbench_predictions),
     "prm800k": (exports.PRM800K, _labelled, export_rows.prm800k),
+    "labelling_queue": (exports.LABELLING_QUEUE, _queued, export_rows.labelling_queue),
 }
 
 
@@ -227,6 +248,11 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="TABLE",
         help="whose ratings, where a study has several sources: rollouts_labels, judge_labels … (default: "
         "labelled_solutions or step_labels)",
+    )
+    parser.add_argument(
+        "--selection",
+        metavar="TABLE",
+        help="labelling_queue: which selection (default: the first called selection_active…, else selection…)",
     )
     parser.add_argument("--task", default="MATH", metavar="NAME", help="math_shepherd: MATH (default) or GSM8K")
     parser.add_argument(

@@ -71,6 +71,10 @@ def prm800k(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
     return made
 
 
+def labelling_queue(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
+    return formats.labelling_queue(row)
+
+
 def trl_unpaired(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
     return formats.trl_unpaired(row)
 

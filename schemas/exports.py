@@ -56,6 +56,9 @@ _QUESTION = pa.struct(
     ]
 )
 
+_LABEL = pa.struct([("steps", pa.list_(_STEP)), ("total_time", pa.int64()), ("finish_reason", pa.string())])
+_SELECTION = pa.struct([("policy", pa.string()), ("size", pa.int32()), ("place", pa.int32()), ("reason", pa.string())])
+
 PRM800K = table(
     ("labeler", pa.string(), True, "who rated: the label source"),
     ("timestamp", pa.string(), True, "null"),
@@ -63,10 +66,24 @@ PRM800K = table(
     ("is_quality_control_question", pa.bool_(), False, "false"),
     ("is_initial_screening_question", pa.bool_(), False, "false"),
     ("question", _QUESTION, False, "the problem, its reference answer, and the solution's steps, all of them"),
+    ("label", _LABEL, False, "rated steps through the first negative one; finish_reason: found_error or solution"),
+)
+
+# PRM800K's columns before anyone labelled, and ours behind them.
+LABELLING_QUEUE = table(
+    ("labeler", pa.string(), True, "null: nobody yet"),
+    ("timestamp", pa.string(), True, "null"),
+    ("generation", pa.int32(), True, "null"),
+    ("is_quality_control_question", pa.bool_(), False, "false"),
+    ("is_initial_screening_question", pa.bool_(), False, "false"),
     (
-        "label",
-        pa.struct([("steps", pa.list_(_STEP)), ("total_time", pa.int64()), ("finish_reason", pa.string())]),
+        "question",
+        _QUESTION,
         False,
-        "rated steps through the first negative one; finish_reason: found_error or solution",
+        "the problem, its reference answer, the solution's steps, answer and selector's score",
     ),
+    ("label", _LABEL, False, "all steps, unrated, each its one completion; finish_reason null"),
+    ("problem_id", pa.string(), False, "content hash of the problem"),
+    ("sample_index", pa.int32(), False, "0-based slot among the problem's samples"),
+    ("selection", _SELECTION, False, "by which policy, at which size, in which place and why: see the table selection"),
 )

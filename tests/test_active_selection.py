@@ -142,7 +142,7 @@ def rows_at(found: pa.Table, size: int) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("policy", ["uniform", "active", "uncertainty", "top_k"])
 def test_every_policy_chooses_as_the_rule_says_nested_and_in_rounds(policy: str) -> None:
     rng, reasons, chosen_again, pools = random.Random(policy), set(), 0, 0
-    for _ in range(230 if policy == "active" else 80):
+    for _ in range(230 if policy == "active" else 60):
         grades, scores = random_samples(rng)
         pools += len({row["problem_id"] for row in grades})
         sizes = tuple(sorted(rng.sample(range(1, 10), rng.randint(1, 3))))
@@ -171,13 +171,13 @@ def test_every_policy_chooses_as_the_rule_says_nested_and_in_rounds(policy: str)
     wanted = {"uniform": {"in_order"}, "uncertainty": {"least_certain"}, "top_k": {WRONG, INSTEAD}}
     assert reasons == wanted.get(policy, {WRONG, INSTEAD, "highest_of_the_rest"})
     assert chosen_again > 50
-    assert pools >= (800 if policy == "active" else 200)
+    assert pools >= (800 if policy == "active" else 150)
 
 
 def test_the_next_size_holds_the_last_for_any_share() -> None:
     """Every size from 1 on, so that each step of the rounding is met."""
     rng = random.Random(3)
-    for _ in range(60):
+    for _ in range(20):
         grades, scores = random_samples(rng)
         config = SelectionConfig("active", tuple(range(1, 14)), rng.randint(0, 100) / 100)
         found = choose(config, grades, scores)
@@ -216,9 +216,9 @@ def test_many_rows_take_no_time() -> None:
     scores = pa.table(keys | {"prm_score": rng.random(count)})
     for policy in ("active", "top_k", "uncertainty"):
         stage = selection(SelectionConfig(policy, (1, 2, 4, 8, 16)), "selection")
-        began = time.perf_counter()
+        began = time.process_time()
         found = stage.compute(stage.config, grades=grades, scores=scores)
-        assert time.perf_counter() - began < 3  # it is a tenth of that on an idle machine
+        assert time.process_time() - began < 1  # a tenth of that on an idle machine
         assert len(found) == 400 * 31
 
 

@@ -11,9 +11,12 @@ import pyarrow as pa
 import pytest
 
 from components.datasets import Dataset
+from components.labelled_solutions import read_labelled
+from components.prm800k import is_prm800k, read_line
 from components.published_rows import as_labelled
 from components.store import Store
 from flows import export
+from schemas.small_scale import SELECTION
 from schemas.tables import GRADES, LABELLED_SOLUTIONS, SCORES, SOLUTIONS, STEP_LABELS
 
 Row = dict[str, Any]
@@ -86,6 +89,43 @@ def root(tmp_path: Path) -> Path:
     store.files.put("studies/files/index.json", json.dumps(labelled).encode())
     store.files.put("studies/none/index.json", json.dumps({"solutions": index["solutions"]}).encode())
     return tmp_path / "out"
+
+
+def chosen(of: Row, size: int, place: int, reason: str, score: float | None) -> Row:
+    return of | {"size": size, "place": place, "reason": reason, "selector_score": score, "is_correct": False}
+
+
+@pytest.fixture
+def small(root: Path) -> Path:
+    """A small-scale study: two selections, of sizes that are shards; of three solutions two are new in the second."""
+    store = Store(root)
+    a, b, c = key("a", 0, "train"), key("a", 1, "train"), key("b", 0, "train")
+    wrong, rest = "convincing_wrong_answer", "highest_of_the_rest"
+    small = [[chosen(a, 2, 0, wrong, 0.9)], [chosen(a, 10, 0, wrong, 0.9), chosen(b, 10, 1, wrong, 0.7)]]
+    later = [[chosen(b, 20, 0, "chosen_before", 0.7), chosen(c, 20, 0, rest, 0.2), chosen(a, 20, 1, wrong, None)]]
+    tables = {
+        "selection_uniform": (SELECTION, small),
+        "selection_active": (SELECTION, small),
+        "selection_active_2": (SELECTION, later),
+        "small_solutions": (SOLUTIONS, [[solution(b), solution(a)], [solution(c, steps=["8"])]]),
+        "small_grades": (GRADES, [[grade(b, False), grade(c, True, answer="9"), grade(a, False)]]),
+    }
+    index = {}
+    for name, (schema, shards) in tables.items():
+        parts = [
+            store.commit(
+                name,
+                f"{at}" * 16,
+                schema,
+                pa.Table.from_pylist(rows, schema=schema),
+                {"size": str(rows[0]["size"])} if schema is SELECTION else {"split": "train"},
+            )
+            for at, rows in enumerate(shards)
+        ]
+        about = {"recipe": {"config": {"policy": "active"}}} if name == "selection_active" else {}
+        index[name] = store.files.url(store.write_dataset(name, "abcdef0123456789", parts, about).folder)
+    store.files.put("studies/small/index.json", json.dumps(index).encode())
+    return root
 
 
 def run(root: Path, form: str, *argv: str, study: str = "mine", suffix: str = "parquet") -> pd.DataFrame:
@@ -212,3 +252,84 @@ def test_a_damaged_or_foreign_shard_is_not_exported(root: Path, capsys: Printed)
     index["step_labels"] = store.files.url(publish(store, "other_labels", STEP_LABELS, others).folder)
     store.files.put("studies/mine/index.json", json.dumps(index).encode())
     assert "does not have the rows of" in refusal(capsys, root, "trl_stepwise", "--study", "mine", status=1)
+
+
+def filled_in(row: Row, ratings: list[int]) -> Row:
+    """As a labeler gives it back: through the first wrong step, or to the end."""
+    filled = json.loads(json.dumps(row))
+    steps = filled["label"]["steps"][: len(ratings)]
+    for step, rating in zip(steps, ratings, strict=True):
+        step["completions"][0] |= {"rating": rating, "flagged": False}
+        step["chosen_completion"] = 0 if rating >= 0 else None
+    filled["label"] |= {"steps": steps, "finish_reason": "found_error" if -1 in ratings else "solution"}
+    return filled | {"labeler": "me", "timestamp": "2024-01-01T00:00:00"}
+
+
+def test_what_was_chosen_goes_to_labelers_and_comes_back(small: Path, capsys: Printed) -> None:
+    run(small, "labelling_queue", study="small", suffix="jsonl")
+    assert "2 rows = 2 written + 0 left out" in capsys.readouterr().out
+    out = small.parent / "labelling_queue.jsonl"
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(row["problem_id"], row["sample_index"]) for row in rows] == [("a", 0), ("a", 1)]
+    assert rows[0] == {
+        "labeler": None,
+        "timestamp": None,
+        "generation": None,
+        "is_quality_control_question": False,
+        "is_initial_screening_question": False,
+        "question": {
+            "problem": "Problem a?",
+            "ground_truth_solution": None,
+            "ground_truth_answer": "9",
+            "pre_generated_steps": STEPS,
+            "pre_generated_answer": "8",
+            "pre_generated_verifier_score": 0.9,
+        },
+        "label": {
+            "steps": [
+                {
+                    "completions": [{"text": text, "rating": None, "flagged": None}],
+                    "human_completion": None,
+                    "chosen_completion": None,
+                }
+                for text in STEPS
+            ],
+            "total_time": None,
+            "finish_reason": None,
+        },
+        "problem_id": "a",
+        "sample_index": 0,
+        "selection": {"policy": "active", "size": 10, "place": 0, "reason": "convincing_wrong_answer"},
+    }
+    given = [[1, -1], [0, 1, 1]]
+    filled = [filled_in(row, ratings) for row, ratings in zip(rows, given, strict=True)]
+    assert all(map(is_prm800k, filled))
+    found = [read_line(row) for row in filled]
+    assert [[step["rating"] for step in one["steps"]] for one in found] == given
+    assert [[step["text"] for step in one["steps"]] for one in found] == [STEPS[:2], STEPS]
+    assert [one["problem"] for one in found] == ["Problem a?"] * 2
+    out.write_text("".join(json.dumps(row) + "\n" for row in filled))
+    assert [(row["ratings"], row["error"], row["dropped"]) for row in read_labelled(out)] == [
+        (one, None, None) for one in given
+    ]
+
+
+def test_the_queue_of_a_later_round_has_what_is_new(small: Path, capsys: Printed) -> None:
+    found = run(small, "labelling_queue", "--selection", "selection_active_2", study="small")
+    assert found["problem_id"].tolist() == ["b", "a"]
+    assert [one["reason"] for one in found["selection"]] == ["highest_of_the_rest", "convincing_wrong_answer"]
+    assert [one["policy"] for one in found["selection"]] == [None, None]
+    assert found["question"][0]["pre_generated_answer"] == "9"
+    assert found["question"][1]["pre_generated_verifier_score"] is None
+    capsys.readouterr()
+    line = refusal(capsys, small, "labelling_queue", "--study", "small", "--selection", "small_grades")
+    assert "this study has selection_uniform, selection_active, selection_active_2" in line
+    assert "has no selection" in refusal(capsys, small, "labelling_queue", "--study", "mine")
+    assert "--selection: prm800k" in refusal(capsys, small, "prm800k", "--study", "mine", "--selection", "selection")
+    assert "--split" in refusal(capsys, small, "labelling_queue", "--study", "small", "--split", "test")
+    index = json.loads((small / "studies/small/index.json").read_text())
+    others = publish(Store(small), "other_solutions", SOLUTIONS, [[solution(key("b", 0, "train"))]])
+    index["small_solutions"] = Store(small).files.url(others.folder)
+    (small / "studies/small/index.json").write_text(json.dumps(index))
+    line = refusal(capsys, small, "labelling_queue", "--study", "small", "--selection", "selection_active_2", status=1)
+    assert "other_solutions have no row of sample 0 of problem a, which was chosen" in line
