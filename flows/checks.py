@@ -128,12 +128,7 @@ def with_small_scale_options(preset: Preset, options: argparse.Namespace) -> Pre
             f"--solutions-per-problem {sizes[-1]}: the pool has {counts['train']} solutions per problem; give --pool "
             "too"
         )
-    if options.policies is None:
-        policies = small.policies
-    else:
-        policies = tuple(dict.fromkeys(options.policies))
-        if "iterated" in policies and "active" not in policies:
-            raise InputError("--policies iterated: its first round is that of active; give that too")
+    policies = small.policies if options.policies is None else tuple(dict.fromkeys(options.policies))
     round_sizes = tuple(size for size in small.round_sizes if size > sizes[0])
     if options.solutions_per_problem:
         round_sizes = sizes[1:]

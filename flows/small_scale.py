@@ -68,6 +68,15 @@ class Verifier:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """One round of the iterated loop, numbered from 1: its verifier, and the pool's scores that it was chosen by."""
+
+    number: int
+    verifier: Verifier
+    selector_scores: Dataset
+
+
+@dataclass(frozen=True)
 class World:
     """What all series share: the small generator, its solutions with their grades, and who labels; None: the rule."""
 
@@ -114,9 +123,9 @@ def small_scale(study: cli.Study) -> None:
 
     # Active learning (§4.2): a PRM trained on one solution per problem chooses from the pool, in one go or in rounds.
     selectors = [one for one in verifiers if (one.name.series, one.name.size) == ("process", small.sizes[0])]
-    verifiers += choose_at_once(world, selectors)
-    turns = choose_in_rounds(world, selectors, verifiers) if "iterated" in small.policies else []
-    verifiers += [one for number, one, _ in turns if number > 1]
+    at_once, turns = choose_at_once(world, selectors)
+    turns = go_on_in_rounds(world, turns)
+    verifiers += [*at_once, *(turn.verifier for turn in turns)]
 
     # What they say: best-of-N on the same held-out samples.
     names = tuple(one.name for one in verifiers)
@@ -221,62 +230,63 @@ def score_all(world: World, solutions: Dataset, verifiers: Sequence[Verifier], p
     return {stage.name: scores for stage, scores in zip(stages, found, strict=True)}
 
 
-def choose_at_once(world: World, selectors: Sequence[Verifier]) -> list[Verifier]:
-    """The verifiers of the policies that choose all sizes by one selector, which is another for each training seed."""
+def choose_at_once(world: World, selectors: Sequence[Verifier]) -> tuple[list[Verifier], list[Turn]]:
+    """The verifiers of the policies that choose all sizes by one selector, which is another for each training seed; and
+    the first round of the iterated loop, which is active learning's at the smallest size."""
     run, small = world.study.runner, world.small
     scores = score_all(world, world.pool, selectors, "pool_")
-    selections, seeds = {}, {}
-    for policy in (policy for policy in small.policies if policy != "iterated"):
-        config = SelectionConfig(policy, small.sizes, small.wrong_share)
+    selections, asked = {}, {}
+    for policy in small.policies:
+        sizes = small.sizes[:1] if policy == "iterated" else small.sizes
+        config = SelectionConfig("active" if policy == "iterated" else policy, sizes, small.wrong_share)
         for one in selectors:
-            name = of_seed(policy, one.name.seed)
-            seeds[name] = policy, one.name.seed
+            name = of_seed(f"iterated_{sizes[0]}" if policy == "iterated" else policy, one.name.seed)
+            asked[name] = policy, one.name.seed, sizes
             inputs = {"grades": world.pool_grades, "scores": scores[f"pool_{one.name.scores}"]}
             selections[name] = run.table(selection(config, f"selection_{name}"), **inputs)
     chosen = label(world, selections)
-    return train(
-        world, [(policy, size, seed, chosen[name]) for name, (policy, seed) in seeds.items() for size in small.sizes]
+    trained = train(
+        world, [(policy, n, seed, chosen[name]) for name, (policy, seed, sizes) in asked.items() for n in sizes]
     )
+    of_seeds = {one.name.seed: scores[f"pool_{one.name.scores}"] for one in selectors}
+    turns = [Turn(1, one, of_seeds[one.name.seed]) for one in trained if one.name.series == "iterated"]
+    return [one for one in trained if one.name.series != "iterated"], turns
 
 
-def choose_in_rounds(
-    world: World, selectors: Sequence[Verifier], verifiers: Sequence[Verifier]
-) -> list[tuple[int, Verifier, Dataset]]:
-    """The iterated loop: label, train the selector anew, choose more. (number of the round, its verifier, the pool's
-    scores by its selector); the first round is active learning's, at its smallest size."""
+def go_on_in_rounds(world: World, turns: list[Turn]) -> list[Turn]:
+    """The iterated loop: the last round's verifier is the selector that chooses more, and so on. All rounds."""
     run, small = world.study.runner, world.small
-    scores = score_all(world, world.pool, selectors, "pool_")
-    active = [one for one in verifiers if (one.name.series, one.name.size) == ("active", small.sizes[0])]
-    last = {one.name.seed: one for one in active}
-    turns = [(1, one, scores[f"pool_{of.name.scores}"]) for one, of in zip(active, selectors, strict=True)]
-    for number, size in enumerate(small.round_sizes, start=2):
-        scores = score_all(world, world.pool, list(last.values()), "pool_")
+    last = turns
+    for number, size in enumerate(small.round_sizes if turns else (), start=2):
+        scores = score_all(world, world.pool, [turn.verifier for turn in last], "pool_")
         config = SelectionConfig("active", (size,), small.wrong_share)
-        selections, before = {}, {}
-        for seed, one in last.items():
-            name = of_seed(f"iterated_{size}", seed)
-            inputs = {"grades": world.pool_grades, "scores": scores[f"pool_{one.name.scores}"]}
-            before[name] = one.chosen
-            inputs["previous"] = one.chosen.selection.select(size=str(one.name.size))
+        selections, before, by_selector = {}, {}, {}
+        for turn in last:
+            one = turn.verifier
+            name = of_seed(f"iterated_{size}", one.name.seed)
+            before[name], by_selector[name] = one.chosen, scores[f"pool_{one.name.scores}"]
+            inputs = {"grades": world.pool_grades, "scores": by_selector[name], "previous": one.chosen.selection}
             selections[name] = run.table(selection(config, f"selection_{name}"), **inputs)
         chosen = label(world, selections, before)
-        trained = train(world, [("iterated", size, seed, chosen[of_seed(f"iterated_{size}", seed)]) for seed in last])
-        turns += [(number, one, scores[f"pool_{last[one.name.seed].name.scores}"]) for one in trained]
-        last = {one.name.seed: one for one in trained}
+        wanted = [
+            ("iterated", size, turn.verifier.name.seed, chosen[name]) for turn, name in zip(last, chosen, strict=True)
+        ]
+        last = [Turn(number, one, by_selector[name]) for one, name in zip(train(world, wanted), chosen, strict=True)]
+        turns = turns + last
     return turns
 
 
-def compare_rounds(world: World, accuracy: Dataset, turns: Sequence[tuple[int, Verifier, Dataset]]) -> None:
+def compare_rounds(world: World, accuracy: Dataset, turns: Sequence[Turn]) -> None:
     """The table of rounds: is it stable to train the selector anew (§4.2: it was not)?"""
     if not turns:
         return
     inputs, described = {"verifier_accuracy": accuracy}, []
-    for number, one, scores in turns:
-        seed, size = one.name.seed, one.name.size
-        names = [f"{table}_{number}_{seed + 1}" for table in ("selection", "supervised", "scores")]
-        tables = (one.chosen.selection.select(size=str(size)), one.chosen.supervised.select(size=str(size)), scores)
+    for turn in turns:
+        one = turn.verifier
+        names = [f"{table}_{turn.number}_{one.name.seed + 1}" for table in ("selection", "supervised", "scores")]
+        tables = (one.chosen.selection, one.chosen.supervised, turn.selector_scores)
         inputs |= dict(zip(names, tables, strict=True))
-        described.append(Round(seed, number, size, *names))
+        described.append(Round(one.name.seed, turn.number, one.name.size, *names))
     world.study.runner.table(rounds(RoundsConfig(tuple(described))), **inputs)
 
 

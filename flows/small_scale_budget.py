@@ -43,7 +43,7 @@ def _line(one: Verifier, verifiers: list[Verifier], pool_tokens: float, tables: 
         earlier = {("process", first)}  # the selector, and those of earlier rounds
         if name.series == "iterated":
             rounds = {other.name.size for other in verifiers if other.name.series == "iterated"}
-            earlier |= {("active", first), *(("iterated", size) for size in rounds if size < name.size)}
+            earlier |= {("iterated", size) for size in rounds if size < name.size}
         selectors = [v for v in verifiers if v.name.seed == name.seed and (v.name.series, v.name.size) in earlier]
         trained += sum(float(selector.model.metrics["tokens_trained"]) for selector in selectors)
         readings, uniform = len(selectors), next(table for table in tables if table == "supervised_uniform")
