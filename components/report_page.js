@@ -51,13 +51,13 @@ function plot(holder, tip, spec) {
   const points = spec.series.flatMap((series) => series.points);
   const xs = [...new Set(points.map((point) => point.x))].sort((a, b) => a - b);
   const highest = Math.max(...points.map((point) => point.high ?? point.y)), scale = (v) => (spec.log ? Math.log2(v) : v);
-  const yTop = Math.min(100, Math.ceil(highest / 10) * 10 || 10);
+  const yTop = Math.min(100, Math.ceil(highest / 10) * 10 || 10), yFrom = spec.from ?? 0;
   const [first, last] = [scale(xs[0]), scale(xs[xs.length - 1])];
   const px = (x) => left + ((scale(x) - first) / (last - first || 1)) * (width - left - right);
-  const py = (y) => top + (1 - y / yTop) * (height - top - bottom);
+  const py = (y) => top + (1 - (y - yFrom) / (yTop - yFrom || 1)) * (height - top - bottom);
   const picture = draw("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", tabindex: 0 });
   picture.setAttribute("aria-label", `${spec.title}: ${spec.y} against ${spec.x}. Arrow keys read values.`);
-  for (let y = 0; y <= yTop; y += yTop > 50 ? 20 : 10) {
+  for (let y = yFrom; y <= yTop; y += yTop - yFrom > 50 ? 20 : yTop - yFrom > 20 ? 10 : 5) {
     picture.append(draw("line", { x1: left, x2: width - right, y1: py(y), y2: py(y), class: "axis" }));
     picture.append(draw("text", { x: left - 6, y: py(y) + 4, "text-anchor": "end" }, y));
   }
@@ -143,7 +143,7 @@ const nameOf = (method) => NAMES[method] ?? method;
 const grade = (correct) => (correct === null ? "? not graded" : correct ? "✓ right" : "✗ wrong");
 const kindOf = (correct) => (correct === null ? "middle" : correct ? "good" : "bad");
 const sample = (problem, index) => problem.samples[String(index)];
-const problems = new Map(DATA.browser.problems.map((problem) => [problem.id, problem]));
+const problems = new Map((DATA.browser?.problems ?? []).map((problem) => [problem.id, problem]));
 
 function solution(problem, index, heading) {
   const one = sample(problem, index);
@@ -245,8 +245,9 @@ const rest = DATA.verdicts.filter((text) => text !== DATA.heading).map((text) =>
 const verdict = rest.length ? make("div", { class: "verdict" }, ...rest) : null;
 byId("verdict").append(...(verdict ? [verdict] : []), make("ul", { class: "notes" }, ...DATA.notes.map((text) => make("li", { text }))));
 byId("sections").append(...DATA.sections.map(section));
-const openProblem = browser(byId("browser"));
-if (DATA.browser.examples.length) {
+const openProblem = DATA.browser ? browser(byId("browser")) : null;
+if (!DATA.browser) for (const absent of [byId("browser"), byId("examples"), document.querySelector(".skip")]) absent.remove();
+if (DATA.browser?.examples.length) {
   const shown = DATA.browser.examples.map(({ kind, problem, sample: index }) => {
     const box = solution(problems.get(problem), index, kind);
     const button = make("button", { type: "button", text: "see the problem" });

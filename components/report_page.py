@@ -17,8 +17,9 @@ _HERE = Path(__file__).parent
 
 
 def page(content: dict[str, Any]) -> bytes:
-    """The whole file. content: title, verdicts, notes, sections (`report_sections`), browser (`report_browser`) and
-    provenance, all plain JSON values. Raises ValueError for NaN, which JSON has not."""
+    """The whole file. content: title, verdicts, notes, sections (`report_sections`), browser (`report_browser`; None:
+    there are no solutions to show) and provenance, all plain JSON values. Raises ValueError for NaN, which JSON has
+    not."""
     style, script = ((_HERE / f"report_page.{kind}").read_text() for kind in ("css", "js"))
     template = Template((_HERE / "report_page.html").read_text())
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; base-uri 'none'"

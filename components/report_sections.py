@@ -1,7 +1,7 @@
 """The sections of report.html, from a study's tables of results: charts and tables as plain data that the page draws.
 
-A chart is {title, x, y, log, series: [{name, kind, points: [{x, y, low, high}]}]}, with y, low and high in per cent. A
-table is {title, note, columns, rows} of text and numbers.
+A chart is {title, x, y, log, series: [{name, kind, points: [{x, y, low, high}]}]}, with y, low and high in per cent;
+`from`, where the y axis begins, if not at 0. A table is {title, note, columns, rows} of text and numbers.
 """
 
 from __future__ import annotations

@@ -65,9 +65,9 @@ def _scored_samples(
     parts = []
     extra = {f"{prm}_{name}" for prm in more_prms for name in scores}
     for seed, name in enumerate([name for name in scores if name not in extra], start=1):
-        left = _scores(config, scores[name], ["split", "orm_score", "prm_score"]).assign(training_seed=seed)
+        left = scores_of(config, scores[name], ["split", "orm_score", "prm_score"]).assign(training_seed=seed)
         for prm in more_prms:
-            other = _scores(config, scores[f"{prm}_{name}"], ["prm_score"])
+            other = scores_of(config, scores[f"{prm}_{name}"], ["prm_score"])
             other = other.rename(columns={"prm_score": f"{prm}_score"})
             left = left.merge(other, on=_KEYS, how="left", validate="one_to_one")
         rows = left.merge(graded, on=_KEYS, how="left", validate="one_to_one", indicator=True)
@@ -77,7 +77,9 @@ def _scored_samples(
     return pa.Table.from_pandas(pd.concat(parts), schema=schema(("prm", *more_prms, "orm")), preserve_index=False)
 
 
-def _scores(config: ReductionConfig, table: pa.Table, columns: list[str]) -> pd.DataFrame:
+def scores_of(config: ReductionConfig, table: pa.Table, columns: list[str]) -> pd.DataFrame:
+    """The rows of a table of scores with their keys and the columns asked for; prm_score is by the config's reduction,
+    for which any but the paper's needs the table's step_probabilities."""
     found = table.select([*_KEYS, *columns]).to_pandas()
     if (config.reduction, config.neutral) != (PAPER_REDUCTION, PAPER_NEUTRAL):
         probabilities = table["step_probabilities"].to_pylist()

@@ -11,10 +11,11 @@ import pandas as pd
 from components.cost import INFERENCE, TRAINING, accuracy_against_compute, parameters, stage_costs
 from components.datasets import Dataset
 from components.report import Row, is_other_prm, label
-from components.report_browser import browser
+from components.report_browser import browser as solutions_browser
 from components.report_inputs import input_sections
 from components.report_page import page
-from components.report_sections import Section, listing, section, sections
+from components.report_sections import Section, listing, section
+from components.report_sections import sections as result_sections
 from components.runner import Runner
 from components.stage import Model
 
@@ -58,14 +59,30 @@ def write(
     shown["scored_samples"] = run.store.read(tables["scored_samples"])
     curves = results["best_of_n"].query("split == 'test'")
     problems, slots = curves["num_problems"].max(), curves["n"].max()
+    about = f"{problems} test problems, {slots} samples each"
+    made = result_sections(results) + input_sections(results) + more
+    write_page(run, folder, about, verdicts, notes, made, solutions_browser(shown, seed))
+
+
+def write_page(
+    run: Runner,
+    folder: str,
+    about: str,
+    verdicts: list[str],
+    notes: list[str],
+    sections: list[Section],
+    browser: Mapping[str, Any] | None = None,
+) -> None:
+    """Put report.html into a study's folder, headed by the first verdict. about: what the study is of, for the line
+    under the heading. browser: problems with their solutions (`report_browser`); None: the page has none."""
     content: dict[str, Any] = {
         "title": run.study,
-        "heading": verdicts[0] if verdicts else f"{run.study}: {problems} test problems",
-        "subtitle": f"Study {run.study}: {problems} test problems, {slots} samples each, {time.strftime('%Y-%m-%d')}",
+        "heading": verdicts[0] if verdicts else f"{run.study}: {about}",
+        "subtitle": f"Study {run.study}: {about}, {time.strftime('%Y-%m-%d')}",
         "verdicts": verdicts,
         "notes": notes,
-        "sections": sections(results) + input_sections(results) + more,
-        "browser": browser(shown, seed),
+        "sections": sections,
+        "browser": browser,
         "provenance": provenance(run),
     }
     run.store.files.put(f"{folder}/report.html", page(content))

@@ -104,7 +104,7 @@ DATA_EFFICIENCY = table(
     ("slope_high", pa.float64(), False, "upper end"),
     ("baseline_slope", pa.float64(), False, "that of the baseline"),
     ("efficiency", pa.float64(), True, "ratio of the slopes (the paper's 2.6); null where the baseline does not rise"),
-    ("efficiency_low", pa.float64(), True, "lower end of its 95 % interval; null where the baseline may not rise"),
+    ("efficiency_low", pa.float64(), True, "lower end of its 95 % interval; null where share_no_rise is over 2.5 %"),
     ("efficiency_high", pa.float64(), True, "upper end"),
     ("share_no_rise", pa.float64(), False, "share of resamples in which the baseline does not rise: no ratio there"),
     (
@@ -123,7 +123,12 @@ DATA_EFFICIENCY = table(
 LABEL_BUDGET = table(
     _SERIES,
     _SIZE,
-    ("num_solutions", pa.float64(), False, "solutions labelled, mean over seeds, the selector's own included"),
+    (
+        "num_solutions",
+        pa.float64(),
+        False,
+        "solutions labelled, mean over seeds, the selector's own included; each once",
+    ),
     ("num_step_labels", pa.float64(), False, "step labels of them, through each first wrong step"),
     ("accuracy", pa.float64(), False, "best of the largest N, mean over seeds, in [0, 1]"),
     ("gain", pa.float64(), False, "that minus the accuracy of a single sample"),
@@ -151,7 +156,7 @@ ROUNDS = table(
         True,
         "rank correlation within problems with the selector of the round before",
     ),
-    ("share_wrong_answer", pa.float64(), False, "of this round's new solutions, those with a wrong final answer"),
-    ("share_negative", pa.float64(), False, "of them those in which the labeller found a wrong step"),
+    ("share_wrong_answer", pa.float64(), True, "of this round's new solutions, those with a wrong final answer"),
+    ("share_negative", pa.float64(), True, "of them those in which the labeller found a wrong step; null: none is new"),
     ERROR,
 )
