@@ -50,12 +50,12 @@ def of_table(stage: TableStage, inputs: Mapping[str, Dataset]) -> Dataset:
     if isinstance(rows, int):
         return unknown(stage.name) if stage.shard_by else assumed_rows(stage.name, rows, rows_are, stage.shard_rows)
     assert stage.shard_by is not None
-    shards = [
+    groups = tuple(
         _shard(stage.name, shard.rows, {stage.shard_by: value})
         for value, of_value in rows.items()
         for shard in assumed_rows(stage.name, of_value, rows_are, stage.shard_rows).shards
-    ]
-    return Dataset(stage.name, "", None, tuple(shards), rows_are)
+    )
+    return Dataset(stage.name, "", None, groups, rows_are)
 
 
 def assumed_rows(name: str, rows: int, rows_are: str, shard_rows: int) -> Dataset:

@@ -27,7 +27,7 @@ _ACCURACY = ["series", "size", "training_seed", "n", "accuracy"]
 @dataclass(frozen=True)
 class BudgetLine:
     """What one trained verifier took. supervised: the input table with what it was trained on, in the rows of its size.
-    selector_supervised: the table with what its selectors learned, in the rows of size 1; None: it has none."""
+    selector_supervised: that with what its selectors learned, in the rows of its smallest size; None: it has none."""
 
     series: str
     size: int
@@ -131,7 +131,7 @@ def _spent(config: BudgetConfig, line: BudgetLine, frames: dict[str, pd.DataFram
         raise ValueError(f"{line.supervised}: no solution of size {line.size}")
     if line.selector_supervised is not None:
         of_selector = frames[line.selector_supervised]
-        parts.append(of_selector[of_selector["size"] == 1])
+        parts.append(of_selector[of_selector["size"] == of_selector["size"].min()])
     solutions = pd.concat(parts).drop_duplicates(_KEYS)
     needs_labels = line.series != _BY_FINAL_ANSWER
     tokens_labelled = float(solutions["num_tokens"].sum()) if needs_labels else 0.0

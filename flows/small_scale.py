@@ -16,23 +16,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
+from components.active_selection import SelectionConfig, selection
+from components.agreement import AgreementConfig, agreement
 from components.data_scaling import (
-    Round,
-    RoundsConfig,
     VerifierName,
     VerifiersConfig,
     data_efficiency,
     data_scaling,
-    rounds,
     series_comparisons,
     verifier_accuracy,
 )
-
-from components.active_selection import SelectionConfig, selection
-from components.agreement import AgreementConfig, agreement
 from components.datasets import Dataset
 from components.generation import generate
 from components.grading import grade
+from components.label_budget import Round, RoundsConfig, rounds
 from components.labelling import LabellingConfig, label_steps
 from components.models import generator, reward_model
 from components.problems import teacher

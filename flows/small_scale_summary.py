@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import pandas as pd
@@ -46,9 +45,8 @@ def write(study: cli.Study) -> None:
     store.files.put(f"{folder}/index.json", as_json(where))
     store.files.put(f"{folder}/lineage.json", as_json(lineage(run)))
     problems = int(frames["data_scaling"]["num_problems"].max())
-    subtitle = f"Study {study.name}: {problems} test problems, {time.strftime('%Y-%m-%d')}"
     sections = scaling_sections(frames) + input_sections(frames)
-    report_file.write_page(run, folder, verdicts[0], subtitle, verdicts, notes, sections)
+    report_file.write_page(run, folder, f"{problems} test problems", verdicts, notes, sections)
     run.write_record(finished=True)
     print("\n% of test problems solved, by solutions labelled per problem")
     print(text_table(frames["data_scaling"]))
