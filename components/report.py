@@ -167,16 +167,17 @@ def _seeds(row: Row) -> str:
 
 def plan_table(runs: Sequence[Any], columns: Mapping[str, Mapping[str, str]] | None = None) -> str:
     """What a plan found: each stage's standing before any work, its shards and rows, and under it why it is not there.
-    Up to 120 characters wide. columns: further ones, name → stage → cell."""
+    Up to 120 characters wide with short names. columns: further ones, name → stage → cell."""
     columns = columns or {}
     widths = {name: max(9, len(name) + 1) for name in columns}
     more = "".join(f"{name:>{width}}" for name, width in widths.items())
-    lines = [f"{'stage':<21}{'standing':<{_STANDING}}{'shards':>7}{'rows':>12}{more}"]
+    wide = max(21, *(len(run.name) + 1 for run in runs))
+    lines = [f"{'stage':<{wide}}{'standing':<{_STANDING}}{'shards':>7}{'rows':>12}{more}"]
     for run in runs:
         standing = {"PARTIAL": f"PARTIAL {run.shards_reused}/{run.shards_total}", "WAITS": _waits(run.waits_for)}
         cells = "".join(f"{columns[name].get(run.name, ''):>{width}}" for name, width in widths.items())
         lines.append(
-            f"{run.name + ' ':<21}{standing.get(run.status, run.status):<{_STANDING}}"
+            f"{run.name + ' ':<{wide}}{standing.get(run.status, run.status):<{_STANDING}}"
             f"{run.shards_total or '?':>7}{_rows(run):>12}{cells}".rstrip()
         )
         lines += [f"    {line}" for line in run.why[:_WHY_SHOWN]]

@@ -203,6 +203,5 @@ def _run(main: Any, options: argparse.Namespace) -> int:
 
 def _cost(study: Study) -> tuple[commands.Columns, list[str]]:
     """What a plan says of cost: columns of its table, and what they rest on."""
-    runner, preset, base = study.runner, study.preset, study.base_model
-    work = plan_cost.expected_work(runner, preset, base, study.published_prm)
-    return plan_cost.columns(work, preset), plan_cost.footnote(runner, work, preset, base)
+    work = plan_cost.expected_work(study.runner, study.preset)
+    return plan_cost.columns(work, study.preset), plan_cost.footnote(study.runner, work, study.preset)

@@ -20,7 +20,7 @@ from components.rollouts import RolloutsConfig
 from components.runner import Runner
 from components.sampling import SamplingConfig
 from components.scoring import ScoringConfig
-from components.stage import Model
+from components.stage import Model, ModelStage, TableStage
 from components.standing import StageRun
 from components.verifier_labels import VerifierLabelsConfig
 from components.worked_arithmetic import VOCABULARY
@@ -45,6 +45,7 @@ class PlanConfig:
     labelled_tokens: int = 200  # of a labelled solution: PRM800K's have 556 characters, through their first error
     labelled_rows: int = 98_731  # where no file is given: PRM800K's train lines (949 + 97,782), unfiltered
     base_parameters: float = 7e9  # where no base model is given
+    small_base_parameters: float = 5e8  # where no small one is
     on_gpus: bool = False  # tell GPU-hours instead of FLOPs
 
 
@@ -66,30 +67,45 @@ class Work:
         return self.flops / (PEAK_FLOPS * UTILISATION[self.kind]) / 3600
 
 
-def expected_work(
-    runner: Runner, preset: Preset, base: Model | None = None, published_prm: Model | None = None
-) -> dict[str, Work]:
+def expected_work(runner: Runner, preset: Preset) -> dict[str, Work]:
     """Stage → what it is expected to do yet, of the stages of a plan that run a model and are not done."""
-    sizes = _sizes(runner, preset, base, published_prm)
     found = {}
     for run in runner.runs:
-        config: Any = run.stage.config if run.stage is not None else None
-        if run.status == "HIT":
+        if run.status == "HIT" or run.stage is None or isinstance(run.stage, TableStage):
             continue
+        config: Any = run.stage.config
+        size = sum(model_size(runner, preset, model) for model in run.stage.models.values())
         if isinstance(config, SamplingConfig):
-            found[run.name] = _sampling(run, config, preset.plan, sizes["generator"])
-        elif isinstance(config, ScoringConfig) and run.stage is not None:
-            models = [sizes[name] for name in getattr(run.stage, "models", {})]
-            found[run.name] = _scoring(run, preset, sum(models))
-        elif isinstance(config, VerifierLabelsConfig):
-            found[run.name] = _scoring(run, preset, sizes["prm"])
+            found[run.name] = _sampling(run, config, preset.plan, size)
+        elif isinstance(config, ScoringConfig | VerifierLabelsConfig):
+            found[run.name] = _scoring(run, preset, size)
         elif isinstance(config, RolloutsConfig):
-            found[run.name] = _rollouts(run, config, preset.plan, sizes["generator"])
+            found[run.name] = _rollouts(run, config, preset.plan, size)
         elif isinstance(config, JudgeConfig):
-            found[run.name] = _judging(run, config, preset.plan, sizes["generator"])
+            found[run.name] = _judging(run, config, preset.plan, size)
         elif isinstance(config, GeneratorConfig | RewardModelConfig):
-            found[run.name] = _training(run, config, preset, sizes["generator"])
+            found[run.name] = _training(run, config, preset, model_size(runner, preset, Model(run.name, None)))
     return {name: work for name, work in found.items() if work.tokens}
+
+
+def model_size(runner: Runner, preset: Preset, model: Model) -> float:
+    """Parameters of a model: of one that is there what its folder holds; of one that a plan foresees those of its
+    architecture, or of the model that it starts from, whose head is another; of one still to be given, assumed."""
+    if model.digest is not None:
+        return parameters(runner.store, model)
+    there = runner.results.get(model.path)
+    if isinstance(there, Model):
+        return parameters(runner.store, there)
+    stages = {run.name: run.stage for run in runner.runs}
+    stage = stages.get(model.path)
+    if not isinstance(stage, ModelStage):
+        small = model.path == "--small-base-model"
+        return preset.plan.small_base_parameters if small else preset.plan.base_parameters
+    architecture = getattr(stage.config, "architecture", None)
+    if architecture is not None:
+        return architecture_parameters(architecture)
+    [start] = stage.models.values()
+    return model_size(runner, preset, start)
 
 
 def columns(work: Mapping[str, Work], preset: Preset) -> dict[str, dict[str, str]]:
@@ -108,11 +124,13 @@ def columns(work: Mapping[str, Work], preset: Preset) -> dict[str, dict[str, str
     }
 
 
-def footnote(runner: Runner, work: Mapping[str, Work], preset: Preset, base: Model | None) -> list[str]:
+def footnote(runner: Runner, work: Mapping[str, Work], preset: Preset) -> list[str]:
     """What the columns mean and rest on; nothing without work."""
     if not work:
         return []
-    plan, size = preset.plan, _sizes(runner, preset, base, None)["generator"]
+    plan, models = preset.plan, [run.name for run in runner.runs if isinstance(run.stage, ModelStage)]
+    sizes = sorted({model_size(runner, preset, Model(name, None)) for name in models})
+    size = " to ".join(short(one) for one in dict.fromkeys((sizes[0], sizes[-1]))) if sizes else "known"
     total = sum(one.flops for one in work.values())
     text = (
         "rows: ≤ at most, ~ assumed, ? unknown. "
@@ -120,7 +138,7 @@ def footnote(runner: Runner, work: Mapping[str, Work], preset: Preset, base: Mod
         f"a labelled one {plan.labelled_tokens}; at most: if each were as long as it may be. In training times epochs, "
         f"without held-out problems; an alternative to a step adds {plan.step_tokens}. "
         "prompts: read once per problem and shard, in training with every solution. "
-        f"FLOPs: {INFERENCE} per parameter and token in sampling and scoring, {TRAINING} in training, of {short(size)} "
+        f"FLOPs: {INFERENCE} per parameter and token in sampling and scoring, {TRAINING} in training, of {size} "
         f"parameters a model: {total:.2g} in all. "
     )
     if plan.on_gpus:
@@ -151,21 +169,6 @@ def architecture_parameters(architecture: Architecture) -> int:
     hidden = architecture.hidden_size
     layer = 4 * hidden**2 + 3 * hidden * architecture.intermediate_size + 2 * hidden
     return (_SPECIAL_AND_BYTES + len(tokens)) * hidden + architecture.layers * layer + hidden
-
-
-def _sizes(runner: Runner, preset: Preset, base: Model | None, published_prm: Model | None) -> dict[str, float]:
-    """Parameters of each model; those of a reward model are the generator's, with another head."""
-    trained = runner.results.get("generator")
-    if isinstance(trained, Model):
-        size = parameters(runner.store, trained)
-    elif base is not None:
-        size = parameters(runner.store, base)
-    elif preset.needs_files or preset.generator.architecture is None:
-        size = preset.plan.base_parameters
-    else:
-        size = architecture_parameters(preset.generator.architecture)
-    prm = parameters(runner.store, published_prm) if published_prm is not None else size
-    return {"generator": size, "orm": size, "prm": prm}
 
 
 def _sampling(run: StageRun, config: SamplingConfig, plan: PlanConfig, size: float) -> Work:
@@ -206,7 +209,7 @@ def _judging(run: StageRun, config: JudgeConfig, plan: PlanConfig, size: float) 
 def _training(run: StageRun, config: GeneratorConfig | RewardModelConfig, preset: Preset, size: float) -> Work:
     plan, training = preset.plan, config.training
     [source, *_] = run.inputs.values()
-    sampled = source.name.startswith("solutions")
+    sampled = source.name.startswith(("solutions", "supervised"))
     mean = plan.labelled_tokens if "labelled_solutions" in run.inputs else plan.solution_tokens
     longest = training.max_tokens - plan.prompt_tokens
     if sampled:

@@ -168,7 +168,7 @@ def test_right_solutions_to_keep_are_bounded_by_problem() -> None:
 def planned_work(root: Path, *argv: str) -> tuple[cli.Study, dict[str, plan_cost.Work]]:
     study = cli.open_study(parse(["plan", "--root", str(root), *argv], ""))
     full_study.full_study(study)
-    return study, plan_cost.expected_work(study.runner, study.preset, study.base_model)
+    return study, plan_cost.expected_work(study.runner, study.preset)
 
 
 def write(path: Path, problems: Sequence[str]) -> Path:
