@@ -23,7 +23,7 @@ from components.runner import Runner
 from components.stage import MapStage, Model, TableStage, canonical_json, digest, recipe, seed_for
 from components.standing import StageRun, StudyError
 from components.store import Store
-from components.streaming import ShardWorker
+from components.streaming import SeveralStages, ShardWorker, tasks_of
 
 ROWS = pa.schema(
     [pa.field("number", pa.int64(), nullable=False), ("split", pa.string()), pa.field("error", pa.string())]
@@ -84,8 +84,22 @@ def local_stream(pending: Any, stages: Any, pools: Any, store: Store) -> None:
             [message] = worker({"task": [message]})["task"]
 
 
+def local_side_by_side(work: Any, pools: Any, store: Store) -> None:
+    """Stages side by side in this process, by their own actor."""
+    actor = SeveralStages([stage for stage, _ in work], store)
+    for number, (_, tasks) in enumerate(work):
+        for task in tasks:
+            actor({"stage": [number], "task": [json.dumps(dataclasses.asdict(task))]})
+
+
 def local_runner(store: Store, plan_only: bool = False) -> Runner:
-    return Runner(store, say=lambda line: None, plan_only=plan_only, stream=local_stream)
+    return Runner(
+        store,
+        say=lambda line: None,
+        plan_only=plan_only,
+        stream=local_stream,
+        stream_side_by_side=local_side_by_side,
+    )
 
 
 @pytest.fixture
@@ -247,6 +261,44 @@ def test_shards_stream_through_stages_that_follow_each_other(store: Store) -> No
         ("fourth_powers", 0, "MISS"),
     ]
     assert squares.digest != fourth.digest
+
+
+def test_stages_side_by_side_are_those_that_ran_alone(store: Store, tmp_path: Path) -> None:
+    names = ["squares", "others", "more"]
+    stages = [map_stage(Config(repeats=1 + number), name=name) for number, name in enumerate(names)]
+    alone = local_runner(Store(tmp_path / "alone"))
+    source = alone.table(table_stage())
+    wanted = [alone.map(source, stage)[0].digest for stage in stages]
+
+    runner = local_runner(store)
+    source = runner.table(table_stage())
+    planned = local_runner(store, plan_only=True)
+    planned.map_side_by_side(*((source, stage) for stage in stages))
+    assert [(run.name, run.status, run.rows) for run in planned.runs] == [
+        (name, "MISS", 25 * (1 + number)) for number, name in enumerate(names)
+    ]
+    runner.map(source, stages[1])  # one of them is there
+    FAULTS["fail_after"] = 9  # and the next dies on its tenth shard
+    with pytest.raises(RuntimeError, match="planted"):
+        runner.map_side_by_side(*((source, stage) for stage in stages))
+    FAULTS.clear()
+    committed = store.all_committed("squares", [task.key for task in tasks(stages[0], source)])
+    assert len(committed) == len(source.shards)
+
+    again = local_runner(store)
+    found = again.map_side_by_side(*((source, stage) for stage in stages))
+    assert [dataset.digest for dataset in found] == wanted
+    total = len(tasks(stages[2], source))
+    assert [run.status for run in again.runs] == ["HIT", "HIT", "PARTIAL"]
+    assert 0 < again.runs[2].shards_reused < again.runs[2].shards_total == total
+
+    last = local_runner(store)
+    last.map_side_by_side(*((source, stage) for stage in stages))
+    assert [run.status for run in last.runs] == ["HIT"] * 3
+
+
+def tasks(stage: MapStage, source: Dataset) -> list[Any]:
+    return [task for shard in source.shards for task in tasks_of(stage, digest(recipe(stage)), shard)]
 
 
 def test_too_many_errors_stop_the_study_and_are_kept(store: Store) -> None:
