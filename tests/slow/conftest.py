@@ -3,21 +3,43 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 STUDY = [sys.executable, str(ROOT / "flows/full_study.py"), "--preset", "smoke"]
+SMALL_SCALE = [sys.executable, str(ROOT / "flows/small_scale.py"), "--preset", "smoke"]
 
 
-def run_study(root: Path | str, *argv: str) -> str:
+def run_study(root: Path | str, *argv: str, flow: Sequence[str] = STUDY) -> str:
     """Run a smoke study to its end and return what it printed."""
     done = subprocess.run(
-        [*STUDY, "--root", str(root), *argv], capture_output=True, text=True, timeout=900, cwd=ROOT.parent,
+        [*flow, "--root", str(root), *argv], capture_output=True, text=True, timeout=900, cwd=ROOT.parent,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
     return done.stdout
+
+
+def start_until(root: Path, marker: str, flow: Sequence[str] = STUDY) -> subprocess.Popen[str]:
+    """Start the study, and return it as soon as it prints `marker`."""
+    process = subprocess.Popen(
+        [*flow, "--root", str(root)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if marker in line:
+            return process
+    raise AssertionError(f"the study ended without {marker}")
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")

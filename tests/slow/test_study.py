@@ -9,8 +9,6 @@ import json
 import re
 import shutil
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +19,7 @@ from PIL import Image
 from components.grading import grade
 from flows import cli, full_study
 from tests.conftest import Counted
-from tests.slow.conftest import ROOT, STUDY, run_study
+from tests.slow.conftest import ROOT, run_study, start_until, wait_for
 
 pytestmark = pytest.mark.slow
 DATA = ROOT.parent / "shared" / "data"
@@ -120,25 +118,6 @@ def kill_worker(title: str, driver: int) -> None:
                 process.kill()
                 return
     raise AssertionError(f"no {title} to kill")
-
-
-def start_until(root: Path, marker: str) -> subprocess.Popen[str]:
-    """Start the study, and return it as soon as it prints `marker`."""
-    process = subprocess.Popen(
-        [*STUDY, "--root", str(root)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if marker in line:
-            return process
-    raise AssertionError(f"the study ended without {marker}")
-
-
-def wait_for(condition: object, seconds: float = 120) -> None:
-    began = time.monotonic()
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() - began < seconds
-        time.sleep(0.1)
 
 
 def written(root: Path, signs: list[str]) -> list[set[tuple[Path, int]]]:
