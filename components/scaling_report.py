@@ -91,7 +91,7 @@ def scaling_verdicts(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     ):
         if name in frames and len(frames[name]):
             sentences += say(frames)
-    return sentences
+    return [sentence[0].upper() + sentence[1:] for sentence in sentences]
 
 
 def _of_comparisons(frames: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -109,7 +109,7 @@ def _of_comparisons(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     said = []
     for series, baseline in order:
         row = last[series, baseline]
-        where = f"with {row['size']} solutions per problem, best of {row['n']},"
+        where = f"at {row['size']} solutions per problem and N = {row['n']}"
         said.append(compared(row, _SAID.get(series, series), _SAID.get(baseline, baseline), where))
     return said
 

@@ -78,19 +78,19 @@ def frames() -> dict[str, pd.DataFrame]:
 def test_verdicts_say_what_is_clear_and_what_is_not() -> None:
     about = "100 problems; mean of 3 training seeds, standard deviation over them 1.2"
     assert scaling_verdicts(frames()) == [
-        "process supervision beats outcome supervision by the final answer with 4 solutions per problem, best of 4, by "
+        "Process supervision beats outcome supervision by the final answer at 4 solutions per problem and N = 4 by "
         f"3.1 points, 95 % interval 1.2 to 5.0, {about}",
-        "process supervision cannot be told from outcome supervision by the labeller with 4 solutions per problem, "
-        f"best of 4, (+1.0 points), 95 % interval -2.0 to 4.0, {about}",
-        "active learning in rounds loses to active learning with 4 solutions per problem, best of 4, by 3.0 points, "
+        "Process supervision cannot be told from outcome supervision by the labeller at 4 solutions per problem "
+        f"and N = 4 (+1.0 points), 95 % interval -2.0 to 4.0, {about}",
+        "Active learning in rounds loses to active learning at 4 solutions per problem and N = 4 by 3.0 points, "
         f"95 % interval 1.0 to 5.0, {about}",
-        "active learning is 1.8 times as data-efficient as process supervision by the ratio of slopes (95 % interval "
+        "Active learning is 1.8 times as data-efficient as process supervision by the ratio of slopes (95 % interval "
         "1.3 to 2.9; the paper found 2.6), +3.6 against +2.0 points per doubling; at its largest size its labels are "
         "worth 2.2 times as many of process supervision's (1.2 times to over 1,000 times)",
-        "the loop of active learning that retrains its selector lost accuracy in 1 of 2 steps from one round to the "
+        "The loop of active learning that retrains its selector lost accuracy in 1 of 2 steps from one round to the "
         "next, at most 2.1 points (round 3, training seed 2); standard deviation over training seeds 1.4 points, of "
         "choosing at once 1.3; the selectors of successive rounds rank the pool alike to 0.70 (rank correlation)",
-        "per 1,000 step labels, best-of-N gained over a single sample 5.00 points (process supervision, 2,000 labels), "
+        "Per 1,000 step labels, best-of-N gained over a single sample 5.00 points (process supervision, 2,000 labels), "
         "12.00 points (active learning, 1,000 labels), each at its largest size; by the fitted lines the next 1,000 "
         "would add 0.40 (process supervision), 0.40 (active learning)",
     ]
@@ -99,8 +99,8 @@ def test_verdicts_say_what_is_clear_and_what_is_not() -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (efficiency(efficiency_low=0.7), "active learning cannot be told from process supervision in data efficiency"),
-        (efficiency("top_k", efficiency_low=0.7, efficiency_high=0.9), "labelling the highest scores first is 1.8"),
+        (efficiency(efficiency_low=0.7), "Active learning cannot be told from process supervision in data efficiency"),
+        (efficiency("top_k", efficiency_low=0.7, efficiency_high=0.9), "Labelling the highest scores first is 1.8"),
         (
             efficiency(efficiency_low=None, efficiency_high=None, share_no_rise=0.12),
             "in 12 % of resamples process supervision does not gain",
@@ -117,7 +117,7 @@ def test_an_efficiency_that_cannot_be_told_is_not_told(row: dict[str, Any], said
 def test_a_loop_that_never_falls() -> None:
     rounds = loop().query("round < 3")
     [said] = scaling_verdicts({"data_scaling": scaling(seeds=1), "rounds": rounds})
-    assert said.startswith("the loop of active learning that retrains its selector never lost accuracy")
+    assert said.startswith("The loop of active learning that retrains its selector never lost accuracy")
     assert "deviation" not in said
 
 
