@@ -144,16 +144,23 @@ def verdicts(comparisons: pd.DataFrame, num_problems: int) -> list[str]:
         if question not in by_question:
             continue
         (method, baseline, n), row = question, by_question[question]
-        points, low, high = (100 * row[name] for name in ("difference", "ci_low", "ci_high"))
-        verb, by = "cannot be told from", f"({points:+.1f} points)"
-        if num_problems >= _FEWEST_PROBLEMS and (low > 0 or high < 0):
-            verb, by = ("beats" if low > 0 else "loses to"), f"by {abs(points):.1f} points"
-        low, high = (-high, -low) if high < 0 else (low, high)
-        sentences.append(
-            f"{short_name(method)} {verb} {short_name(baseline)} at N = {n} {by}, 95 % interval {low:.1f} to "
-            f"{high:.1f}, {num_problems} problems{_seeds(row)}"
-        )
+        names_said = short_name(method), short_name(baseline)
+        sentences.append(compared(row | {"num_problems": num_problems}, *names_said, f"at N = {n}"))
     return sentences
+
+
+def compared(row: Row, method: str, baseline: str, where: str) -> str:
+    """A paired difference in words: beats, loses to, or cannot be told from. row: difference, ci_low, ci_high, as
+    shares; num_problems, num_seeds, std_over_seeds."""
+    points, low, high = (100 * row[name] for name in ("difference", "ci_low", "ci_high"))
+    verb, by = "cannot be told from", f"({points:+.1f} points)"
+    if row["num_problems"] >= _FEWEST_PROBLEMS and (low > 0 or high < 0):
+        verb, by = ("beats" if low > 0 else "loses to"), f"by {abs(points):.1f} points"
+    low, high = (-high, -low) if high < 0 else (low, high)
+    return (
+        f"{method} {verb} {baseline} {where} {by}, 95 % interval {low:.1f} to {high:.1f}, "
+        f"{row['num_problems']} problems{_seeds(row)}"
+    )
 
 
 def _seeds(row: Row) -> str:

@@ -35,6 +35,7 @@ SHARED |= {"packed_attention", "parallel", "held_out", "model_card", "verifier",
 SHARED |= {"scored_samples", "rated_steps", "published_formats"}
 # What people read is made of tables, and knows no stage that made them.
 SHARED |= {"report", "report_sections", "report_inputs", "report_browser", "report_page"}
+SHARED |= {"scaling_report", "scaling_sections"}
 
 
 def imported(path: Path) -> set[str]:

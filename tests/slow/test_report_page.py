@@ -17,14 +17,18 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
+from components.report_page import page as page_of
+from components.scaling_sections import scaling_sections
 from flows import evaluate
 from tests.conftest import Counted
 from tests.slow.conftest import ROOT
+from tests.test_scaling_report import frames
 
 pytestmark = pytest.mark.slow
 MEGABYTE = 1_000_000
 PLANTED = '<script>window.planted = 1</script><img src="http://127.0.0.1:9/x.png" onerror="window.planted = 2">'
-FINISHED = [*ROOT.glob("outputs/studies/*/report.html")]  # of studies run in this checkout, the laptop study's too
+# Of studies of the main kind run in this checkout, the laptop study's too.
+FINISHED = [at for at in ROOT.glob("outputs/studies/*/report.html") if '"browser":null' not in at.read_text()]
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +106,20 @@ def test_the_study_report_opens_offline(chromium: Browser, smoke: Path, width: i
             *headings
         }
         page.context.close()
+
+
+def test_a_page_without_solutions_has_no_place_for_them(chromium: Browser, tmp_path: Path) -> None:
+    stages = {"title": "Stages", "note": "", "columns": ["stage"], "rows": [["data_scaling"]]}
+    content = {"title": "small", "heading": "A verdict", "subtitle": "small", "verdicts": ["A verdict"], "notes": []}
+    content |= {"sections": scaling_sections(frames()), "browser": None, "provenance": {"text": "", "table": stages}}
+    path = tmp_path / "report.html"
+    path.write_bytes(page_of(content))
+    page, wrong = opened(chromium, path, 1280)
+    assert page.locator("#browser, #examples, .skip").count() == 0
+    assert page.locator("#sections svg polyline").count() > 5
+    assert page.locator("#provenance td").all_inner_texts() == ["data_scaling"]
+    assert wrong == []
+    page.context.close()
 
 
 def test_planted_markup_stays_text_and_500_problems_stay_quick(
