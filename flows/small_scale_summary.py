@@ -6,18 +6,13 @@ import json
 from typing import Any
 
 import pandas as pd
-from components.scaling_report import (
-    figure_4a,
-    figure_4b,
-    scaling_sections,
-    scaling_verdicts,
-    text_table,
-)
 
 from components import report
 from components.datasets import Dataset
 from components.provenance import library_versions
 from components.report_inputs import input_sections
+from components.scaling_report import figure_4a, figure_4b, scaling_verdicts, text_table
+from components.scaling_sections import scaling_sections
 from flows import cli, report_file
 from flows.summary import as_json, engine, lineage, stages_of
 
