@@ -24,7 +24,7 @@ from flows import cli, reward_models
 class Labels:
     """Step labels of the same solutions by source, in the order asked for, and what rollouts and judges gave."""
 
-    solutions: Dataset
+    solutions: Dataset | None  # None: only people's labels are wanted
     by_people: Dataset | None  # of solutions of their own: table labelled_solutions
     by_source: dict[str, Dataset] = field(default_factory=dict)
     evidence: dict[str, Dataset] = field(default_factory=dict)
@@ -34,6 +34,7 @@ class Labels:
         if source == "human":
             assert self.by_people is not None  # checked before any work
             return {"labelled_solutions": self.by_people}
+        assert self.solutions is not None
         return {"solutions": self.solutions, "step_labels": self.by_source[source]}
 
     def compare(self, run: Runner) -> None:
@@ -48,6 +49,9 @@ class Labels:
 def rate(study: cli.Study, source: str, generator_model: Model, prm: Model | None, to: Labels) -> None:
     """Add one source's labels. prm: that of the first source, or None where there is none yet."""
     preset, run, solutions = study.preset, study.runner, to.solutions
+    if source == "human":
+        return
+    assert solutions is not None
     if source == "rule":
         [to.by_source[source]] = run.map(solutions, label_steps(preset.labelling))
     elif source.startswith("rollouts"):

@@ -103,7 +103,10 @@ def small_scale(study: cli.Study) -> None:
     problems, _ = full_study.read_problems(study)
 
     # PRM_large (§4.1): the main study's PRM, by the same stages. A small generator, with many solutions per problem.
-    labeller = prm_large(study, problems)
+    trains_labeller = small.labeller == "prm" and study.labelling_prm is None
+    labelled = full_study.labelled_by_people(study) if trains_labeller else None
+    full_study.look_for_contamination(study, problems, labelled_solutions=labelled)
+    labeller = prm_large(study, problems, labelled) if trains_labeller else study.labelling_prm
     base = train_small_generator(study, problems)
     shown = problems.first(small.train_problems, split="train")
     sampled = generate(small.sampling, base, name="small_solutions")
@@ -138,18 +141,11 @@ def small_scale(study: cli.Study) -> None:
     small_scale_summary.write(study)
 
 
-def prm_large(study: cli.Study, problems: Dataset) -> Model | None:
-    """The labeller: the PRM given, or the main study's, trained by the same stages; None: the embedded world's rule."""
+def prm_large(study: cli.Study, problems: Dataset, labelled: Dataset | None) -> Model:
+    """The main study's PRM, trained by the same stages. labelled: solutions that people rated, if it has any."""
     preset, run = study.preset, study.runner
-    if preset.small_scale.labeller == "rule":
-        return None
-    if study.labelling_prm is not None:
-        return study.labelling_prm
-    labelled = full_study.labelled_by_people(study)
-    full_study.look_for_contamination(study, problems, labelled_solutions=labelled)
-    base = full_study.train_generator(study, problems)
-    solutions = Dataset("solutions", "", "", ())
-    if study.label_sources != ("human",):
+    base, solutions = full_study.train_generator(study, problems), None
+    if study.label_sources[0] != "human":
         [solutions] = run.map(problems.select(split="train"), generate(preset.sampling, base))
     inputs = full_study.step_supervision(study, base, Labels(solutions, labelled))
     return run.train(reward_model(preset.prm, base), **inputs or {})
