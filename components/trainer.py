@@ -64,7 +64,7 @@ def fit(trainings: Sequence[tuple[TrainingRun, Job]], pool: Pool) -> None:
             name="run",
             storage_path=f"{path}/{first.scratch}",
             storage_filesystem=storage,
-            failure_config=FailureConfig(max_failures=3),
+            failure_config=FailureConfig(max_failures=3 * len(trainings)),
         ),
         datasets=examples,
         dataset_config=DataConfig(datasets_to_split=[]),

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from components.label_budget import BudgetConfig, BudgetLine, label_budget
-
 from components.cost import parameters
 from components.datasets import Dataset
-
-if TYPE_CHECKING:
-    from flows.small_scale import Verifier, World
+from components.label_budget import BudgetConfig, BudgetLine, label_budget
+from flows.small_scale_series import Verifier, World
 
 SELECTED = ("active", "uncertainty", "top_k", "iterated")
 

@@ -18,7 +18,7 @@ from components.scoring import score
 from components.side_by_side import TrainingRun
 from components.stage import MapStage, Pool
 from components.verifier_labels import label_by_prm
-from flows import cli, full_study, small_scale
+from flows import cli, full_study, small_scale, small_scale_series
 from flows.options import add_small_scale, parse
 from tests.faults import fake
 from tests.test_plan import Sampled, Scored
@@ -53,9 +53,10 @@ def without_engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     for flow in (full_study, small_scale):
         monkeypatch.setattr(flow, "generate", generate)
+    for flow in (full_study, small_scale_series):
         monkeypatch.setattr(flow, "score", lambda *given: dataclasses.replace(score(*given), make_worker=Scored))
     monkeypatch.setattr(
-        small_scale, "label_by_prm", lambda *given: dataclasses.replace(label_by_prm(*given), make_worker=ByRule)
+        small_scale_series, "label_by_prm", lambda *given: dataclasses.replace(label_by_prm(*given), make_worker=ByRule)
     )
     monkeypatch.setattr(runner, "train_side_by_side", trained)
     monkeypatch.setattr("components.store.Store.local_model", lambda store, model: tmp_path)
@@ -102,7 +103,11 @@ def test_sets_nest_and_the_supervisions_have_the_same_solutions(tmp_path: Path) 
     trained_on = {one.name: one.inputs["supervised_solutions"].digest for one in study.runner.runs if "_" in one.name
                   and "supervised_solutions" in one.inputs}  # fmt: skip
     for size in (1, 2, 4):
-        same = {trained_on[f"{series}_{size}{seed}"] for series in small_scale.SUPERVISIONS for seed in ("", "_seed_2")}
+        same = {
+            trained_on[f"{series}_{size}{seed}"]
+            for series in small_scale_series.SUPERVISIONS
+            for seed in ("", "_seed_2")
+        }
         assert len(same) == 1
         [digest] = same
         supervised = study.runner.results["supervised_uniform"]
