@@ -106,7 +106,8 @@ def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None
         "--training-seeds",
         type=int,
         metavar="K",
-        help="train K ORMs and PRMs on the same solutions; results are means over them, with their spread (default: the preset's)",
+        help="train K ORMs and PRMs on the same solutions; results are means over them, with their spread "
+        "(default: the preset's)",
     )
     verifiers.add_argument(
         "--learning-rates",
