@@ -1,41 +1,201 @@
-"""Placements: what runs on how many CPUs and GPUs. Never part of a key; a study may change placement at any time."""
+"""Placements: what runs on how many CPUs and GPUs. Never part of a key; a study may change placement at any time.
+
+A placement is chosen by `--placement`: `auto`, which reads what the cluster has, or a TOML file (cluster/README.md):
+
+    [engines]       # vLLM: actors, gpus each (tensor parallel), cpus, resources, shards_at_once
+    [graders]       # answers and steps: actors, cpus, resources
+    [scorers]       # reward models that score and label: actors, cpus, gpus, resources
+    [training]      # workers as actors, cpus and gpus each, resources, sharding
+    [stages.NAME]   # a stage that is placed unlike its kind
+    [nodes.NAME]    # what an autoscaler may add: count, cpus, gpus, resources of each
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from components.stage import Pool
 
+KINDS = ("engines", "graders", "scorers", "training")
+_SETTINGS: dict[str, type] = {
+    "actors": int,
+    "cpus": float,
+    "gpus": float,
+    "shards_at_once": int,
+    "sharding": str,
+    "resources": dict,
+}
+_NODE_SETTINGS: dict[str, type] = {"count": int, "cpus": float, "gpus": float, "resources": dict}
+Node = Mapping[str, float]  # what one node has: "CPU", "GPU" and custom resources
 
-def auto(resources: Mapping[str, float], sharding: str = "ddp") -> dict[str, Pool]:
-    """Pools for what a Ray cluster has ("CPU", "GPU"): an engine on each GPU, or two engines on CPUs.
+
+class PlacementError(ValueError):
+    """A placement that cannot be read, or does not fit; the message says what is needed and what is there."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """pools: by kind (KINDS), and by the names of stages that are placed unlike theirs. nodes: that an autoscaler may
+    add to what is there."""
+
+    pools: Mapping[str, Pool]
+    nodes: Sequence[Node] = field(default=())
+
+
+def choose(given: Placement | None, present: Sequence[Node], sharding: str | None = None) -> Placement:
+    """The placement for a cluster of these nodes: the given one, or `auto`. sharding: in place of its own. Raises
+    PlacementError where it does not fit."""
+    chosen = given or auto(total(present))
+    if sharding is not None:
+        training = dataclasses.replace(chosen.pools["training"], sharding=sharding)
+        chosen = dataclasses.replace(chosen, pools={**chosen.pools, "training": training})
+    check(chosen, present)
+    return chosen
+
+
+def auto(resources: Mapping[str, float]) -> Placement:
+    """A placement for what a Ray cluster has ("CPU", "GPU"): an engine on each GPU, or two engines on CPUs.
 
     Shares of a CPU are logical: a pipeline's actors hold at most four fifths of the CPUs, so that another task always
-    fits. sharding: how training workers share a model (see Pool). Raises ValueError for a cluster with less than one
-    CPU.
+    fits. Raises PlacementError for a cluster with less than one CPU.
     """
     cpus, gpus = resources.get("CPU", 0), int(resources.get("GPU", 0))
     if cpus < 1:
-        raise ValueError(f"the cluster has {cpus:g} CPUs; a study needs at least 1")
+        raise PlacementError(f"the cluster has {cpus:g} CPUs; a study needs at least 1")
     if gpus:
         engine = Pool(actors=gpus, cpus=min(1.0, 0.6 * cpus / gpus), gpus=1)
     else:
         engine = Pool(actors=2 if cpus >= 2 else 1, cpus=0.5)
-    graders = Pool(actors=max(1, min(8, int(0.2 * cpus / 0.25))), cpus=min(0.25, 0.2 * cpus))
-    sampling = replace(engine, shards_at_once=2)  # a second shard fills the batches that the first one leaves empty
-    return {
-        "few_shot_solutions": sampling,
-        "few_shot_grades": graders,
-        "solutions": sampling,
-        "grades": graders,
-        "small_few_shot_solutions": sampling,
-        "small_few_shot_grades": graders,
-        "small_solutions": sampling,
-        "small_grades": graders,
-        "step_labels": graders,
-        "rollouts": sampling,
-        "judgements": sampling,
-        "scores": engine,
-        "train": replace(engine, sharding=sharding),
-    }
+    return Placement(
+        {
+            "engines": dataclasses.replace(
+                engine, shards_at_once=2
+            ),  # a second shard fills what the first leaves empty
+            "graders": Pool(actors=max(1, min(8, int(0.2 * cpus / 0.25))), cpus=min(0.25, 0.2 * cpus)),
+            "scorers": engine,
+            "training": engine,
+        }
+    )
+
+
+def read(path: Path) -> Placement:
+    """A placement from a TOML file. Raises PlacementError, naming the table and the setting."""
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PlacementError(f"{path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlacementError(f"{path}: not TOML: {error}") from error
+    nodes, stages = given.pop("nodes", {}), given.pop("stages", {})
+    if unknown := sorted(set(given) - set(KINDS)):
+        raise PlacementError(f"{path}: [{unknown[0]}]: tables are {', '.join(KINDS)}, stages.NAME and nodes.NAME")
+    if missing := [kind for kind in KINDS if kind not in given]:
+        raise PlacementError(f"{path}: [{missing[0]}] is missing; every kind of place has to be placed")
+    tables = {**given, **{f"stages.{name}": table for name, table in stages.items()}}
+    pools = {name.removeprefix("stages."): _pool(f"{path}: [{name}]", table) for name, table in tables.items()}
+    return Placement(
+        pools, [node for name, table in nodes.items() for node in _nodes(f"{path}: [nodes.{name}]", table)]
+    )
+
+
+def _pool(where: str, table: Any) -> Pool:
+    checked = _checked(where, table, _SETTINGS)
+    pool = Pool(**checked)
+    for name in ("actors", "shards_at_once"):
+        if getattr(pool, name) < 1:
+            raise PlacementError(f"{where}: {name} is {getattr(pool, name)}; at least 1")
+    if pool.sharding not in ("ddp", "fsdp"):
+        raise PlacementError(f"{where}: sharding is {pool.sharding!r}; ddp or fsdp")
+    if pool.gpus > 1 and pool.gpus != int(pool.gpus):
+        raise PlacementError(f"{where}: gpus is {pool.gpus:g}; a part of one GPU, or whole ones")
+    return pool
+
+
+def _nodes(where: str, table: Any) -> list[Node]:
+    checked = _checked(where, table, _NODE_SETTINGS)
+    node = {"CPU": checked.get("cpus", 0.0), "GPU": checked.get("gpus", 0.0), **checked.get("resources", {})}
+    return [node] * int(checked.get("count", 1))
+
+
+def _checked(where: str, table: Any, settings: Mapping[str, type]) -> dict[str, Any]:
+    """The table's settings with their types. Raises PlacementError."""
+    if not isinstance(table, dict):
+        raise PlacementError(f"{where} is not a table")
+    found = {}
+    for name, value in table.items():
+        if name not in settings:
+            raise PlacementError(f"{where}: no setting {name!r}; there are {', '.join(settings)}")
+        numbers = value.values() if name == "resources" and isinstance(value, dict) else [value]
+        wanted = (int, float) if settings[name] is float or name == "resources" else (settings[name],)
+        if any(isinstance(one, bool) or not isinstance(one, wanted) for one in numbers):
+            raise PlacementError(
+                f"{where}: {name} is {value!r}, not {'numbers by name' if name == 'resources' else wanted[0].__name__}"
+            )
+        if any(not isinstance(one, str) and one < 0 for one in numbers):
+            raise PlacementError(f"{where}: {name} is {value!r}, which is negative")
+        found[name] = float(value) if settings[name] is float else value
+    return found
+
+
+def check(placement: Placement, present: Sequence[Node]) -> None:
+    """Refuse a placement that the nodes of a cluster, with what an autoscaler may add, cannot hold: what works at the
+    same time must find room at the same time, each actor on one node. Raises PlacementError with the numbers."""
+    nodes = [*present, *placement.nodes]
+    pools = placement.pools
+    for together in (
+        ("engines", "graders"),
+        ("scorers",),
+        ("training",),
+        *((name,) for name in pools if name not in KINDS),
+    ):
+        wanted = [(name, pools[name]) for name in sorted(together, key=lambda name: -pools[name].gpus)]
+        free = [dict(node) for node in nodes]
+        for name, pool in wanted:
+            one = needs(pool)
+            placed = sum(_take(free, one) for _ in range(pool.actors))
+            if placed < pool.actors:
+                others = [other for other, _ in wanted if other != name]
+                beside = f" beside {' and '.join(others)}" if others else ""
+                raise PlacementError(
+                    f"placement: {name} needs {pool.actors} × ({_told(one)}), each on one node; {len(nodes)} nodes "
+                    f"with {_told(total(nodes))} in all hold {placed} of them{beside}"
+                )
+
+
+def needs(pool: Pool) -> dict[str, float]:
+    """What one of its actors holds."""
+    return {name: value for name, value in {"CPU": pool.cpus, "GPU": pool.gpus, **pool.resources}.items() if value}
+
+
+def _take(free: list[dict[str, float]], one: Mapping[str, float]) -> bool:
+    for node in free:
+        if all(node.get(name, 0) + 1e-6 >= value for name, value in one.items()):
+            for name, value in one.items():
+                node[name] -= value
+            return True
+    return False
+
+
+def total(nodes: Sequence[Node]) -> dict[str, float]:
+    """What all nodes have together, apart from Ray's own names for them."""
+    found: dict[str, float] = {}
+    for node in nodes:
+        for name, value in node.items():
+            if ":" not in name and name not in ("memory", "object_store_memory"):
+                found[name] = found.get(name, 0) + value
+    return {name: value for name, value in found.items() if value}
+
+
+def _told(resources: Mapping[str, float]) -> str:
+    return ", ".join(f"{value:g} {name}" for name, value in resources.items()) or "nothing"
+
+
+def told(placement: Placement, present: Sequence[Node]) -> str:
+    """The placement in one line, for the log."""
+    parts = [f"{name} {pool.actors} × ({_told(needs(pool))})" for name, pool in placement.pools.items()]
+    return f"placement: {'; '.join(parts)}; of {_told(total(present))}"

@@ -29,6 +29,7 @@ def generate(config: SamplingConfig, generator: Model, *, name: str = "solutions
         config=config,
         schema=SOLUTIONS,
         make_worker=Generate,
+        place="engines",
         models={"generator": generator},
         engines=(engine_distribution(config.engine), "torch", "transformers"),
         items=sample_blocks,

@@ -59,6 +59,7 @@ def judgements(config: JudgeConfig, judge: Model) -> MapStage:
         config=config,
         schema=JUDGEMENTS,
         make_worker=Judge,
+        place="engines",
         models={"judge": judge},
         engines=(engine_distribution(config.sampling.engine), "torch", "transformers"),
     )

@@ -33,9 +33,7 @@ class LabellingConfig:
 
 def label_steps(config: LabellingConfig, name: str = "step_labels") -> MapStage:
     """The stage solutions → step_labels."""
-    return MapStage(
-        name, version=4, config=config, schema=STEP_LABELS, make_worker=LabelByRule, placed_like="step_labels"
-    )
+    return MapStage(name, version=4, config=config, schema=STEP_LABELS, make_worker=LabelByRule)
 
 
 class LabelByRule:

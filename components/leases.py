@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from components.files import Files
 
-_RENEWED_EVERY = 3.0  # seconds
+RENEWED_EVERY = 3.0  # seconds
 _DEAD_AFTER = 20.0  # seconds without a change, by the watcher's monotonic clock
 
 
@@ -65,7 +65,7 @@ class Lease:
         self.files.put(self.path, json.dumps({**self.owner, "renewal": uuid.uuid4().hex}).encode())
 
     def _keep(self) -> None:
-        while not self.ended.wait(_RENEWED_EVERY):
+        while not self.ended.wait(RENEWED_EVERY):
             try:
                 self._renew()
             except OSError:

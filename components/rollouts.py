@@ -60,7 +60,7 @@ def rollouts(config: RolloutsConfig, generator: Model, name: str = "rollouts") -
         engines=(engine_distribution(config.sampling.engine), "torch", "transformers"),
         items=_blocks,
         not_in_key=("rollouts_per_step",),
-        placed_like="rollouts",
+        place="engines",
     )
 
 

@@ -6,6 +6,7 @@ closes the stage. In plan mode nothing runs: each stage's standing is noted, and
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +20,8 @@ from components.datasets import Dataset, Shard, content_digest, cut
 from components.explain import why_missing
 from components.leases import Lease
 from components.provenance import git_commit, library_versions
-from components.side_by_side import TrainingRun, train_side_by_side
-from components.stage import MapStage, Model, ModelStage, Pool, TableStage, digest, recipe
+from components.side_by_side import PROGRESS, TrainingRun, train_side_by_side
+from components.stage import MapStage, Model, ModelStage, Pool, TableStage, digest, pool_of, recipe
 from components.standing import Stage, StageRun, StudyError, about, refuse_errors, unknown
 from components.store import Store, seal
 from components.streaming import Task, stream, stream_side_by_side, tasks_of
@@ -105,7 +106,7 @@ class Runner:
         with Lease(self.store.files, name, lambda: not left(), self.say):
             if runs := left():
                 self.start_engine()
-                train_side_by_side(runs, self.pools.get("train", Pool()))
+                train_side_by_side(runs, self.pools.get("training", Pool()))
         for run in pending:
             self.store.files.delete_folder(run.scratch)
 
@@ -115,6 +116,17 @@ class Runner:
         assert manifest is not None
         run.seconds, run.shards_total = manifest["seconds"], 1
         return Model(self.store.files.url(folder), manifest["digest"], manifest["files"], manifest["metrics"])
+
+    def progress(self, stage: ModelStage, inputs: Mapping[str, Dataset]) -> dict[str, Any] | None:
+        """How far a training is: step, steps, loss; None: it was not begun."""
+        key = self._barrier_key(stage, inputs)
+        try:
+            found: dict[str, Any] = json.loads(
+                self.store.files.read(f"{self.store.folder('scratch', stage.name, key)}/{PROGRESS}")
+            )
+        except (FileNotFoundError, ValueError):
+            return None
+        return found
 
     def awaits(self, name: str, what: str, rows: int = 0) -> Dataset:
         """The dataset of a stage that cannot be described before the user gives `what`; for plans only. rows: how many
@@ -200,7 +212,7 @@ class Runner:
         began = time.perf_counter()
         if pending:
             done |= self._stream(stage, key, pending, following)
-        pool = self.pools.get(stage.placed_like or stage.name, Pool())
+        pool = pool_of(stage, self.pools)
         made = about(stage, inputs, rows_in, spent + time.perf_counter() - began, pool)
         dataset = self.store.write_dataset(stage.name, key, [done[task.key] for task in tasks], made)
         return self._end(run, dataset), len(tasks) - reused

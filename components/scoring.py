@@ -38,7 +38,7 @@ def score(config: ScoringConfig, orm: Model | None, prm: Model | None, name: str
         make_worker=Score,
         models=models,
         engines=("torch", "transformers"),
-        placed_like="scores",
+        place="scorers",
     )
 
 

@@ -10,15 +10,13 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from components.datasets import Dataset
+from components.progress import progress
 from components.stage import ModelStage, Pool
 from components.store import Store
 
@@ -62,12 +60,9 @@ def train_side_by_side(runs: Sequence[TrainingRun], pool: Pool) -> None:
         for place, queue in enumerate(queues):
             queue = [dataclasses.replace(run, about={**run.about, "placement": share.held}) for run in queue]
             waiting.append(ray.remote(num_cpus=0)(_train).remote(queue, share))
-            place *= sys.stderr.isatty()  # lines one under another, and in a log simply in turn
-            what: dict[str, Any] = {"desc": f"  {queue[0].stage.name}", "unit": "step"}
-            if len(queue) > 1:
-                what = {"desc": f"  {queue[0].stage.name} and others", "unit": "model", "total": len(queue)}
-            bar: Any = tqdm(**what, position=place, mininterval=5, dynamic_ncols=True)
-            shown.append((bars.enter_context(bar), queue))
+            name, many = f"  {queue[0].stage.name}", len(queue)
+            name, unit, total = (f"{name} and others", "model", many) if many > 1 else (name, "step", None)
+            shown.append((bars.enter_context(progress(name, unit, total, place)), queue))
         while waiting:
             done, waiting = ray.wait(waiting, timeout=1)
             for bar, queue in shown:

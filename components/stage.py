@@ -96,6 +96,9 @@ def engine_versions(distributions: tuple[str, ...]) -> dict[str, str]:
 class Pool:
     """Placement of a stage: how many actors (in training, workers), and what each holds. Never part of a key.
 
+    gpus: an engine that holds several shares its model among them (tensor parallel). resources: custom ones of Ray, by
+    which a cluster's groups of nodes are told apart.
+
     shards_at_once: on how many shards an actor works at the same time, each in a thread, for a worker that can.
     sharding: how several training workers share a model: "ddp" (each holds all of it) or "fsdp" (each a part).
     """
@@ -105,6 +108,7 @@ class Pool:
     gpus: float = 0
     shards_at_once: int = 1
     sharding: str = "ddp"
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def held(self) -> dict[str, float]:
@@ -146,8 +150,8 @@ class MapStage:
     items: Callable[[Any, Mapping[str, str]], list[dict[str, int]]] = lambda config, attributes: [{}]
     # Config fields that say which items there are and nothing about any one of them, so that a study can grow.
     not_in_key: tuple[str, ...] = ()
-    # The stage whose placement it shares; "": it has its own.
-    placed_like: str = ""
+    # The kind of place that it runs in, unless a placement names the stage itself: engines, graders or scorers.
+    place: str = "graders"
     # Rows that an item must give for `rows` input rows; the store refuses a shard with another count.
     expected_rows: Callable[[Mapping[str, int], int], int] = lambda item, rows: rows
 
@@ -191,6 +195,11 @@ class ModelStage:
     train: Callable[[Sequence[Any], Pool], None]
     models: dict[str, Model] = field(default_factory=dict)
     engines: tuple[str, ...] = ()
+
+
+def pool_of(stage: MapStage, pools: Mapping[str, Pool]) -> Pool:
+    """Where a map stage runs: as the placement says of the stage itself, else of its kind of place."""
+    return pools.get(stage.name, pools.get(stage.place, Pool()))
 
 
 def recipe(stage: MapStage | TableStage | ModelStage) -> dict[str, Any]:

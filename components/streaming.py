@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tqdm import tqdm
-
+from components import metrics
 from components.datasets import Shard, StoreError
 from components.isolation import Attempts
-from components.stage import MapStage, Pool, digest, recipe
+from components.progress import progress
+from components.stage import MapStage, Pool, digest, pool_of, recipe
 from components.store import Store
 
 
@@ -44,7 +44,7 @@ def stream(pending: Sequence[Task], stages: Sequence[MapStage], pools: Mapping[s
     items = [{"task": json.dumps(asdict(task))} for task in pending]
     shards: ray.data.Dataset = ray.data.from_items(items, override_num_blocks=len(items))
     for stage in stages:
-        pool = pools.get(stage.placed_like or stage.name, Pool())
+        pool = pool_of(stage, pools)
         shards = shards.map_batches(
             ShardWorker,
             fn_constructor_args=(stage, digest(recipe(stage)), store),
@@ -57,11 +57,13 @@ def stream(pending: Sequence[Task], stages: Sequence[MapStage], pools: Mapping[s
             max_concurrency=pool.shards_at_once,
             num_cpus=pool.cpus,
             num_gpus=pool.gpus or None,
+            resources=dict(pool.resources) or None,
         )
-    # A progress line at once on a terminal, every few seconds in a log.
-    with tqdm(total=len(items), desc=f"  {stages[0].name}", unit="shard", mininterval=5, dynamic_ncols=True) as bar:
+    with progress(f"  {stages[0].name}", "shard", len(items)) as bar:
         rows = 0
-        for result in shards.iter_rows():
+        metrics.set_shards(stages[0].name, 0, len(items))
+        for done, result in enumerate(shards.iter_rows(), start=1):
+            metrics.set_shards(stages[0].name, done, len(items) - done)
             rows += json.loads(result["task"])["source"]["rows"]
             bar.set_postfix_str(f"{rows:,} rows", refresh=False)
             bar.update()
@@ -78,7 +80,7 @@ def stream_side_by_side(
     items = [
         {"stage": number, "task": json.dumps(asdict(task))} for number, (_, tasks) in enumerate(work) for task in tasks
     ]
-    pool = pools.get(stages[0].placed_like or stages[0].name, Pool())
+    pool = pool_of(stages[0], pools)
     shards = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
         SeveralStages,
         fn_constructor_args=(stages, store),
@@ -86,10 +88,16 @@ def stream_side_by_side(
         compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(items)), max_tasks_in_flight_per_actor=2),
         num_cpus=pool.cpus,
         num_gpus=pool.gpus or None,
+        resources=dict(pool.resources) or None,
     )
     name = f"  {stages[0].name}" + (" and others" if len(stages) > 1 else "")
-    with tqdm(total=len(items), desc=name, unit="shard", mininterval=5, dynamic_ncols=True) as bar:
-        for _ in shards.iter_rows():
+    total = {stage.name: len(tasks) for stage, tasks in work}
+    left = dict(total)
+    with progress(name, "shard", len(items)) as bar:
+        for result in shards.iter_rows():
+            stage = json.loads(result["task"])["source"]["stage"]
+            left[stage] -= 1
+            metrics.set_shards(stage, total[stage] - left[stage], left[stage])
             bar.update()
 
 
@@ -142,4 +150,5 @@ class ShardWorker:
             attributes = {**source.attributes, **{name: str(value) for name, value in task.item.items()}}
             shard = self.store.commit(self.stage.name, task.key, self.stage.schema, table, attributes)
             attempts.forget()
+            metrics.count_rows(self.stage.name, table, generated=self.stage.place == "engines")
         return json.dumps({"source": asdict(shard), "item": {}, "key": ""})

@@ -32,7 +32,7 @@ def label_by_prm(config: VerifierLabelsConfig, prm: Model, name: str = "prm_labe
         make_worker=LabelByPrm,
         models={"prm": prm},
         engines=("torch", "transformers"),
-        placed_like="scores",
+        place="scorers",
     )
 
 

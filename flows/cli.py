@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from cluster import placements
 from components.datasets import StoreError
@@ -98,7 +100,8 @@ def open_study(options: argparse.Namespace) -> Study:
         only=options.only,
         max_error_rate=options.max_error_rate,
     )
-    runner.start_engine = lambda: start_ray(runner, options.verbose, options.sharding)
+    placement = read_placement(options.placement)
+    runner.start_engine = lambda: start_ray(runner, options.verbose, placement, options.sharding)
     return Study(
         preset=preset,
         name=name,
@@ -121,8 +124,19 @@ def open_study(options: argparse.Namespace) -> Study:
     )
 
 
-def start_ray(runner: Runner, verbose: bool, sharding: str) -> None:
-    """Join the cluster that RAY_ADDRESS names (a job's is set by Ray), else start Ray on this machine."""
+def read_placement(given: str) -> placements.Placement | None:
+    """Of --placement; None: `auto`. Raises InputError."""
+    try:
+        return None if given == "auto" else placements.read(Path(given))
+    except placements.PlacementError as error:
+        raise InputError(f"--placement {error}") from error
+
+
+def start_ray(
+    runner: Runner, verbose: bool, placement: placements.Placement | None = None, sharding: str | None = None
+) -> None:
+    """Join the cluster that RAY_ADDRESS names (a job's is set by Ray), else start Ray on this machine; and place the
+    study there (None: `auto`). Raises InputError where it does not fit."""
     import ray
     import ray.data
 
@@ -140,27 +154,42 @@ def start_ray(runner: Runner, verbose: bool, sharding: str) -> None:
             logging_level=logging.WARNING,
             log_to_driver=verbose,
         )
+    _end_on_sigterm()  # Ray set one of its own, which tells nothing
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = 0
     context.print_on_execution_start = False
-    runner.pools = placements.auto(ray.cluster_resources(), sharding)
+    present = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    try:
+        chosen = placements.choose(placement, present, sharding)
+    except placements.PlacementError as error:
+        raise InputError(str(error)) from error
+    runner.say(placements.told(chosen, present))
+    runner.pools = chosen.pools
 
 
 def run(main: Any, argv: Sequence[str] | None, description: str, more_options: MoreOptions | None = None) -> int:
     """Run a flow's main(study), or the command asked for. more_options: those of the flow alone.
 
     The exit status: 0; 2 and one line for input that cannot be used, before any work; 1 and one line when the study or
-    the store cannot go on.
+    the store cannot go on; 143 and one line when it was asked to end (SIGTERM: a preempted node, `ray job stop`), 130
+    by Ctrl-C: what is committed is kept either way, and leases are given back.
     """
     options = parse(argv, description, more_options)
+    before = signal.getsignal(signal.SIGTERM)
+    _end_on_sigterm()
     try:
         return _run(main, options)
+    except KeyboardInterrupt as stopped:
+        why = "SIGTERM" if isinstance(stopped, _Terminated) else "Ctrl-C"
+        print(f"stopped by {why}; what is committed is kept, so run it again to go on", file=sys.stderr, flush=True)
+        return 143 if isinstance(stopped, _Terminated) else 130
     except BrokenPipeError:  # whoever read the output, like `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (InputError, StoreError, StudyError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, InputError) else 1
     except OSError as error:
         if options.verbose:
             raise
@@ -168,7 +197,22 @@ def run(main: Any, argv: Sequence[str] | None, description: str, more_options: M
             f"error: {error}; what is committed is kept, so run it again to go on (--verbose tells more)",
             file=sys.stderr,
         )
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
     return 1
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM. Like Ctrl-C it is no error that anything on the way would handle."""
+
+
+def _end_on_sigterm() -> None:
+    def end(number: int, frame: object) -> NoReturn:
+        raise _Terminated
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
 
 
 def told(work: Callable[[], None]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping
 
 from tqdm import tqdm
@@ -12,8 +13,10 @@ from tqdm import tqdm
 from components import report
 from components.datasets import Dataset
 from components.explain import describe
+from components.files import Files
+from components.leases import RENEWED_EVERY
 from components.runner import Runner
-from components.stage import code_digest
+from components.stage import MapStage, ModelStage, code_digest
 from components.standing import StageRun
 from components.store import Store
 from components.upkeep import collect, garbage, repair
@@ -33,6 +36,8 @@ def show(runner: Runner, options: argparse.Namespace, cost: Callable[[], tuple[C
     elif options.command == "status":
         for run in runner.runs:
             print(_status(runner, run))
+        for line in at_work(runner.store.files):
+            print(line)
     elif options.command == "explain":
         runs = [run for run in runner.runs if run.name == options.stage]
         if not runs:
@@ -52,7 +57,12 @@ def _no_stage(what: str, name: str, runner: Runner) -> int:
 def _status(runner: Runner, run: StageRun) -> str:
     result = runner.results.get(run.name)
     if result is None:
-        return f"{run.name:<20} {run.status:<8} {run.waits_for and 'waits for ' + run.waits_for}".rstrip()
+        about = f"waits for {run.waits_for}" if run.waits_for else ""
+        if isinstance(run.stage, ModelStage) and not run.waits_for and (note := runner.progress(run.stage, run.inputs)):
+            about = f"step {note['step']:,} of {note['steps']:,}, loss {note['loss']:.3f}"
+        elif isinstance(run.stage, MapStage) and not run.waits_for:
+            about = f"{run.shards_reused:,} of {run.shards_total:,} shards"
+        return f"{run.name:<20} {run.status:<8} {about}".rstrip()
     folder = result.folder if isinstance(result, Dataset) else result.path.removeprefix(runner.store.root + "/")
     manifest = runner.store.manifest(folder)
     if manifest is None:
@@ -62,6 +72,23 @@ def _status(runner: Runner, run: StageRun) -> str:
     if run.stage is not None and manifest["code_digest"] != code_digest(run.stage):
         line += "  ! its code changed since, under the same version: raise the version if results can differ"
     return line
+
+
+def at_work(files: Files) -> list[str]:
+    """Which runs hold a lease, and whether they still renew it, by the store alone."""
+    before = {one.path: files.read(one.path) for one in files.find("leases")}
+    if before:
+        time.sleep(1.5 * RENEWED_EVERY)
+    lines = []
+    for path, held in sorted(before.items()):
+        try:
+            owner, live = json.loads(held), files.read(path) != held
+        except (FileNotFoundError, ValueError):
+            continue
+        name = path.removeprefix("leases/").removesuffix(".json")
+        where = f"process {owner['pid']} on {owner['host']}"
+        lines.append(f"{name}: {where} works on it" if live else f"{name}: left by {where}, which is gone")
+    return lines
 
 
 def _explanation(runner: Runner, run: StageRun) -> str:

@@ -131,16 +131,25 @@ def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None
         help="compute best-of-N by the released evaluation's 400 shuffles too, with the band of figure 3",
     )
     verifiers.add_argument(
-        "--sharding",
-        choices=["ddp", "fsdp"],
-        default="ddp",
-        help="how training workers share a model: each holds all of it, or a part (FSDP2); equal to rounding",
-    )
-    verifiers.add_argument(
         "--prm", type=Path, metavar="FOLDER", help="a published PRM to compare with, in place of training one"
     )
     verifiers.add_argument("--prm-style", choices=STYLES, help="whose conventions FOLDER follows")
     _add_label_sources(parser)
+    placement = parser.add_argument_group("where the work runs (it never changes what is computed, or its key)")
+    placement.add_argument(
+        "--placement",
+        default="auto",
+        metavar="auto|FILE",
+        help="how many engines, graders, scorers and training workers, and what each holds: auto (default) goes by "
+        "what the cluster has, and says what it chose; or a TOML file with tables [engines], [graders], [scorers] and "
+        "[training] (see cluster/README.md)",
+    )
+    placement.add_argument(
+        "--sharding",
+        choices=["ddp", "fsdp"],
+        help="how training workers share a model: each holds all of it, or a part (FSDP2); equal to rounding (default: "
+        "the placement's, of auto ddp)",
+    )
     upkeep = parser.add_argument_group("upkeep of the store (verify, gc)")
     upkeep.add_argument("--deep", action="store_true", help="verify: read and hash every byte")
     upkeep.add_argument("--repair", action="store_true", help="verify: move what is bad to quarantine/")

@@ -40,7 +40,7 @@ def evaluate(options: argparse.Namespace) -> None:
     prm = checks.model_folder("--prm", options.prm)
     store = checks.open_store(checks.store_root(options.root), writes=True)
     run = Runner(store, study=checks.study_name(options.study), max_error_rate=options.max_error_rate)
-    run.start_engine = lambda: cli.start_ray(run, options.verbose, "ddp")
+    run.start_engine = lambda: cli.start_ray(run, options.verbose)
 
     solutions = run.table(file_solutions(files, paths))
     labels = run.table(file_labels(files, paths))

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from components.files import Files
+from components.leases import Lease
 from flows import cli, commands
 from tests.faults import fake
 
@@ -56,6 +62,20 @@ def test_status_tells_since_when_and_whether_the_code_drifted(
     assert "its code changed" not in printed
     monkeypatch.setattr(commands, "code_digest", lambda stage: "another")
     assert do(capsys, root, "status")[1].count("its code changed since, under the same version") == 4
+
+
+def test_status_tells_how_far_a_stage_is_and_who_works(
+    root: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed = do(capsys, root, "status", samples=3)[1]
+    assert re.search(r"^samples +PARTIAL +12 of 18 shards$", printed, re.MULTILINE)
+    assert " works on it" not in printed
+    with Lease(Files(str(root)), "samples-0123", lambda: False, print):
+        lease = root / "leases/graded-4567.json"
+        lease.write_text(json.dumps({"host": "spot-17", "pid": 1, "id": "x"}))
+        printed = do(capsys, root, "status", samples=3)[1]
+    assert f"samples-0123: process {os.getpid()} on {socket.gethostname()} works on it" in printed
+    assert "graded-4567: left by process 1 on spot-17, which is gone" in printed
 
 
 def test_explain_wants_a_stage_that_there_is(root: Path, capsys: Printed) -> None:

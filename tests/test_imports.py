@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ENGINE = set(
     """stage files datasets store isolation leases provenance standing explain upkeep runner streaming
-    side_by_side foreseen""".split()
+    side_by_side foreseen progress metrics""".split()
 )
 # Leaf modules: the text format, the world and the models' targets know nothing of the study.
 LEAVES = {"text_format", "worked_arithmetic", "examples", "tokenizer", "selection"}
@@ -29,7 +29,7 @@ LEAVES |= {
 # What the grading stage is made of: it knows answers and nothing of studies, since its worker is a process of its own.
 GRADER = {"equality", "prm800k_equality", "math_verify_route", "grading_worker", "grading_pool"}
 # What stages may share: leaves, the training loop, and what reads the files that users give.
-SHARED = LEAVES | GRADER | {"input_files", "training", "trainer", "training_data", "sampling"}
+SHARED = LEAVES | GRADER | {"input_files", "training", "trainer", "training_data", "sampling", "watchdog"}
 SHARED |= {"problem_files", "solution_files", "prm800k", "published_rows"}
 SHARED |= {"packed_attention", "parallel", "held_out", "model_card", "verifier", "published_verifiers"}
 SHARED |= {"scored_samples", "rated_steps", "published_formats"}

@@ -60,7 +60,7 @@ def ours(folder: Path, problems: int, config: SamplingConfig, threads: int) -> f
     note = Path(tempfile.gettempdir()) / f"stepverify-benchmark-{config.seed}"
     note.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory() as root:
-        pools = auto(ray.cluster_resources())
+        pools = dict(auto(ray.cluster_resources()).pools)
         if threads:  # Ray gives an actor's engine as many threads as it has CPUs
             pools |= {"solutions": Pool(1, threads, shards_at_once=2)}
         runner = Runner(Store(root), say=lambda line: None, pools=pools)

@@ -40,7 +40,7 @@ def seconds(models: int, at_once: int) -> float:
     """To train them all, so many asked for at once."""
     with tempfile.TemporaryDirectory() as root:
         runner = Runner(Store(root), say=lambda line: None)
-        runner.start_engine = lambda: start_ray(runner, False, "ddp")
+        runner.start_engine = lambda: start_ray(runner, False)
         solutions = runner.table(teacher(dataclasses.replace(WorldConfig(), teacher_solutions=400)))
         runner.start_engine()
         asked = stages(models)

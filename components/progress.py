@@ -1,0 +1,36 @@
+"""Progress of long work on standard error: a bar on a terminal; in a log (`ray job logs -f`), whole lines."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+_LINE = "{desc}: {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}, {rate_fmt}{postfix}]"
+
+
+def progress(desc: str, unit: str, total: int | None = None, position: int = 0) -> Any:
+    """A tqdm bar, for `with`. position: its line among several, on a terminal."""
+    if sys.stderr.isatty():
+        return tqdm(total=total, desc=desc, unit=unit, position=position, mininterval=1, dynamic_ncols=True)
+    return tqdm(total=total, desc=desc, unit=unit, mininterval=10, bar_format=_LINE, file=_Lines(sys.stderr))
+
+
+class _Lines(io.TextIOBase):
+    """What redraws a line becomes lines, since what collects logs reads none before its end."""
+
+    def __init__(self, to: TextIO) -> None:
+        self.to, self.last = to, ""
+
+    def write(self, text: str) -> int:
+        line = text.replace("\r", "").rstrip()
+        if line and line != self.last:
+            self.last = line
+            self.to.write(line + "\n")
+            self.to.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        self.to.flush()
