@@ -6,16 +6,19 @@ BIN := .venv/bin
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 INSTALL := $(BIN)/uv pip install --quiet --python .venv --no-deps --compile-bytecode $(FIND_LINKS)
 
+# Two tests at a time: those with engines wait for them half of the time.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
+
 .PHONY: study test test-fast check browser lock clean
 
 study: .venv/ready  ## the embedded study, end to end
 	$(BIN)/python flows/full_study.py
 
 test: check browser  ## the whole suite: style, types, fast tests, and slow ones with real engines and planted faults
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 test-fast: check  ## without the tests that start real engines or plant hundreds of faults
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
 
 check: .venv/ready
 	$(BIN)/ruff check .

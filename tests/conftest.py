@@ -14,6 +14,14 @@ def counted(record_property: Callable[[str, object], None]) -> Counted:
     return lambda line: record_property("counted", line)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run side by side (pytest-xdist), tests that share what is slow to make go to one process."""
+    for item in items:
+        if item.get_closest_marker("slow"):
+            shared = "smoke" if "smoke" in getattr(item, "fixturenames", ()) else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(shared))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     passed = terminalreporter.stats.get("passed", [])
     lines = [str(value) for report in passed for name, value in report.user_properties if name == "counted"]
