@@ -69,7 +69,7 @@ def laptop(sampling: SamplingConfig) -> SmallScaleConfig:
         process=RewardModelConfig("prm", training, _NO_EVALUATION),
         outcome=RewardModelConfig("orm", training, _NO_EVALUATION),
         sizes=(1, 2, 4, 8),
-        round_sizes=(2, 8),
+        round_sizes=(4,),
         policies=("active", "iterated"),  # the others would take a third longer: --policies
     )
 
