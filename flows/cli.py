@@ -25,6 +25,8 @@ from flows import checks, commands, file_checks, plan_cost
 from flows.options import MoreOptions, parse
 from flows.presets import PRESETS, Preset
 
+_terminated = threading.Event()  # where Ray waits, it raises a KeyboardInterrupt of its own
+
 
 @dataclass(frozen=True)
 class Study:
@@ -180,10 +182,10 @@ def run(main: Any, argv: Sequence[str] | None, description: str, more_options: M
     _end_on_sigterm()
     try:
         return _run(main, options)
-    except KeyboardInterrupt as stopped:
-        why = "SIGTERM" if isinstance(stopped, _Terminated) else "Ctrl-C"
+    except KeyboardInterrupt:
+        why = "SIGTERM" if _terminated.is_set() else "Ctrl-C"
         print(f"stopped by {why}; what is committed is kept, so run it again to go on", file=sys.stderr, flush=True)
-        return 143 if isinstance(stopped, _Terminated) else 130
+        return 143 if _terminated.is_set() else 130
     except BrokenPipeError:  # whoever read the output, like `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -203,13 +205,12 @@ def run(main: Any, argv: Sequence[str] | None, description: str, more_options: M
     return 1
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM. Like Ctrl-C it is no error that anything on the way would handle."""
-
-
 def _end_on_sigterm() -> None:
+    """End by SIGTERM as by Ctrl-C, which is no error that anything on the way would handle."""
+
     def end(number: int, frame: object) -> NoReturn:
-        raise _Terminated
+        _terminated.set()
+        raise KeyboardInterrupt
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, end)
