@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from components.stage import ModelStage, Pool
 from components.store import Store
 
 PROGRESS = "progress.json"  # in a run's scratch folder: step, steps, loss, tokens_per_second
+SAVE = "save"  # beside it: a checkpoint is wanted at once; it goes when there is one
+_SECONDS_TO_SAVE = 20.0  # Kubernetes leaves 30 from SIGTERM to SIGKILL
 
 
 @dataclass(frozen=True)
@@ -63,15 +66,35 @@ def train_side_by_side(runs: Sequence[TrainingRun], pool: Pool) -> None:
             name, many = f"  {queue[0].stage.name}", len(queue)
             name, unit, total = (f"{name} and others", "model", many) if many > 1 else (name, "step", None)
             shown.append((bars.enter_context(progress(name, unit, total, place)), queue))
-        while waiting:
-            done, waiting = ray.wait(waiting, timeout=1)
-            for bar, queue in shown:
-                _show(bar, queue)
-            for task in done:
-                try:
-                    ray.get(task)
-                except RayTaskError as error:
-                    raise error.cause from error
+        try:
+            while waiting:
+                done, waiting = ray.wait(waiting, timeout=1)
+                for bar, queue in shown:
+                    _show(bar, queue)
+                for task in done:
+                    try:
+                        ray.get(task)
+                    except RayTaskError as error:
+                        raise error.cause from error
+        except KeyboardInterrupt:
+            _save(runs)
+            raise
+
+
+def _save(runs: Sequence[TrainingRun]) -> None:
+    """Have those under way keep what they did since their last checkpoint, before they end."""
+    wanted = []
+    for run in runs:
+        files, folder = run.store.files, run.store.folder("models", run.stage.name, run.key)
+        if files.size(f"{run.scratch}/{PROGRESS}") is not None and run.store.manifest(folder) is None:
+            files.put(f"{run.scratch}/{SAVE}", b"")
+            wanted.append(run)
+    until = time.monotonic() + _SECONDS_TO_SAVE
+    while time.monotonic() < until:
+        wanted = [run for run in wanted if run.store.files.size(f"{run.scratch}/{SAVE}") is not None]
+        if not wanted:
+            return
+        time.sleep(0.2)
 
 
 def _rows(run: TrainingRun) -> int:

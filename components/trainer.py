@@ -23,7 +23,7 @@ import torch
 from components.held_out import Watch, evaluate
 from components.model_card import write_card
 from components.parallel import first_workers, first_workers_metrics, full_weights, load_full_weights, spread
-from components.side_by_side import PROGRESS, TrainingRun
+from components.side_by_side import PROGRESS, SAVE, TrainingRun
 from components.stage import Pool
 from components.training import LogitsAt, optimise, seed_everything
 from components.training_data import Data, Job, collect, opened, ray_dataset
@@ -153,6 +153,7 @@ class Keeper:
         self.watch = Watch(evaluation.watch, evaluation.patience, noted["watch"]) if evaluation is not None else None
         self.began = time.monotonic() - noted["seconds"]
         self.saved, self.noted, self.saving = time.monotonic(), 0.0, 0.0
+        self.asked = False  # for a checkpoint, by a driver that is to end
         self.temporary = tempfile.TemporaryDirectory(prefix="tensorboard-")  # goes when this does
         self.logs = Path(self.temporary.name)
         # Not SummaryWriter, whose flush() does not wait for the queue before the file.
@@ -177,10 +178,14 @@ class Keeper:
             note = {**self.metrics, "step": step, "steps": steps}
             self.files.put(f"{self.run.scratch}/{PROGRESS}", json.dumps(note).encode())
             self._put_logs()
+            self.asked = self.files.size(f"{self.run.scratch}/{SAVE}") is not None
         pause = max(_SECONDS_BETWEEN_CHECKPOINTS, self.saving / _SHARE_OF_CHECKPOINTS)
-        if first_workers(last or ends or time.monotonic() - self.saved > pause):
+        if first_workers(last or ends or self.asked or time.monotonic() - self.saved > pause):
             began = time.monotonic()
             self._save(get_state())
+            if self.first and self.asked:
+                self.files.delete(f"{self.run.scratch}/{SAVE}")
+                self.asked = False
             self.saved = time.monotonic()
             self.saving = self.saved - began
         return ends

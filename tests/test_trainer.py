@@ -13,7 +13,7 @@ from tensorboardX.proto.event_pb2 import Event
 from components import models, trainer
 from components.examples import ExampleConfig, make_examples
 from components.models import Architecture, EvaluationConfig, RewardModelConfig, TrainingConfig, reward_model
-from components.side_by_side import TrainingRun
+from components.side_by_side import SAVE, TrainingRun
 from components.stage import Model
 from components.store import Store
 from components.tokenizer import build_tokenizer
@@ -104,6 +104,20 @@ def test_a_killed_training_ends_in_the_same_bits(
     assert {name: killed["metrics"][name] for name in same} == {name: whole["metrics"][name] for name in same}
     # One log of each life, each with the steps of that life, up to the last that was put away.
     assert logged_steps(tmp_path / "killed") == [[1, 2], [4], [*range(6, whole["metrics"]["steps"] + 1)]]
+
+
+def test_a_driver_that_ends_gets_a_checkpoint_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_CHECKPOINTS", 1e9)
+    store = Store(tmp_path)
+    scratch = f"{store.folder('scratch', 'prm', 'k' * 64)}"
+    with pytest.raises(KilledError):
+        train(tmp_path, EvaluationConfig(), die_after=3)
+    assert store.files.size(f"{scratch}/state.pt") is None
+    store.files.put(f"{scratch}/{SAVE}", b"")
+    with pytest.raises(KilledError):
+        train(tmp_path, EvaluationConfig(), die_after=3)
+    assert store.files.size(f"{scratch}/state.pt")
+    assert store.files.size(f"{scratch}/{SAVE}") is None
 
 
 def test_metrics_that_an_evaluation_lacks_are_not_a_former_ones(
