@@ -15,7 +15,9 @@ def progress(desc: str, unit: str, total: int | None = None, position: int = 0) 
     """A tqdm bar, for `with`. position: its line among several, on a terminal."""
     if sys.stderr.isatty():
         return tqdm(total=total, desc=desc, unit=unit, position=position, mininterval=1, dynamic_ncols=True)
-    return tqdm(total=total, desc=desc, unit=unit, mininterval=10, bar_format=_LINE, file=_Lines(sys.stderr))
+    # Position 0 for all: lines of several simply follow each other.
+    file: Any = _Lines(sys.stderr)
+    return tqdm(total=total, desc=desc, unit=unit, position=0, mininterval=10, bar_format=_LINE, file=file)
 
 
 class _Lines(io.TextIOBase):

@@ -20,3 +20,12 @@ def test_a_log_gets_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1].startswith("  solutions: 3/3 shard")
     assert lines[-1].endswith("30 rows]")
     assert len(set(lines)) == len(lines)
+
+
+def test_several_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("  first", "model", 1) as first, progress("  second", "model", 1, position=1) as second:
+        first.update()
+        second.update()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines
+    assert all(line.startswith(("  first: ", "  second: ")) for line in lines)
