@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,7 @@ from flows.summary import as_json, engine, lineage, stages_of
 _TABLES = (
     "data_scaling series_comparisons data_efficiency label_budget rounds agreement label_counts contamination".split()
 )
+_TRUSTED_KAPPA = 0.8  # of the labeller with the exact rule; below it the study says so
 
 
 def write(study: cli.Study) -> None:
@@ -29,7 +31,7 @@ def write(study: cli.Study) -> None:
         return
     folder = f"studies/{study.name}"
     frames = {name: store.read(run.results[name]).to_pandas() for name in _TABLES if name in run.results}  # type: ignore[arg-type]
-    verdicts, notes = scaling_verdicts(frames), _notes(study)
+    verdicts, notes = scaling_verdicts(frames), [*_notes(study), *labeller_notes(frames)]
     scaling = run.results["data_scaling"]
     assert isinstance(scaling, Dataset)
     store.files.put(f"{folder}/figure_4a.png", figure_4a(frames["data_scaling"]))
@@ -104,6 +106,22 @@ def shortages(study: cli.Study) -> dict[str, dict[str, int]]:
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = json.loads(frame.drop(columns="error").to_json(orient="records"))
     return records
+
+
+def labeller_notes(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """That the labeller is not to be trusted, where its agreement with the exact rule says so. frames: with
+    `agreement`, where there is one."""
+    if "agreement" not in frames:
+        return []
+    rows = frames["agreement"]
+    [found] = rows[(rows["source"] == "prm_large") & (rows["reference"] == "rule")].to_dict("records")
+    if found["kappa"] >= _TRUSTED_KAPPA:
+        return []
+    return [
+        f"PRM_large labels badly: kappa {found['kappa']:.2f} with the exact rule, the same first error in "
+        f"{100 * found['same_first_error']:.0f} % of the solutions; what process supervision and active learning "
+        "gained is bounded by that (--labeller rule has exact labels)"
+    ]
 
 
 def _notes(study: cli.Study) -> list[str]:

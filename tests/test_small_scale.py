@@ -20,6 +20,7 @@ from components.stage import MapStage, Pool
 from components.verifier_labels import label_by_prm
 from flows import cli, full_study, small_scale, small_scale_series
 from flows.options import add_small_scale, parse
+from flows.small_scale_summary import labeller_notes
 from tests.faults import fake
 from tests.test_plan import Sampled, Scored
 from tests.test_stages import local_side_by_side
@@ -176,3 +177,12 @@ def test_what_cannot_be_is_refused_before_any_work(tmp_path: Path, argv: list[st
     with pytest.raises(cli.InputError, match=message):
         cli.open_study(options)
     assert not (root / "shards").exists()
+
+
+def test_a_labeller_that_labels_badly_is_told_of() -> None:
+    rows = {"source": ["prm_large", "rule"], "reference": ["rule", "prm_large"], "kappa": [0.51, 0.51]}
+    frame = pd.DataFrame(rows | {"same_first_error": [0.55, 0.55]})
+    [note] = labeller_notes({"agreement": frame})
+    assert note.startswith("PRM_large labels badly: kappa 0.51 with the exact rule, the same first error in 55 % of")
+    assert labeller_notes({"agreement": frame.assign(kappa=0.94)}) == []
+    assert labeller_notes({}) == []
