@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from components.runner import Runner
 from components.stage import MapStage, Pool, TableStage
 from components.store import Store
 from components.upkeep import verify
+from components.watchdog import Watchdog
 from tests.conftest import Counted
 from tests.faults.fake import ROWS, Config, Multiply, numbers, rows_of
 
@@ -39,12 +41,35 @@ class Slow(Multiply):
         return super().__call__(table, item)
 
 
-def study(root: Path) -> list[Dataset]:
+@dataclass(frozen=True)
+class HangConfig:
+    marker: str
+
+
+class Hanging(Slow):
+    """Stops answering once, for good, as an engine whose driver hangs."""
+
+    def __init__(self, config: HangConfig, models: Mapping[str, Path]) -> None:
+        os.environ["STEPVERIFY_STALL_SECONDS"] = "2"
+        self.marker, self.dog = Path(config.marker), Watchdog("the engine")
+
+    def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        self.dog.beat()
+        if 80 in table["number"].to_pylist() and not self.marker.exists():
+            self.marker.touch()
+            time.sleep(3600)
+        rows = super().__call__(table, item)
+        self.dog.rest()
+        return rows
+
+
+def study(root: Path, sampled: MapStage | None = None) -> list[Dataset]:
     pools = {"samples": Pool(2, 0.5), "graded": Pool(1, 0.25)}
     runner = Runner(Store(root), study="fake", say=lambda line: None, pools=pools)
     source = runner.table(TableStage("numbers", 1, Config(COUNT), ROWS, numbers, shard_rows=4, shard_by="split"))
     config = dataclasses.replace(Config(), count=0)
-    return [source, *runner.map(source, MapStage("samples", 1, config, ROWS, Slow), MapStage("graded", 1, config, ROWS, Multiply))]  # fmt: skip  # noqa: E501
+    sampled = sampled or MapStage("samples", 1, config, ROWS, Slow)
+    return [source, *runner.map(source, sampled, MapStage("graded", 1, config, ROWS, Multiply))]
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +126,18 @@ def test_workers_killed_at_random_points(
         assert_whole(root, datasets, undisturbed)
     assert kills >= 2
     counted(f"{kills} workers killed in 4 runs: 0 rows lost, doubled or changed")
+
+
+def test_an_engine_that_stops_answering_is_replaced(
+    ray_here: None, undisturbed: tuple[list[str | None], object], tmp_path: Path, counted: Counted
+) -> None:
+    marker, root = tmp_path / "hung", tmp_path / "store"
+    began = time.monotonic()
+    datasets = study(root, MapStage("samples", 1, HangConfig(str(marker)), ROWS, Hanging))
+    assert marker.exists()
+    assert time.monotonic() - began < 120
+    assert_whole(root, datasets, undisturbed)
+    counted("1 engine hung: noticed, replaced, 0 rows lost, doubled or changed")
 
 
 def test_drivers_killed_at_random_points(
