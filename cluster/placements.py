@@ -1,6 +1,6 @@
 """Placements: what runs on how many CPUs and GPUs. Never part of a key; a study may change placement at any time.
 
-A placement is chosen by `--placement`: `auto`, which reads what the cluster has, or a TOML file (cluster/README.md):
+A placement is chosen by `--placement`: `auto`, which reads what the cluster has, or a TOML file:
 
     [engines]       # vLLM: actors, gpus each (tensor parallel), cpus, resources, shards_at_once
     [graders]       # answers and steps: actors, cpus, resources

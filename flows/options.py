@@ -142,7 +142,7 @@ def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None
         metavar="auto|FILE",
         help="how many engines, graders, scorers and training workers, and what each holds: auto (default) goes by "
         "what the cluster has, and says what it chose; or a TOML file with tables [engines], [graders], [scorers] and "
-        "[training] (see cluster/README.md)",
+        "[training] (see README: On a cluster)",
     )
     placement.add_argument(
         "--sharding",
