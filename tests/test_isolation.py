@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from components import isolation
 from components.isolation import Attempts
 from components.store import Store
 from tests.faults import fake
@@ -100,3 +102,25 @@ def test_a_worker_that_fails_on_every_row_is_broken_unless_it_refuses_them(
     monkeypatch.setattr(Poisoned, "how", ValueError)
     refused = Attempts(files, "b").compute(worker, table, {})
     assert refused["error"].to_pylist() == ["ValueError: a poisonous row"] * 4
+
+
+@pytest.mark.parametrize(
+    ("places", "is_given_up"),
+    [
+        (["here"], False),
+        (["here", "here"], True),
+        (["gone"] * 5, False),
+        (["gone"] * 6, True),
+        (["here", "gone", "gone"], False),
+        (["here", "gone", "gone", "gone"], True),
+    ],
+)
+def test_a_death_with_the_node_counts_a_third(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, places: list[str], is_given_up: bool
+) -> None:
+    monkeypatch.setattr(isolation, "_is_gone", lambda place: place == "gone")
+    files = Store(tmp_path).files
+    files.put("scratch/attempts/samples-0.json", json.dumps({"shard": places, "0": places}).encode())
+    table = pa.Table.from_pylist([{"number": 1, "split": "test", "error": None}], schema=ROWS)
+    [row] = Attempts(files, "samples-0").compute(lambda rows, item: rows, table, {}).to_pylist()
+    assert (row["error"] == "the process that worked on this row died, each time") is is_given_up

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
+from types import SimpleNamespace
 
+import pyarrow as pa
+import pytest
+
+from components import metrics
 from components.metrics import causes, count_rows
 
 
@@ -13,5 +17,15 @@ def test_causes_are_few_and_short() -> None:
     assert causes(table) == {"row #: 'answer' is empty": 2, "x" * 80: 1}
 
 
-def test_outside_of_ray_nothing_is_told() -> None:
+def test_outside_of_ray_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    metric = SimpleNamespace(inc=lambda value, tags: told.append(f"{value} {tags}"))
+    monkeypatch.setattr(metrics, "_metric", lambda kind, name, tags: metric)
+    monkeypatch.setattr(metrics, "_told", lambda: True)
+    count_rows(
+        "solutions", pa.table({"error": pa.array([None], pa.string()), "num_tokens": pa.array([3])}), generated=True
+    )
+    assert told == ["1 {'stage': 'solutions'}", "3 {'stage': 'solutions'}"]
+    monkeypatch.setattr(metrics, "_told", lambda: False)
     count_rows("solutions", pa.table({"error": pa.array(["a"]), "num_tokens": pa.array([3])}), generated=True)
+    assert len(told) == 2
