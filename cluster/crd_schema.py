@@ -50,7 +50,9 @@ def _schema(kind: str, version: str) -> Schema:
         "RayCluster": lambda: cluster,
         "RayService": lambda: _object({"rayClusterConfig": cluster, **_SERVICE}, "rayClusterConfig"),
         "RayCronJob": lambda: _object(
-            {"jobTemplate": job, "schedule": _STRING, "suspend": _BOOLEAN, "timeZone": _STRING}, "jobTemplate", "schedule"
+            {"jobTemplate": job, "schedule": _STRING, "suspend": _BOOLEAN, "timeZone": _STRING},
+            "jobTemplate",
+            "schedule",
         ),
     }[kind]()
     whole = {"apiVersion": _STRING, "kind": _STRING, "metadata": {"type": "object"}, "spec": spec}
@@ -177,7 +179,7 @@ def _lists(schema: Schema, value: Any, at: At) -> Iterator[Problem]:
 def _cel(document: Mapping[str, Any]) -> Iterator[Problem]:
     """The definition's x-kubernetes-validations, wherever their fields are (those of updates do not apply)."""
     for at, name, value in _fields(document, ()):
-        if rule := _CEL.get(name):
+        if (rule := _CEL.get(name)) and isinstance(value, str if name == "managedBy" else dict):
             yield from (Problem(at, message) for message in rule(value))
 
 
@@ -218,4 +220,3 @@ _CEL: Mapping[str, Callable[[Any], Iterator[str]]] = {
     "condition": _condition,
     "managedBy": _managed_by,
 }
-
