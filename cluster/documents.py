@@ -64,7 +64,7 @@ class _Loader(_Base):  # type: ignore[misc]
         names = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         if twice := next((name for place, name in enumerate(names) if name in names[:place]), None):
             raise yaml.constructor.ConstructorError(None, None, f"the field {twice!r} is there twice", node.start_mark)
-        return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
+        return super().construct_mapping(node, deep)
 
 
 _Loader.yaml_implicit_resolvers = {

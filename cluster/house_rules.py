@@ -18,6 +18,7 @@ from cluster.documents import Problem, dig, rows
 _SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|ACCESS_KEY|API_KEY|CREDENTIAL", re.IGNORECASE)
 _GRACE = 30  # seconds: on SIGTERM a training saves a checkpoint first, for up to 20
 _GPU = "nvidia.com/gpu"
+_MOST_REPLICAS = 4096  # more is a bound forgotten: the schema's default is 2,147,483,647
 _QUEUE = "kueue.x-k8s.io/queue-name"
 
 Document = Mapping[str, Any]
@@ -37,6 +38,8 @@ def _problems(kind: str, document: Document, others: Sequence[Document]) -> Iter
         yield from _ray_pod(group, group_at)
     for place, group in rows(cluster.get("workerGroupSpecs")):
         least, most, now = (group.get(name) for name in ("minReplicas", "maxReplicas", "replicas"))
+        if isinstance(most, int) and most > _MOST_REPLICAS:
+            yield Problem((*at, "workerGroupSpecs", place, "maxReplicas"), f"is {most}: say what the budget allows")
         if isinstance(least, int) and isinstance(most, int) and isinstance(now, int) and not least <= now <= most:
             yield Problem((*at, "workerGroupSpecs", place, "replicas"), f"is {now}, not within {least} and {most}")
     if kind == "RayJob":
@@ -160,7 +163,8 @@ def nodes(cluster: Document) -> list[placements.Node]:
         cpus = quantities.amount(params.get("num-cpus", limits.get("cpu", 0)))
         gpus = quantities.amount(params.get("num-gpus", limits.get(_GPU, 0)))
         custom = kuberay_rules.custom_resources(str(params.get("resources", "'{}'"))) or {}
-        found += [{"CPU": float(cpus or 0), "GPU": float(gpus or 0), **custom}] * int(group.get("maxReplicas") or 0)
+        node = {"CPU": float(cpus or 0), "GPU": float(gpus or 0), **custom}
+        found += [node] * min(int(group.get("maxReplicas") or 0), _MOST_REPLICAS)
     return found
 
 

@@ -24,7 +24,7 @@ CLUSTER_AT: Mapping[str, At] = {
 }
 _LONGEST_NAME = {"RayCluster": 53, "RayJob": 47, "RayService": 47}  # the services of a cluster are named after it
 _LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-_WHOLE_NUMBERS = ("num-gpus", "object-store-memory", "memory", "metrics-export-port", "port", "dashboard-port")
+_WHOLE_NUMBERS = ("num-gpus", "object-store-memory", "memory")
 
 
 def check(kind: str, document: Mapping[str, Any]) -> list[Problem]:
@@ -193,7 +193,7 @@ def _group(group: Mapping[str, Any], at: At) -> Iterator[Problem]:
     if "labels" in params:
         yield Problem((*at, "rayStartParams", "labels"), "is not supported; use the group's own field `labels`")
     for name in _WHOLE_NUMBERS:
-        if params.get(name) and not re.fullmatch(r"\d+", str(params[name])):
+        if params.get(name) and not re.fullmatch(r"\d+|\$.+", str(params[name])):
             unit = " of bytes" if "memory" in name else ""
             yield Problem((*at, "rayStartParams", name), f"{params[name]!r} is not a whole number{unit}")
     if params.get("resources"):

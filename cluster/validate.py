@@ -26,6 +26,8 @@ NO_KUBECTL = (
     "https://kubernetes.io/docs/tasks/tools/ (or `brew install kubectl`, `snap install kubectl --classic`)"
 )
 
+_OF_TOOLS = ("kustomize.config.k8s.io/", "kind.x-k8s.io/")  # files that no cluster ever sees
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -77,6 +79,8 @@ def _items(document: Any) -> Iterable[Any]:
 def _document(document: Any, others: Sequence[Any], source: str, house: bool) -> list[Finding]:
     if not isinstance(document, dict):
         return [Finding(source, "-", f"a document is {document!r}, not a resource")]
+    if str(document.get("apiVersion")).startswith(_OF_TOOLS):
+        return []
     kind, metadata = document.get("kind"), document.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     resource = f"{kind}/{metadata.get('name', metadata.get('generateName', '-'))}"

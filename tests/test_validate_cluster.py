@@ -267,6 +267,7 @@ OF_THE_HOUSE: dict[str, tuple[Callable[[Job], Any], str]] = {
         lambda job: group(job, 0).update(maxReplicas=5),
         r"placement: its \[nodes\] come to .*'cpu_grade': 24.* the groups to .*'cpu_grade': 30",
     ),
+    "a group without a bound": (lambda job: group(job, 0).pop("maxReplicas"), r"maxReplicas: is 2147483647: say what"),
     "a job that never ends": (lambda job: job["spec"].pop("activeDeadlineSeconds"), r"activeDeadlineSeconds: must be"),
     "the operator's own submitter": (
         lambda job: job["spec"].pop("submitterPodTemplate"),
@@ -301,6 +302,9 @@ apiVersion: ray.io/v1
 kind: RayCluster
 metadata: {name: small}
 spec:
+  workerGroupSpecs:
+  - groupName: without-bounds
+    template: {spec: {containers: [{name: worker, image: ray}]}}
   headGroupSpec:
     rayStartParams:
     template:
@@ -321,11 +325,13 @@ spec: {whatever: 2001-01-01}
 
 
 def test_defaults_come_first_and_nulls_go() -> None:
-    """Ports are told apart by their protocol, which has a default; an empty field is one that is not there."""
+    """Ports are told apart by their protocol, and bounds of a group are required: both have defaults. An empty field is
+    one that is not there."""
     assert validate.validate(CLUSTER_OF_OTHERS, "a.yaml", house=False) == []
     twice = CLUSTER_OF_OTHERS.replace("protocol: UDP", "protocol: TCP")
     assert "ports[1]: another entry has the same" in str(validate.validate(twice, "a.yaml", house=False))
-    older = CLUSTER_OF_OTHERS.replace("ray.io/v1", "ray.io/v1alpha1")
+    older = CLUSTER_OF_OTHERS.replace("ray.io/v1", "ray.io/v1alpha1").replace("rayStartParams:", "rayStartParams: {}")
+    older = older.replace("groupName: without-bounds", "groupName: without-bounds\n    rayStartParams: {}")
     assert validate.validate(older, "a.yaml", house=False) == []
 
 
