@@ -9,7 +9,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python .venv --no-deps --compile-byte
 # Two tests at a time: those with engines wait for them half of the time.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
 
-.PHONY: study test test-fast check browser lock clean
+.PHONY: study test test-fast check browser validate-cluster lock clean
 
 study: .venv/ready  ## the embedded study, end to end
 	$(BIN)/python flows/full_study.py
@@ -24,6 +24,11 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+validate-cluster: .venv/ready  ## render every overlay of cluster/, and check it against KubeRay's definition; no cluster is asked
+	@command -v kubectl >/dev/null || { echo "kubectl is needed to render overlays: a single file, see" \
+		"https://kubernetes.io/docs/tasks/tools/ (or: brew install kubectl; snap install kubectl --classic)" >&2; exit 2; }
+	$(BIN)/python -m cluster.validate
 
 # What opens the report in tests: a Chromium that is there, else Debian's, else Playwright's.
 browser: .venv/ready
