@@ -23,8 +23,6 @@ DEFINITION = Path(__file__).parent / "crd" / "ray.io_rayjobs.yaml"
 VERSIONS = ("v1", "v1alpha1")
 _RANGES = {"int32": 2**31, "int64": 2**63}
 _MANAGERS = ("ray.io/kuberay-operator", "kueue.x-k8s.io/multikueue")
-_INTEGER: dict[str, Any] = {"type": "integer", "format": "int32"}
-_BOOLEAN: dict[str, Any] = {"type": "boolean"}
 _STRING: dict[str, Any] = {"type": "string"}
 
 Schema = Mapping[str, Any]
@@ -46,50 +44,24 @@ def _schema(kind: str, version: str) -> Schema:
     job = _definition(version)["properties"]["spec"]
     cluster = job["properties"]["rayClusterSpec"]
     spec = {
-        "RayJob": lambda: job,
-        "RayCluster": lambda: cluster,
-        "RayService": lambda: _object({"rayClusterConfig": cluster, **_SERVICE}, "rayClusterConfig"),
-        "RayCronJob": lambda: _object(
-            {"jobTemplate": job, "schedule": _STRING, "suspend": _BOOLEAN, "timeZone": _STRING},
-            "jobTemplate",
-            "schedule",
-        ),
-    }[kind]()
+        "RayJob": job,
+        "RayCluster": cluster,
+        # Of these two the cluster within is known, by the same types; what is beside it is the API server's to refuse.
+        "RayService": _OPEN | _object({"rayClusterConfig": cluster}, "rayClusterConfig"),
+        "RayCronJob": _OPEN | _object({"jobTemplate": job, "schedule": _STRING}, "jobTemplate", "schedule"),
+    }[kind]
     whole = {"apiVersion": _STRING, "kind": _STRING, "metadata": {"type": "object"}, "spec": spec}
-    return _strict(_object({**whole, "status": {"type": "object"}}, "metadata", "spec"))
+    return _strict(_object(whole | {"status": {"type": "object"}}, "metadata", "spec"))
 
 
-KINDS = ("RayJob", "RayCluster", "RayService", "RayCronJob")
+_OPEN: dict[str, Any] = {"additionalProperties": True}
 
 
 def _object(properties: Mapping[str, Any], *required: str) -> dict[str, Any]:
     return {"type": "object", "properties": dict(properties), "required": list(required)}
 
 
-# By KubeRay's types: its definition of a RayService is as large as a RayJob's, and says only this beside the cluster.
-_SERVICE: dict[str, Any] = {
-    "serveConfigV2": _STRING,
-    "rayClusterDeletionDelaySeconds": _INTEGER,
-    "serviceUnhealthySecondThreshold": _INTEGER,
-    "deploymentUnhealthySecondThreshold": _INTEGER,
-    "serveService": {"type": "object"},
-    "excludeHeadPodFromServeSvc": _BOOLEAN,
-    "suspend": _BOOLEAN,
-    "managedBy": _STRING,
-    "upgradeStrategy": _object(
-        {
-            "type": _STRING,
-            "clusterUpgradeOptions": _object(
-                {
-                    "maxSurgePercent": {**_INTEGER, "default": 100},
-                    "stepSizePercent": _INTEGER,
-                    "intervalSeconds": _INTEGER,
-                    "gatewayClassName": _STRING,
-                }
-            ),
-        }
-    ),
-}
+KINDS = ("RayJob", "RayCluster", "RayService", "RayCronJob")
 
 
 @functools.cache
