@@ -141,13 +141,13 @@ def optimise(
     workers: int = 1,
     micro_batch_tokens: int | None = None,
     state: dict[str, Any] | None = None,
-    alternatives_from_epoch: int = 1,
+    epochs_without_alternatives: int = 0,
     after_step: AfterStep | None = None,
 ) -> None:
     """Train `model` (a LogitsAt, or a data-parallel wrapper of one) in place.
 
     micro_batch_tokens: of a row, of which a batch may take several; None: by the device.
-    alternatives_from_epoch: counted from 1; before it, examples are without their alternatives.
+    epochs_without_alternatives: so many, the last ones, train on the solutions' own targets alone.
     state: what a former run's `after_step` got from its last argument; training goes on from there.
     after_step(step, steps, metrics, get_state): called after each optimiser step, on every worker; True ends training.
     `get_state` is a joint act of all workers.
@@ -156,9 +156,9 @@ def optimise(
     micro_batch_tokens = micro_batch_tokens or row_tokens(device)
     schedule: list[tuple[_Lessons, np.ndarray]] = []
     for epoch in range(config.epochs):
-        if epoch in (0, alternatives_from_epoch - 1):
-            early = epoch + 1 < alternatives_from_epoch
-            lessons = _Lessons.of([one.without_alternatives() for one in examples] if early else examples)
+        if epoch in (0, config.epochs - epochs_without_alternatives):
+            alone = epoch >= config.epochs - epochs_without_alternatives
+            lessons = _Lessons.of([one.without_alternatives() for one in examples] if alone else examples)
         schedule += [(lessons, batch) for batch in epoch_batches(lessons.lengths, config, epoch)]
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True

@@ -218,8 +218,8 @@ def _training(run: StageRun, config: GeneratorConfig | RewardModelConfig, preset
     alternatives = 0
     labels = run.inputs.get("step_labels")
     if isinstance(config, RewardModelConfig) and labels is not None and labels.name == "step_labels":  # the rule's
-        late = max(0, training.epochs - config.prm_alternatives_from_epoch + 1)
-        alternatives = late * preset.labelling.alternatives * plan.step_tokens
+        with_them = max(0, training.epochs - config.prm_epochs_without_alternatives)
+        alternatives = with_them * preset.labelling.alternatives * plan.step_tokens
     rows = share * source.rows
     prompts, tokens = rows * training.epochs * plan.prompt_tokens, rows * (training.epochs * mean + alternatives)
     most = rows * (training.epochs * longest + alternatives)

@@ -154,14 +154,13 @@ LAPTOP = Preset(
     orm=RewardModelConfig("orm", TrainingConfig(epochs=2, batch_size=8, learning_rate=1e-3), _LAPTOP_EVALUATION),
     # A tiny generator's mistakes are of few kinds; a PRM that sees those alone never looks at the rest of a step.
     labelling=LabellingConfig(alternatives=8),
-    # At the ORM's rate a PRM sometimes forgets what the generator knows before it has learned to use it. So many
-    # alternatives would crowd out the solutions' own labels: they come once those are learned, and count less.
+    # At the ORM's rate a PRM sometimes forgets what the generator knows before it has learned to use it. Alternatives
+    # make it look at all of a step; the last epoch, without them, teaches it how rare wrong steps are in solutions.
     prm=RewardModelConfig(
         "prm",
-        TrainingConfig(epochs=3, batch_size=8, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4),
+        TrainingConfig(epochs=3, batch_size=4, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4),
         _LAPTOP_EVALUATION,
-        prm_alternative_weight=0.15,
-        prm_alternatives_from_epoch=2,
+        prm_epochs_without_alternatives=1,
     ),
     scoring=ScoringConfig(),
     reduction=ReductionConfig(reduction="product", neutral="positive"),
@@ -218,7 +217,6 @@ LABEL_SOURCES = dataclasses.replace(
     # Rollouts take eight continuations of every step. The first 500 problems are the same as the laptop study's.
     world=dataclasses.replace(LAPTOP.world, train_problems=500),
     labelling=LabellingConfig(alternatives=0),  # which no other source has
-    prm=dataclasses.replace(LAPTOP.prm, prm_alternative_weight=1.0, prm_alternatives_from_epoch=1),
     label_sources=("rule", "rollouts", "rollouts_search", "prm", "judge"),
 )
 
