@@ -108,23 +108,39 @@ def _mask(untils: Sequence[Ints], width: int, device: torch.device) -> Tensor | 
 
 
 def _flex_row(ids: np.ndarray, positions: np.ndarray, until: np.ndarray, device: torch.device) -> PackedRow:
-    """Filled up to whole blocks with tokens that see themselves alone: few sizes, so few compilations."""
-    from torch.nn.attention.flex_attention import create_block_mask  # imported where it runs: it brings a compiler
-
+    """Filled up to whole blocks with tokens that see themselves alone."""
     length = len(ids)
     filling = -length % _FLEX_BLOCK
-    alone = np.arange(length + 1, length + filling + 1)
-    until_N = torch.from_numpy(np.concatenate([until, alone]).astype(np.int64)).to(device)
+    until = np.concatenate([until, np.arange(length + 1, length + filling + 1)]).astype(np.int64)
+    ids_1N = torch.from_numpy(np.pad(ids, (0, filling))[None]).to(device)
+    positions_1N = torch.from_numpy(np.pad(positions, (0, filling))[None]).to(device)
+    nowhere = torch.empty(0, dtype=torch.long, device=device)
+    return PackedRow(ids_1N, positions_1N, _block_mask(until, device), (), nowhere, nowhere)
+
+
+def _block_mask(until: np.ndarray, device: torch.device) -> BlockMask:
+    """Which blocks of tokens see all, some or none of which: what `create_block_mask` finds by trying all N² pairs."""
+    from torch.nn.attention.flex_attention import BlockMask  # imported where it runs: it brings a compiler
+
+    until_N = torch.from_numpy(until).to(device)
 
     def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         return (key <= query) & (query < until_N[key])
 
-    size = length + filling
-    mask = create_block_mask(sees, B=None, H=None, Q_LEN=size, KV_LEN=size, device=str(device))
-    ids_1N = torch.from_numpy(np.pad(ids, (0, filling))[None]).to(device)
-    positions_1N = torch.from_numpy(np.pad(positions, (0, filling))[None]).to(device)
-    nowhere = torch.empty(0, dtype=torch.long, device=device)
-    return PackedRow(ids_1N, positions_1N, mask, (), nowhere, nowhere)
+    until_BK = until.reshape(-1, _FLEX_BLOCK)  # of the keys in each block
+    count = len(until_BK)
+    first_B1 = (np.arange(count) * _FLEX_BLOCK)[:, None]  # query of each block
+    earlier_BB = np.tri(count, k=-1, dtype=bool)
+    full_BB = earlier_BB & (until_BK.min(1) >= first_B1 + _FLEX_BLOCK)
+    some_BB = np.eye(count, dtype=bool) | (earlier_BB & (until_BK.max(1) > first_B1) & ~full_BB)
+
+    def ordered(seen_BB: np.ndarray) -> tuple[Tensor, Tensor]:
+        order_BB = np.argsort(~seen_BB, axis=1, kind="stable")
+        arrays = seen_BB.sum(1), order_BB
+        numbers, indices = (torch.from_numpy(array.astype(np.int32)[None, None]).to(device) for array in arrays)
+        return numbers, indices
+
+    return BlockMask.from_kv_blocks(*ordered(some_BB), *ordered(full_BB), _FLEX_BLOCK, sees)
 
 
 class _Take(torch.autograd.Function):
