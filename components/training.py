@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from components.examples import Example
+from components.gpu_memory import tokens_that_fit
 from components.models import TrainingConfig
 from components.packed_attention import PackedRow, pack, rows_at, use_packed_attention
 from components.parallel import full_state, load_full_state, sum_over_workers, without_exchange
@@ -153,7 +154,10 @@ def optimise(
     `get_state` is a joint act of all workers.
     """
     device = next(model.parameters()).device
-    micro_batch_tokens = micro_batch_tokens or row_tokens(device)
+    if micro_batch_tokens is None:
+        micro_batch_tokens = row_tokens(device)
+        if device.type == "cuda":
+            micro_batch_tokens = min(micro_batch_tokens, tokens_that_fit(model, device))
     schedule: list[tuple[_Lessons, np.ndarray]] = []
     for epoch in range(config.epochs):
         if epoch in (0, config.epochs - epochs_without_alternatives):

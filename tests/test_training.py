@@ -13,6 +13,7 @@ import torch
 from transformers import GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification
 
 from components.examples import Example, generator_example, orm_example, prm_example
+from components.gpu_memory import reckon
 from components.models import TrainingConfig
 from components.prefix_tree import prefix_tree
 from components.text_format import Rendered
@@ -248,3 +249,18 @@ def test_a_model_can_learn_by_heart() -> None:
         after_step=lambda step, steps, now, get_state: bool(metrics.update(now)),
     )  # fmt: skip
     assert metrics["accuracy"] > 0.99
+
+
+def test_rows_are_as_long_as_a_gpu_has_room_for() -> None:
+    small = LlamaConfig(hidden_size=1536, num_hidden_layers=28, intermediate_size=8960)  # 1.3 billion parameters
+    large = LlamaConfig(hidden_size=3584, num_hidden_layers=28, intermediate_size=18_944)  # 7.6
+    GiB = 2**30
+    # Seen on a GPU: rows of 16,384 tokens of the small one took 75 GiB in all.
+    assert reckon(int(75 * GiB / 0.9), 1_320_000_000, small, 3, False) == pytest.approx(16_384, rel=0.05)
+    assert reckon(80 * GiB, 1_320_000_000, small, 3, False) < 16_384
+    assert reckon(80 * GiB, 1_320_000_000, small, 152_064, False) < reckon(80 * GiB, 1_320_000_000, small, 3, False)
+    with pytest.raises(
+        ValueError, match=r"7.6 billion parameters take 113 GiB .* this GPU has 80 GiB: --sharding fsdp"
+    ):
+        reckon(80 * GiB, 7_600_000_000, large, 3, False)
+    assert reckon(80 * GiB, 7_600_000_000 // 4, large, 3, True) > 16_384  # sharded by four, and recomputed
