@@ -1,13 +1,15 @@
 """How fast a PRM trains, against TRL's trainer: the same model, real solutions of PRM800K, and threads.
 
     python tests/benchmarks/training.py [--data FOLDER] [--rows 160] [--batch-size 8] [--threads 2] [--pairs 5]
+    python tests/benchmarks/training.py --size 1.5b --rows 640 --batch-size 32      # on a GPU
 
 FOLDER: holds math_train12k.jsonl.gz (`problem`, `solution`) and prm800k_train2pct_decoded.jsonl.gz (`problem`, `steps`
-of `text` and `rating`). A Llama of four layers from a fixed seed, in float32 on the CPU; binary labels, since TRL knows
-no neutral steps. One epoch; tokens are those of problems and solutions, without padding. Only the training is timed.
-TRL runs in its own order, random, and once more in batches of like lengths (`training_by_length`), which is not its
-default. It is spared the defaults that are made for GPUs (gradient checkpointing, bfloat16), logs, reports and saving.
-Its 1.13 is the last with this trainer (https://github.com/huggingface/trl/pull/7133).
+of `text` and `rating`). A Llama of four layers, or of the shape of Qwen2.5-1.5B, from a fixed seed; in float32 on a
+CPU, in bfloat16 over float32 weights where there is a GPU, on both sides; binary labels, since TRL knows no neutral
+steps. One epoch; tokens are those of problems and solutions, without padding. Only the training is timed. TRL runs in
+its own order, random, and once more in batches of like lengths (`training_by_length`), which is not its default. It is
+spared gradient checkpointing, logs, reports and saving. Its 1.13 is the last with this trainer
+(https://github.com/huggingface/trl/pull/7133).
 """
 
 from __future__ import annotations
@@ -94,7 +96,16 @@ def rendered(tokenizer: Any, rows: list[Row]) -> list[Rendered]:
     return render(tokenizer, [row.problem for row in rows], [row.steps for row in rows], [False] * len(rows))
 
 
-def new_model(tokenizer: Any, seed: int = 0) -> Any:
+SIZES: dict[str, dict[str, int]] = {
+    "tiny": {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 768},
+    "1.5b": {
+        "hidden_size": 1536, "num_hidden_layers": 28, "num_attention_heads": 12, "num_key_value_heads": 2,
+        "intermediate_size": 8960,
+    },
+}  # fmt: skip
+
+
+def new_model(tokenizer: Any, size: str, seed: int = 0) -> Any:
     import torch
     from transformers import LlamaConfig, LlamaForTokenClassification
 
@@ -102,10 +113,7 @@ def new_model(tokenizer: Any, seed: int = 0) -> Any:
     return LlamaForTokenClassification(
         LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=256,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            intermediate_size=768,
+            **SIZES[size],
             max_position_embeddings=MAX_TOKENS,
             num_labels=2,
             pad_token_id=tokenizer.pad_token_id,
@@ -119,6 +127,7 @@ def train_with_trl(
     model: Any, rows: list[Row], tokenizer: Any, *, batch_size: int, learning_rate: float, order: str, seed: int
 ) -> Measured:
     """One epoch of TRL's PRMTrainer, which has tokenised the rows before the clock starts."""
+    import torch
     from datasets import Dataset, disable_progress_bars
     from transformers import DataCollatorForTokenClassification, PrinterCallback
     from trl.experimental.prm import PRMConfig, PRMTrainer
@@ -149,9 +158,9 @@ def train_with_trl(
             max_length=MAX_TOKENS,
             max_completion_length=None,
             gradient_checkpointing=False,
-            bf16=False,
-            use_cpu=True,
-            dataloader_pin_memory=False,
+            bf16=torch.cuda.is_available(),
+            use_cpu=not torch.cuda.is_available(),
+            dataloader_pin_memory=torch.cuda.is_available(),
             save_strategy="no",
             logging_strategy="no",
             report_to="none",
@@ -178,6 +187,8 @@ def train_with_ours(
     model: Any, rows: list[Row], tokenizer: Any, *, batch_size: int, learning_rate: float, seed: int
 ) -> Measured:
     """One epoch of our loop, on the same ids and targets."""
+    import torch
+
     from components.examples import Example
     from components.models import TrainingConfig
     from components.prefix_tree import prefix_tree
@@ -189,7 +200,7 @@ def train_with_ours(
         at, weights = np.array(one.step_ends, dtype=np.int32), np.ones(len(labels), dtype=np.float32)
         examples.append(Example(tree.ids, tree.positions, tree.until, at, labels, weights, at, None, len(at)))
     config = TrainingConfig(epochs=1, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-    logits = LogitsAt(model, MAX_TOKENS)
+    logits = LogitsAt(model.to("cuda" if torch.cuda.is_available() else "cpu"), MAX_TOKENS)
     began = time.perf_counter()
     optimise(logits, examples, config)
     tokens = sum(len(example.ids) for example in examples)
@@ -199,6 +210,7 @@ def train_with_ours(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--size", choices=SIZES, default="tiny")
     parser.add_argument("--rows", type=int, default=160)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--threads", type=int, default=2)
@@ -229,10 +241,16 @@ def main() -> None:
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for pair in range(options.pairs):
         for name in sorted(sides, reverse=bool(pair % 2)):
-            done = sides[name](new_model(tokenizer, options.seed))
+            done = sides[name](new_model(tokenizer, options.size, options.seed))
             rates[name].append(done.tokens / done.seconds)
             padding = 1 - done.tokens / done.padded
-            print(f"pair {pair}: {name} {rates[name][-1]:,.0f} tokens/s ({done.seconds:.1f} s, padding {padding:.0%})")
+            memory = ""
+            if torch.cuda.is_available():
+                memory = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB at most"
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats()
+            note = f"({done.seconds:.1f} s, padding {padding:.0%}{memory})"
+            print(f"pair {pair}: {name} {rates[name][-1]:,.0f} tokens/s {note}", flush=True)
     for name, other in {"training_by_length": "trl by length", "training": "trl"}.items():
         ratios = [ours / theirs for ours, theirs in zip(rates["ours"], rates[other], strict=True)]
         print(f"ratio {name} {statistics.median(ratios):.2f} {min(ratios):.2f} {max(ratios):.2f}")
