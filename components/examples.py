@@ -202,7 +202,7 @@ class ExampleConfig:
     orm_positions: str = "every_token"
     prm_neutral: str = "class"
     prm_alternative_weight: float = 1.0
-    prm_epochs_without_alternatives: int = 0
+    prm_share_without_alternatives: float = 0.0
     orm_target: str = "is_correct"
 
 

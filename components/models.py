@@ -81,9 +81,9 @@ class RewardModelConfig:
     prm_neutral: str = "class"
     # What the label of an alternative to a step counts, where that of a step of the solution itself counts 1.
     prm_alternative_weight: float = added_field(1.0, absence_meant=1.0)
-    # So many epochs, the last ones, are on the solutions alone: alternatives are mostly wrong, and a PRM takes their
-    # share of wrong steps for that of solutions until it sees these as they come.
-    prm_epochs_without_alternatives: int = added_field(0, absence_meant=0)
+    # This share of the training, the last, is on the solutions alone: alternatives are mostly wrong, and a PRM takes
+    # their share of wrong steps for that of solutions until it sees these as they come.
+    prm_share_without_alternatives: float = added_field(0.0, absence_meant=0.0)
     # The column that says whether a solution is right: its grade, or is_correct_by_steps (paper §4: outcome by a PRM).
     orm_target: str = added_field("is_correct", absence_meant="is_correct")
 
@@ -138,7 +138,7 @@ def _reward_model_job(run: TrainingRun) -> Job:
         config.orm_positions,
         config.prm_neutral,
         config.prm_alternative_weight,
-        config.prm_epochs_without_alternatives,
+        config.prm_share_without_alternatives,
         config.orm_target,
     )
     make_model = functools.partial(_token_classifier, config.kind)

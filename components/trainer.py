@@ -124,7 +124,7 @@ def _train_one(lesson: _Lesson, sharding: str) -> None:
         rank=context.get_world_rank(),
         workers=context.get_world_size(),
         state=keeper.take_state(),
-        epochs_without_alternatives=job.examples.prm_epochs_without_alternatives,
+        share_without_alternatives=job.examples.prm_share_without_alternatives,
         after_step=keeper.after_step,
     )
     keeper.publish(tokenizer, lesson.inputs)

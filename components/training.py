@@ -121,7 +121,7 @@ def row_tokens(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class _Lessons:
-    """The examples of an epoch, their tokens, and what their targets weigh in all."""
+    """Examples, their tokens, and what their targets weigh in all."""
 
     examples: Sequence[Example]
     lengths: np.ndarray
@@ -142,13 +142,13 @@ def optimise(
     workers: int = 1,
     micro_batch_tokens: int | None = None,
     state: dict[str, Any] | None = None,
-    epochs_without_alternatives: int = 0,
+    share_without_alternatives: float = 0.0,
     after_step: AfterStep | None = None,
 ) -> None:
     """Train `model` (a LogitsAt, or a data-parallel wrapper of one) in place.
 
     micro_batch_tokens: of a row, of which a batch may take several; None: by the device.
-    epochs_without_alternatives: so many, the last ones, train on the solutions' own targets alone.
+    share_without_alternatives: of the steps, the last ones, which train on the solutions' own targets alone.
     state: what a former run's `after_step` got from its last argument; training goes on from there.
     after_step(step, steps, metrics, get_state): called after each optimiser step, on every worker; True ends training.
     `get_state` is a joint act of all workers.
@@ -158,12 +158,10 @@ def optimise(
         micro_batch_tokens = row_tokens(device)
         if device.type == "cuda":
             micro_batch_tokens = min(micro_batch_tokens, tokens_that_fit(model, device))
-    schedule: list[tuple[_Lessons, np.ndarray]] = []
-    for epoch in range(config.epochs):
-        if epoch in (0, config.epochs - epochs_without_alternatives):
-            alone = epoch >= config.epochs - epochs_without_alternatives
-            lessons = _Lessons.of([one.without_alternatives() for one in examples] if alone else examples)
-        schedule += [(lessons, batch) for batch in epoch_batches(lessons.lengths, config, epoch)]
+    whole = _Lessons.of(examples)
+    alone = _Lessons.of([one.without_alternatives() for one in examples]) if share_without_alternatives else whole
+    schedule = [batch for epoch in range(config.epochs) for batch in epoch_batches(whole.lengths, config, epoch)]
+    first_alone = round(len(schedule) * (1 - share_without_alternatives))
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True
     )
@@ -176,7 +174,7 @@ def optimise(
     model.train()
     for step in range(first, len(schedule)):
         began = time.perf_counter()
-        lessons, batch = schedule[step]
+        lessons, batch = alone if step >= first_alone else whole, schedule[step]
         lengths, weight = lessons.lengths, max(1e-9, float(lessons.weights[batch].sum()))
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(step)

@@ -215,10 +215,10 @@ def _training(run: StageRun, config: GeneratorConfig | RewardModelConfig, preset
     if sampled:
         mean, longest = min(mean, preset.sampling.max_tokens), min(longest, preset.sampling.max_tokens)
     share = 1 - config.evaluation.held_out_share if isinstance(config, RewardModelConfig) else 1.0
-    alternatives = 0
+    alternatives = 0.0
     labels = run.inputs.get("step_labels")
     if isinstance(config, RewardModelConfig) and labels is not None and labels.name == "step_labels":  # the rule's
-        with_them = max(0, training.epochs - config.prm_epochs_without_alternatives)
+        with_them = training.epochs * (1 - config.prm_share_without_alternatives)
         alternatives = with_them * preset.labelling.alternatives * plan.step_tokens
     rows = share * source.rows
     prompts, tokens = rows * training.epochs * plan.prompt_tokens, rows * (training.epochs * mean + alternatives)

@@ -155,12 +155,12 @@ LAPTOP = Preset(
     # A tiny generator's mistakes are of few kinds; a PRM that sees those alone never looks at the rest of a step.
     labelling=LabellingConfig(alternatives=8),
     # At the ORM's rate a PRM sometimes forgets what the generator knows before it has learned to use it. Alternatives
-    # make it look at all of a step; the last epoch, without them, teaches it how rare wrong steps are in solutions.
+    # make it look at all of a step; the last steps, without them, teach it how rare wrong steps are in solutions.
     prm=RewardModelConfig(
         "prm",
         TrainingConfig(epochs=3, batch_size=4, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4),
         _LAPTOP_EVALUATION,
-        prm_epochs_without_alternatives=1,
+        prm_share_without_alternatives=0.1,
     ),
     scoring=ScoringConfig(),
     reduction=ReductionConfig(reduction="product", neutral="positive"),

@@ -172,7 +172,7 @@ def test_alternatives_with_a_shared_prefix_are_separate_rows_in_loss_and_gradien
         torch.testing.assert_close(gradient, sum(parts[name] for _, parts in apart), rtol=0, atol=1e-5)
 
 
-def test_in_the_last_epochs_alternatives_are_not_trained_on() -> None:
+def test_in_the_last_steps_alternatives_are_not_trained_on() -> None:
     def shown(alternatives: bool) -> list[Example]:
         rng = np.random.default_rng(6)
         found = []
@@ -185,12 +185,12 @@ def test_in_the_last_epochs_alternatives_are_not_trained_on() -> None:
 
     weights = {}
     for name, examples, epochs, alone in (
-        ("with, but not trained on", shown(True), 1, 1), ("without", shown(False), 1, 0), ("with", shown(True), 1, 0),
-        ("with, in the first", shown(True), 2, 1), ("without, twice", shown(False), 2, 0),
+        ("with, but not trained on", shown(True), 1, 1.0), ("without", shown(False), 1, 0), ("with", shown(True), 1, 0),
+        ("with, in the first", shown(True), 2, 0.5), ("without, twice", shown(False), 2, 0),
         ("with, twice", shown(True), 2, 0),
     ):  # fmt: skip
         model = tiny_model(3)
-        optimise(model, examples, dataclasses.replace(CONFIG, epochs=epochs), epochs_without_alternatives=alone)
+        optimise(model, examples, dataclasses.replace(CONFIG, epochs=epochs), share_without_alternatives=alone)
         weights[name] = model.model.score.weight.detach().clone()
     assert torch.equal(weights["with, but not trained on"], weights["without"])
     assert not torch.equal(weights["with"], weights["without"])
