@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from flows.presets import Preset
 
 PEAK_FLOPS = 989e12  # FLOP/s of an H100 SXM, bfloat16, dense (NVIDIA's data sheet)
-# Shares of that peak: sampling waits for memory, scoring and training compute.
-UTILISATION = {"sampling": 0.15, "scoring": 0.40, "training": 0.35}
+# Shares of that peak. One H200, which has the same, gave 0.39 in sampling by 7.6 billion parameters, where it waits for
+# memory (an H100's has 0.7 of the speed), and 0.30 in training 1.3 billion (tests/benchmarks: engine_rate, training).
+UTILISATION = {"sampling": 0.25, "scoring": 0.40, "training": 0.30}
 _CHARACTERS_PER_TOKEN = 3  # of few-shot examples: English and LaTeX, rather too many tokens than too few
 _SPECIAL_AND_BYTES = 2 + 256  # of the embedded tokenizer
 

@@ -191,13 +191,13 @@ def test_tokens_and_gpu_hours_are_those_worked_out_by_hand(tmp_path: Path) -> No
     assert solutions.prompts == (200 * 3 + 10 * 2) * 75
     assert (solutions.tokens, solutions.most_tokens) == (10_300 * 400, 10_300 * 1024)
     assert solutions.flops == pytest.approx(2 * 7e9 * (46_500 + 4_120_000))
-    assert solutions.gpu_hours == pytest.approx(2 * 7e9 * 4_166_500 / (989e12 * 0.15) / 3600)
+    assert solutions.gpu_hours == pytest.approx(2 * 7e9 * 4_166_500 / (989e12 * 0.25) / 3600)
     assert work["scores"].flops == pytest.approx(2 * 14e9 * (10 * 2 * 75 + 300 * 400))  # both models read
     assert work["orm"].flops == pytest.approx(6 * 7e9 * 0.95 * 10_000 * (75 + 400))  # 5 % of the problems held out
     assert work["prm"].tokens == pytest.approx(0.95 * 98_731 * 2 * 200)  # two epochs
     assert (work["prm"].rows_are, work["generator"].rows_are) == ("~", "≤")
     assert work["generator"].tokens == 200 * 4 * 400
-    assert work["prm"].gpu_hours == pytest.approx(6 * 7e9 * 0.95 * 98_731 * 2 * 275 / (989e12 * 0.35) / 3600)
+    assert work["prm"].gpu_hours == pytest.approx(6 * 7e9 * 0.95 * 98_731 * 2 * 275 / (989e12 * 0.30) / 3600)
 
 
 def test_alternatives_to_steps_cost_their_step_while_they_are_there(tmp_path: Path) -> None:
