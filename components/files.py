@@ -193,6 +193,8 @@ class Files:
         found = _patiently(lambda: self._fs.find(self.url(folder), detail=True))
         prefix = self._fs._strip_protocol(self.root)
         for name, info in sorted(found.items()):
+            if info["type"] == "directory":
+                continue  # the folder itself: s3fs names it where the first file came just after an empty listing
             modified = info.get("LastModified") or info.get("mtime") or info.get("updated") or info.get("created")
             seconds = modified if isinstance(modified, float | int) else modified.timestamp()
             yield FileInfo(name[len(prefix) + 1 :], int(info["size"]), float(seconds))

@@ -57,6 +57,20 @@ def test_a_store_on_s3_is_the_one_on_disk(root: str, tmp_path: Path) -> None:
     assert rows_of(store, remote) == rows_of(Store(tmp_path), local)
 
 
+def test_a_folder_that_fills_while_it_is_listed(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its listing is empty, and a moment later the folder exists: s3fs then names the folder among the files."""
+
+    async def empty(*args: object, **options: object) -> list[object]:
+        return []
+
+    files = Store(root).files
+    files.create("commits/first.json", b"{}")
+    assert [found.path for found in files.find("commits")] == ["commits/first.json"]
+    monkeypatch.setattr(files._fs, "_lsdir", empty)
+    assert files._fs.find(files.url("commits"))  # s3fs's answer, which is no file
+    assert list(files.find("commits")) == []
+
+
 def test_problems_and_labels_are_read_from_s3(root: str, tmp_path: Path) -> None:
     import fsspec
 
