@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 END_OF_TEXT = "<|end|>"
 PADDING = "<|pad|>"
@@ -16,6 +19,8 @@ def build_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
 
     Lossless for any text: a word outside the vocabulary becomes its bytes (there are no merges to learn).
     """
+    from transformers import PreTrainedTokenizerFast  # takes a second, and most who import this module make none
+
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokens = [PADDING, END_OF_TEXT, *sorted(pre_tokenizers.ByteLevel.alphabet())]
     for word in words:

@@ -1,46 +1,33 @@
-"""A training run by Ray Train: data-parallel workers, checkpoints, a Hugging Face folder.
+"""A training run by Ray Train: data-parallel workers, examples made once for all of them.
 
-Every worker holds all examples and takes its share of each batch, so the order is that of the seed, whatever the
-number of workers. The first worker keeps the run's state in `scratch`, which outlives a kill of anything, and a run
-that is started again goes on from there.
+What is imported here, the task that starts a training and Ray Train's controller import too: no model code, which takes
+each of them seconds.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import io
-import json
-import math
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from components.held_out import Watch, evaluate
-from components.model_card import write_card
-from components.parallel import first_workers, first_workers_metrics, full_weights, load_full_weights, spread
-from components.side_by_side import PROGRESS, SAVE, TrainingRun
+from components.side_by_side import TrainingRun
 from components.stage import Pool
-from components.training import LogitsAt, optimise, seed_everything
-from components.training_data import Data, Job, collect, opened, ray_dataset
+from components.training_data import Job, ray_dataset
 
-_SECONDS_BETWEEN_CHECKPOINTS = 30
-_SHARE_OF_CHECKPOINTS = 0.05  # of the time, at most
+if TYPE_CHECKING:
+    from ray.train import ScalingConfig
 
 
 def fit(trainings: Sequence[tuple[TrainingRun, Job]], pool: Pool) -> None:
     """Train and publish the models in turn, all by the same workers. Raises ValueError when one has no example left."""
-    from ray.train import DataConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import DataConfig, FailureConfig, RunConfig
     from ray.train.torch import TorchTrainer
 
     [(first, _), *_] = trainings
     storage, path = first.store.files.arrow()
     lessons = [
-        _Lesson(
+        Lesson(
             run.key,
             dataclasses.replace(run, inputs={}),
             job,
@@ -55,11 +42,7 @@ def fit(trainings: Sequence[tuple[TrainingRun, Job]], pool: Pool) -> None:
     trainer = TorchTrainer(
         _worker,
         train_loop_config={"lessons": lessons, "sharding": pool.sharding},
-        scaling_config=ScalingConfig(
-            num_workers=pool.actors,
-            use_gpu=pool.gpus > 0,
-            resources_per_worker={"CPU": pool.cpus} | ({"GPU": pool.gpus} if pool.gpus else {}),
-        ),
+        scaling_config=scaling(pool),
         run_config=RunConfig(
             name="run",
             storage_path=f"{path}/{first.scratch}",
@@ -75,8 +58,16 @@ def fit(trainings: Sequence[tuple[TrainingRun, Job]], pool: Pool) -> None:
         raise RuntimeError(f"training of {first.stage.name}{others} failed: {result.error}")
 
 
+def scaling(pool: Pool) -> ScalingConfig:
+    """What Ray Train is to ask the cluster for: its pool's custom resources too, which keep it off spot nodes."""
+    from ray.train import ScalingConfig
+
+    of_a_worker = {"CPU": pool.cpus, **pool.resources} | ({"GPU": pool.gpus} if pool.gpus else {})
+    return ScalingConfig(num_workers=pool.actors, use_gpu=pool.gpus > 0, resources_per_worker=of_a_worker)
+
+
 @dataclass(frozen=True)
-class _Lesson:
+class Lesson:
     """What a worker is told of one training. inputs: name → digest."""
 
     key: str
@@ -93,6 +84,10 @@ class _Lesson:
 def _worker(config: dict[str, Any]) -> None:
     """The train loop of one Ray Train worker: what is done is passed over, since a worker may be started again."""
     import ray.train
+    import torch
+
+    from components.keeper import train_one
+    from components.parallel import first_workers
 
     if not torch.cuda.is_available():
         torch.set_num_threads(1)  # two threads of one worker are slower than two workers of one
@@ -100,158 +95,4 @@ def _worker(config: dict[str, Any]) -> None:
     for lesson in config["lessons"]:
         # What the first worker sees counts: another may see it done a moment later.
         if not first_workers(lesson.is_done if first else False):
-            _train_one(lesson, config["sharding"])
-
-
-def _train_one(lesson: _Lesson, sharding: str) -> None:
-    import ray.train
-    import ray.train.torch
-
-    job, context = lesson.job, ray.train.get_context()
-    seed_everything(job.training.seed)
-    try:
-        data = collect(lesson.key)
-    except ValueError as error:
-        raise ValueError(f"{lesson.run.stage.name}: {error}") from error
-    tokenizer, folder = opened(job)
-    model = LogitsAt(job.make_model(folder, tokenizer), job.training.max_tokens)
-    wrapped = spread(model, sharding, ray.train.torch.get_device())
-    keeper = Keeper(lesson.run, job, data, wrapped, first=context.get_world_rank() == 0)
-    optimise(
-        wrapped,
-        data.train,
-        job.training,
-        rank=context.get_world_rank(),
-        workers=context.get_world_size(),
-        state=keeper.take_state(),
-        share_without_alternatives=job.examples.prm_share_without_alternatives,
-        after_step=keeper.after_step,
-    )
-    keeper.publish(tokenizer, lesson.inputs)
-
-
-class Keeper:
-    """What happens beside the steps: progress and TensorBoard, evaluations, early stopping, checkpoints, and at the end
-    the model's folder. Every worker has one, since evaluations and checkpoints are joint acts; the first one writes."""
-
-    def __init__(self, run: TrainingRun, job: Job, data: Data, model: Any, first: bool) -> None:
-        from tensorboardX.event_file_writer import EventsWriter
-
-        self.run, self.job, self.data, self.model, self.first = run, job, data, model, first
-        self.files = run.store.files
-        try:
-            saved = self.files.read(f"{run.scratch}/state.pt")
-            self.state = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            self.state = None
-        noted: dict[str, Any] = (
-            self.state["notes"] if self.state else {"metrics": {}, "seconds": 0.0, "tokens": 0.0, "watch": None}
-        )
-        self.metrics: dict[str, float] = dict(noted["metrics"])
-        self.tokens = noted["tokens"]
-        evaluation = job.evaluation
-        self.watch = Watch(evaluation.watch, evaluation.patience, noted["watch"]) if evaluation is not None else None
-        self.began = time.monotonic() - noted["seconds"]
-        self.saved, self.noted, self.saving = time.monotonic(), 0.0, 0.0
-        self.asked = False  # for a checkpoint, by a driver that is to end
-        self.temporary = tempfile.TemporaryDirectory(prefix="tensorboard-")  # goes when this does
-        self.logs = Path(self.temporary.name)
-        # Not SummaryWriter, whose flush() does not wait for the queue before the file.
-        suffix = f".{self.metrics.get('steps', 0)}"
-        self.writer = EventsWriter(str(self.logs / "events"), suffix) if first else None
-
-    def take_state(self) -> dict[str, Any] | None:
-        """What a former life of this run left, once: it is large."""
-        state, self.state = self.state, None
-        return state
-
-    def after_step(self, step: int, steps: int, metrics: dict[str, float], get_state: Callable[[], Any]) -> bool:
-        """Whether training is to end here."""
-        last = step == steps
-        self.tokens += metrics.pop("tokens")
-        self.metrics.update(metrics, steps=step)
-        self._log(metrics, step)
-        evaluated = self._evaluate(step, steps)
-        ends = self.watch is not None and self.watch.ends
-        if self.first and (last or evaluated or time.monotonic() - self.noted > 1):
-            self.noted = time.monotonic()
-            note = {**self.metrics, "step": step, "steps": steps}
-            self.files.put(f"{self.run.scratch}/{PROGRESS}", json.dumps(note).encode())
-            self._put_logs()
-            self.asked = self.files.size(f"{self.run.scratch}/{SAVE}") is not None
-        pause = max(_SECONDS_BETWEEN_CHECKPOINTS, self.saving / _SHARE_OF_CHECKPOINTS)
-        if first_workers(last or ends or self.asked or time.monotonic() - self.saved > pause):
-            began = time.monotonic()
-            self._save(get_state())
-            if self.first and self.asked:
-                self.files.delete(f"{self.run.scratch}/{SAVE}")
-                self.asked = False
-            self.saved = time.monotonic()
-            self.saving = self.saved - began
-        return ends
-
-    def _evaluate(self, step: int, steps: int) -> bool:
-        """On held-out problems, so many times an epoch, and at the end."""
-        evaluation = self.job.evaluation
-        if evaluation is None or not self.data.held_out:
-            return False
-        every = max(1, steps // (self.job.training.epochs * evaluation.per_epoch))
-        if step % every and step != steps:
-            return False
-        found = first_workers_metrics(evaluate(self.model, self.data.held_out, self.data.held_out_problems))
-        assert self.watch is not None
-        if self.watch.note(found):
-            self.watch.weights = full_weights(self.model)
-            self.metrics["best_step"] = step
-        self._put_held_out(found)
-        self._log({f"held_out_{name}": value for name, value in found.items()}, step)
-        return True
-
-    def _put_held_out(self, found: Mapping[str, float]) -> None:
-        """In place of a former evaluation's, also of those that this one lacks."""
-        kept = {name: value for name, value in self.metrics.items() if not name.startswith("held_out_")}
-        self.metrics = kept | {f"held_out_{name}": value for name, value in found.items()}
-
-    def _log(self, metrics: Mapping[str, float], step: int) -> None:
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.summary import scalar
-
-        if self.writer is not None:
-            for name, value in metrics.items():
-                self.writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
-
-    def _put_logs(self) -> None:
-        """TensorBoard's files, where `tensorboard --logdir ROOT/tensorboard` finds them, now and after the run."""
-        assert self.writer is not None
-        self.writer.flush()
-        for path in self.logs.iterdir():
-            folder = self.run.store.folder("tensorboard", self.run.stage.name, self.run.key)
-            self.files.put(f"{folder}/{path.name}", path.read_bytes())
-
-    def _save(self, state: dict[str, Any]) -> None:
-        if self.first:
-            notes = {"metrics": self.metrics, "tokens": self.tokens, "seconds": time.monotonic() - self.began}
-            buffer = io.BytesIO()
-            torch.save({**state, "notes": notes | {"watch": self.watch.state() if self.watch else None}}, buffer)
-            self.files.put(f"{self.run.scratch}/state.pt", buffer.getvalue())
-
-    def publish(self, tokenizer: Any, inputs: Mapping[str, str | None]) -> None:
-        """The model's folder, into the store: the best evaluation's weights where training watches for them, else the
-        last. All workers must call it."""
-        if self.watch is not None and first_workers(self.watch.weights is not None):
-            load_full_weights(self.model, self.watch.weights or {})
-            self._put_held_out(self.watch.metrics)
-        weights = full_weights(self.model)
-        if not self.first:
-            return
-        inner = getattr(self.model, "module", self.model).model
-        with tempfile.TemporaryDirectory() as temporary:
-            names = {name.removeprefix("model."): value for name, value in weights.items()}
-            if inner.config.tie_word_embeddings:
-                names.pop("lm_head.weight", None)
-            inner.save_pretrained(temporary, state_dict=names)
-            tokenizer.save_pretrained(temporary)
-            metrics = {**self.metrics, "tokens_trained": self.tokens, **self.data.counts}
-            metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}  # it may have diverged
-            write_card(Path(temporary), self.run, tokenizer, inputs, metrics)
-            self.run.publish(Path(temporary), metrics, time.monotonic() - self.began)
+            train_one(lesson, config["sharding"])

@@ -101,13 +101,13 @@ _opened: dict[str | None, tuple[Any, Path | None]] = {}  # this process's: files
 
 def opened(job: Job) -> tuple[Any, Path | None]:
     """The tokenizer, and the files on this machine of the model that the job starts from."""
-    from transformers import AutoTokenizer
-
     value = job.start.digest if job.start is not None else None
     if value not in _opened:
         if job.start is None:
             _opened[value] = build_tokenizer(VOCABULARY), None
         else:
+            from transformers import AutoTokenizer  # brings torch
+
             folder = job.store.local_model(job.start)
             _opened[value] = AutoTokenizer.from_pretrained(folder), folder
     return _opened[value]

@@ -1,162 +1,23 @@
-"""What surrounds the steps of a training: checkpoints, evaluations, early stopping, logs, and the folder at the end."""
+"""What a training asks a cluster for."""
 
 from __future__ import annotations
 
-import struct
-from pathlib import Path
-from typing import Any
+import subprocess
+import sys
 
-import pytest
-import torch
-from tensorboardX.proto.event_pb2 import Event
-
-from components import models, trainer
-from components.examples import ExampleConfig, make_examples
-from components.models import Architecture, EvaluationConfig, RewardModelConfig, TrainingConfig, reward_model
-from components.side_by_side import SAVE, TrainingRun
-from components.stage import Model
-from components.store import Store
-from components.tokenizer import build_tokenizer
-from components.training import LogitsAt, optimise
-from components.training_data import Data, Job
-from components.verifier import Verifier
-from components.worked_arithmetic import VOCABULARY, WorldConfig, rate_steps, teacher_solutions
-
-TOKENIZER = build_tokenizer(VOCABULARY)
-TRAINING = TrainingConfig(epochs=2, batch_size=8, learning_rate=3e-3, max_tokens=256)
-SMALL = Architecture(hidden_size=32, layers=1, heads=1, intermediate_size=32, max_positions=256)
+from components.stage import Pool
+from components.trainer import scaling
 
 
-class KilledError(Exception):
-    pass
+def test_workers_are_placed_by_all_that_their_pool_holds() -> None:
+    config = scaling(Pool(8, 2, gpus=1, resources={"gpu_train": 1}, sharding="fsdp"))
+    assert (config.num_workers, config.use_gpu) == (8, True)
+    assert config.resources_per_worker == {"CPU": 2, "GPU": 1, "gpu_train": 1}
+    assert scaling(Pool(2, 0.5)).resources_per_worker == {"CPU": 0.5}
 
 
-def data() -> Data:
-    solutions = list(teacher_solutions(WorldConfig(teacher_solutions=60)))
-    rows: list[dict[str, Any]] = [
-        {"problem": chain.problem, "steps": steps, "error": None} for chain, steps in solutions
-    ]
-    for row in rows:
-        row["ratings"] = rate_steps(row["problem"], row["steps"])
-    held_out = [index >= 44 for index in range(60)]
-    made = make_examples(TOKENIZER, rows, ExampleConfig("prm", 256), held_out)
-    examples = [one.example for one in made if one.example is not None]
-    assert len(examples) == 60
-    return Data(examples[:44], examples[44:], [index // 4 for index in range(16)], {"rows_used": 44})
-
-
-def train(root: Path, evaluation: EvaluationConfig, die_after: int | None = None) -> dict[str, Any]:
-    """One worker's life, as `_worker` lives it, without Ray; the model's manifest, or KilledError."""
-    store = Store(root)
-    config = RewardModelConfig("prm", TRAINING, evaluation)
-    run = TrainingRun(reward_model(config, Model("start", "d")), "k" * 64, {}, {}, store)
-    torch.manual_seed(0)
-    start = models._causal_model(SMALL, None, TOKENIZER)
-    start.save_pretrained(root / "start")
-    model = LogitsAt(models._token_classifier("prm", root / "start", TOKENIZER), 256)
-    job = Job(TRAINING, evaluation, store, None, lambda folder, tokenizer: None, ExampleConfig("prm", 256))
-    given = data()
-    keeper = trainer.Keeper(run, job, given, model, first=True)
-
-    def after_step(step: int, steps: int, metrics: dict[str, float], get_state: Any) -> bool:
-        ends = keeper.after_step(step, steps, metrics, get_state)
-        if step == die_after:
-            raise KilledError
-        return ends
-
-    optimise(model, given.train, TRAINING, state=keeper.state, after_step=after_step)
-    keeper.publish(TOKENIZER, {"solutions": "digest"})
-    manifest = store.manifest(store.folder("models", "prm", run.key))
-    assert manifest is not None
-    return manifest
-
-
-def logged_steps(root: Path) -> list[list[int]]:
-    """The optimiser steps whose loss is in each of a run's TensorBoard files, by file."""
-    found = []
-    for path in (root / "tensorboard").rglob("events.*"):
-        data, place, steps = path.read_bytes(), 0, []
-        while place < len(data):  # length (8 bytes), its checksum (4), the event, its checksum (4)
-            [length] = struct.unpack_from("<Q", data, place)
-            event = Event.FromString(data[place + 12 : place + 12 + length])
-            steps += [event.step for value in event.summary.value if value.tag == "loss"]
-            place += length + 16
-        found.append(steps)
-    return sorted(found)
-
-
-@pytest.mark.parametrize("patience", [None, 2])
-def test_a_killed_training_ends_in_the_same_bits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: int | None
-) -> None:
-    monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
-    monkeypatch.setattr(trainer, "_SHARE_OF_CHECKPOINTS", 1e9)
-    evaluation = EvaluationConfig(per_epoch=3, patience=patience)
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "killed").mkdir()
-    whole = train(tmp_path / "whole", evaluation)
-    for step in (3, 5):
-        with pytest.raises(KilledError):
-            train(tmp_path / "killed", evaluation, die_after=step)
-    killed = train(tmp_path / "killed", evaluation)
-    assert killed["digest"] == whole["digest"]
-    same = {"loss", "steps", "tokens_trained", "held_out_loss", "held_out_step_auc", "rows_used"}
-    assert {name: killed["metrics"][name] for name in same} == {name: whole["metrics"][name] for name in same}
-    # One log of each life, each with the steps of that life, up to the last that was put away.
-    assert logged_steps(tmp_path / "killed") == [[1, 2], [4], [*range(6, whole["metrics"]["steps"] + 1)]]
-
-
-def test_a_driver_that_ends_gets_a_checkpoint_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "_SECONDS_BETWEEN_CHECKPOINTS", 1e9)
-    store = Store(tmp_path)
-    scratch = f"{store.folder('scratch', 'prm', 'k' * 64)}"
-    with pytest.raises(KilledError):
-        train(tmp_path, EvaluationConfig(), die_after=3)
-    assert store.files.size(f"{scratch}/state.pt") is None
-    store.files.put(f"{scratch}/{SAVE}", b"")
-    with pytest.raises(KilledError):
-        train(tmp_path, EvaluationConfig(), die_after=3)
-    assert store.files.size(f"{scratch}/state.pt")
-    assert store.files.size(f"{scratch}/{SAVE}") is None
-
-
-def test_metrics_that_an_evaluation_lacks_are_not_a_former_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = iter([{"within_problem_auc": 0.9, "loss": 1.0}, *[{"loss": 2.0}] * 11])
-    monkeypatch.setattr(trainer, "evaluate", lambda *given: next(found))
-    (tmp_path / "diverged").mkdir()
-    metrics = train(tmp_path / "diverged", EvaluationConfig(per_epoch=5))["metrics"]
-    assert metrics["held_out_loss"] == 2.0
-    assert "held_out_within_problem_auc" not in metrics
-
-
-def test_only_what_a_reward_model_measures_can_be_watched() -> None:
-    with pytest.raises(ValueError, match="orm: watch 'step_auc': one of within_problem_auc"):
-        reward_model(RewardModelConfig("orm", TRAINING, EvaluationConfig(watch="step_auc")), Model("start", "d"))
-
-
-def test_early_stopping_keeps_the_best_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With evaluations that get worse after the second, training ends, and the second's weights are published."""
-    found = iter([0.5, 0.9, 0.8, 0.7, 0.6, 0.5])
-    monkeypatch.setattr(trainer, "evaluate", lambda *given: {"within_problem_auc": next(found), "loss": 1.0})
-    (tmp_path / "stopped").mkdir()
-    stopped = train(tmp_path / "stopped", EvaluationConfig(per_epoch=5, patience=2))
-    assert stopped["metrics"]["best_step"] == 2
-    assert stopped["metrics"]["held_out_within_problem_auc"] == 0.9  # of the weights that are published
-    assert stopped["metrics"]["steps"] == 4
-    states: dict[int, Any] = {}
-    torch.manual_seed(0)
-    start = models._causal_model(SMALL, None, TOKENIZER)
-    start.save_pretrained(tmp_path / "start")
-    model = LogitsAt(models._token_classifier("prm", tmp_path / "start", TOKENIZER), 256)
-
-    def keep(step: int, steps: int, metrics: dict[str, float], get_state: Any) -> bool:
-        states[step] = {name: value.clone() for name, value in model.model.state_dict().items()}
-        return step == 4
-
-    optimise(model, data().train, TRAINING, after_step=keep)
-    [folder] = (tmp_path / "stopped" / "models").iterdir()
-    published = Verifier(folder).logits.model.state_dict()
-    assert all(torch.equal(published[name], value) for name, value in states[2].items())
-    assert not all(torch.equal(published[name], value) for name, value in states[4].items())
+def test_starting_one_imports_no_model_code() -> None:
+    """Three processes on the way to a training's first step would each spend seconds on it."""
+    script = "import sys, components.trainer; print(*{'torch', 'transformers', 'vllm'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
