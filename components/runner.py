@@ -6,6 +6,8 @@ closes the stage. In plan mode nothing runs: each stage's standing is noted, and
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import time
 import uuid
@@ -99,14 +101,17 @@ class Runner:
         return [models[stage.name] for stage, _ in trainings]
 
     def _train(self, pending: list[TrainingRun]) -> None:
-        def left() -> list[TrainingRun]:
-            return [run for run in pending if self._manifest("models", run.stage.name, run.key) is None]
+        def done(run: TrainingRun) -> bool:
+            return self._manifest("models", run.stage.name, run.key) is not None
 
-        name = f"train-{digest([[run.stage.name, run.key] for run in pending])[:32]}"
-        with Lease(self.store.files, name, lambda: not left(), self.say):
-            if runs := left():
+        with contextlib.ExitStack() as leases:
+            # One each, in one order everywhere: two studies may have some of them in common, and none waits in a ring.
+            for run in sorted(pending, key=lambda run: run.key):
+                name = f"{run.stage.name}-{run.key[:16]}"
+                leases.enter_context(Lease(self.store.files, name, functools.partial(done, run), self.say))
+            if left := [run for run in pending if not done(run)]:
                 self.start_engine()
-                train_side_by_side(runs, self.pools.get("training", Pool()))
+                train_side_by_side(left, self.pools.get("training", Pool()))
         for run in pending:
             self.store.files.delete_folder(run.scratch)
 

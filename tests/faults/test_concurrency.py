@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from unittest import mock
 
@@ -13,6 +15,9 @@ import pytest
 from components import leases
 from components.datasets import StoreError
 from components.files import Files
+from components.runner import Runner
+from components.side_by_side import TrainingRun
+from components.stage import Model, ModelStage, Pool
 from components.store import Store
 from components.upkeep import collect, garbage, verify
 from tests.faults.fake import ROWS, Config, rows_of, study, threaded_stream
@@ -97,6 +102,34 @@ def test_a_second_run_waits_for_the_first_and_a_dead_one_is_not_waited_for(tmp_p
     held._renew()
     with leases.Lease(files, "other", lambda: False, said.append):
         assert len(said) == 1
+
+
+def test_two_runs_train_a_model_that_they_share_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained: list[str] = []
+
+    def train(runs: Sequence[TrainingRun], pool: Pool) -> None:
+        trained.extend(run.stage.name for run in runs)
+        time.sleep(1)
+        for run in runs:
+            run.publish(tmp_path / "built", {}, 1.0)
+
+    def work(*names: str) -> None:
+        runner = Runner(Store(tmp_path / "store"), say=lambda line: None)
+        stages = [ModelStage(name, 1, Config(), lambda runs, pool: None) for name in names]
+        models.append(runner.train_side_by_side(*((stage, {}) for stage in stages)))
+
+    (tmp_path / "built").mkdir()
+    (tmp_path / "built/weights").write_bytes(b"w")
+    monkeypatch.setattr("components.runner.train_side_by_side", train)
+    models: list[list[Model]] = []
+    threads = [threading.Thread(target=work, args=names) for names in (("orm", "prm"), ("orm", "other_prm"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(trained) == ["orm", "other_prm", "prm"]
+    assert len(models) == 2
+    assert not any(Files(tmp_path / "store").find("leases"))
 
 
 def test_clock_jumps_change_nothing(tmp_path: Path) -> None:
