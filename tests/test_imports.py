@@ -29,7 +29,7 @@ LEAVES |= {
 # What the grading stage is made of: it knows answers and nothing of studies, since its worker is a process of its own.
 GRADER = {"equality", "prm800k_equality", "math_verify_route", "grading_worker", "grading_pool"}
 # What stages may share: leaves, the training loop, and what reads the files that users give.
-SHARED = LEAVES | GRADER | {"input_files", "training", "trainer", "training_data", "sampling", "watchdog"}
+SHARED = LEAVES | GRADER | {"input_files", "training", "trainer", "keeper", "training_data", "sampling", "watchdog"}
 SHARED |= {"problem_files", "solution_files", "prm800k", "published_rows"}
 SHARED |= {"packed_attention", "parallel", "held_out", "model_card", "verifier", "published_verifiers"}
 SHARED |= {"scored_samples", "rated_steps", "published_formats"}
@@ -89,10 +89,16 @@ def test_only_flows_compose_and_only_the_command_line_places() -> None:
             assert not {n for n in imported(path) if n.split(".")[0] == "cluster"}, path
 
 
-def test_planning_imports_neither_torch_nor_vllm_nor_ray() -> None:
-    code = (
-        "import sys; from flows import full_study; "
-        "print([m for m in ('torch', 'vllm', 'ray', 'transformers') if m in sys.modules])"
-    )
+def loaded_by(module: str) -> set[str]:
+    code = f"import sys, {module}; print(*({{'torch', 'vllm', 'ray', 'transformers'}} & {{*sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.strip() == "[]"
+    return {*done.stdout.split()}
+
+
+def test_planning_imports_neither_torch_nor_vllm_nor_ray() -> None:
+    assert loaded_by("flows.full_study") == set()
+
+
+def test_starting_a_training_imports_no_model_code() -> None:
+    """Two processes on the way to a training's first step would each spend seconds on it."""
+    assert loaded_by("components.trainer") <= {"ray"}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 from components.stage import Pool
 from components.trainer import scaling
 
@@ -14,10 +11,3 @@ def test_workers_are_placed_by_all_that_their_pool_holds() -> None:
     assert (config.num_workers, config.use_gpu) == (8, True)
     assert config.resources_per_worker == {"CPU": 2, "GPU": 1, "gpu_train": 1}
     assert scaling(Pool(2, 0.5)).resources_per_worker == {"CPU": 0.5}
-
-
-def test_starting_one_imports_no_model_code() -> None:
-    """Three processes on the way to a training's first step would each spend seconds on it."""
-    script = "import sys, components.trainer; print(*{'torch', 'transformers', 'vllm'} & {*sys.modules})"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []

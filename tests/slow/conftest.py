@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-STUDY = [sys.executable, str(ROOT / "flows/full_study.py"), "--preset", "smoke"]
-SMALL_SCALE = [sys.executable, str(ROOT / "flows/small_scale.py"), "--preset", "smoke"]
+SMOKE = ["--preset", "smoke", "--placement", str(ROOT / "tests/slow/placement.toml")]
+STUDY = [sys.executable, str(ROOT / "flows/full_study.py"), *SMOKE]
+SMALL_SCALE = [sys.executable, str(ROOT / "flows/small_scale.py"), *SMOKE]
 
 
 def run_study(root: Path | str, *argv: str, flow: Sequence[str] = STUDY) -> str:
