@@ -1,0 +1,37 @@
+"""A node dies, one is drained, and then the head dies: a new cluster goes on from the store, and nothing is lost. Every
+kind of node, killed during every stage: `python -m tests.faults.nodes`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from components.runner import Runner
+from components.store import Store
+from tests.conftest import Counted
+from tests.faults.fake import serial_stream
+from tests.faults.nodes import Nodes, check, ended, roots, start, strike_down, study, under_way
+
+pytestmark = pytest.mark.slow
+
+
+def test_nodes_and_the_head_go(tmp_path: Path, counted: Counted) -> None:
+    undisturbed = study(Runner(Store(tmp_path), stream=serial_stream), "graded")
+    with roots("s3") as new_root:
+        root = new_root()
+        nodes = Nodes()
+        driver = start(nodes, root, "graded")
+        under_way(root, "samples", driver)
+        strike_down(nodes, "gpu_generate", Nodes.kill)
+        strike_down(nodes, "cpu_grade", Nodes.drain)
+        under_way(root, "graded", driver)
+        nodes.cluster.remove_node(nodes.cluster.head_node, allow_graceful=False)
+        driver.kill()
+        driver.communicate()
+        nodes.end()
+
+        nodes = Nodes()
+        rows = check(root, ended(start(nodes, root, "graded")), undisturbed)
+        nodes.end()
+    counted(f"1 node killed, 1 drained, 1 head killed on S3, {rows} rows: 0 lost, doubled or changed")
