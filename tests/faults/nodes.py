@@ -34,6 +34,7 @@ from tests.faults.fake import ROWS, Config, Multiply, numbers
 
 ROOT = Path(__file__).parents[2]
 COUNT = 240  # rows, in shards of 4
+SECONDS = 0.2  # that a shard takes: a stage must not be over before a node is struck
 KINDS = ("gpu_generate", "cpu_grade", "gpu_train")
 STAGES = ("samples", "graded", "generator", "scored")
 # Where each stage works: elsewhere, a dying node must not be noticed.
@@ -48,7 +49,7 @@ POOLS = {
 
 class Slow(Multiply):
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
-        time.sleep(0.1)
+        time.sleep(SECONDS)
         return super().__call__(table, item)
 
 
