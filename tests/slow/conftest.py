@@ -36,7 +36,7 @@ def start_until(root: Path, marker: str, flow: Sequence[str] = STUDY) -> subproc
     raise AssertionError(f"the study ended without {marker}")
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds

@@ -1,8 +1,8 @@
 """A study on a cluster of four nodes that stand for its pools; nodes are killed, drained and replaced while it works.
 
-python -m tests.faults.nodes [disk|s3]   every kind of node killed during every stage, on disk and S3 (moto) or on one
-                                         of them; then nodes killed and drained under all stages of one study
-python -m tests.faults.nodes ROOT STAGE  the driver: the study on the cluster of RAY_ADDRESS, up to a stage
+python -m tests.slow.cluster.nodes [disk|s3]   every kind of node killed during every stage, on disk and S3 (moto) or on
+                                               one; then nodes killed and drained under all stages of one study
+python -m tests.slow.cluster.nodes ROOT STAGE  the driver: the study on the cluster of RAY_ADDRESS, up to a stage
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from components.worked_arithmetic import WorldConfig
 from tests.faults import s3
 from tests.faults.fake import ROWS, Config, Multiply, numbers
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COUNT = 240  # rows, in shards of 4
 SECONDS = 0.2  # that a shard takes: a stage must not be over before a node is struck
 KINDS = ("gpu_generate", "cpu_grade", "gpu_train")
@@ -110,7 +110,7 @@ class Nodes:
 
 def start(nodes: Nodes, root: str, until: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_ADDRESS": nodes.cluster.address}
-    command = [sys.executable, "-m", "tests.faults.nodes", root, until]
+    command = [sys.executable, "-m", "tests.slow.cluster.nodes", root, until]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
