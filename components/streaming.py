@@ -138,9 +138,9 @@ class ShardWorker:
             task = Task(source, message["item"], message["key"])
         else:  # from the stage before in the same pipeline
             [task] = tasks_of(self.stage, self.recipe_digest, source)
+        attempts = Attempts(self.store.files, f"{self.stage.name}-{task.key}")
         shard = self.store.committed(self.stage.name, task.key)
         if shard is None:
-            attempts = Attempts(self.store.files, f"{self.stage.name}-{task.key}")
             table = attempts.compute(self.worker, self.store.read_shard(source), task.item)
             expected = self.stage.expected_rows(task.item, source.rows)
             if len(table) != expected:
@@ -149,6 +149,6 @@ class ShardWorker:
                 )
             attributes = {**source.attributes, **{name: str(value) for name, value in task.item.items()}}
             shard = self.store.commit(self.stage.name, task.key, self.stage.schema, table, attributes)
-            attempts.forget()
             metrics.count_rows(self.stage.name, table, generated=self.stage.place == "engines")
+        attempts.forget()  # also those of a process that died between its commit and this line
         return json.dumps({"source": asdict(shard), "item": {}, "key": ""})

@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,7 +16,7 @@ from components import isolation
 from components.isolation import Attempts
 from components.store import Store
 from tests.faults import fake
-from tests.faults.fake import ROWS, Config, Multiply, in_child, rows_of
+from tests.faults.fake import ROWS, Config, Multiply, in_child, rows_of, serial_stream
 
 
 class Poisoned(Multiply):
@@ -79,6 +80,22 @@ def test_a_row_that_workers_die_on_is_kept_with_its_error(
         (90, "the process that worked on this row died, each time"),
         (91, "the process that worked on this row died, each time"),
     ]
+
+
+def test_what_a_process_noted_goes_when_it_died_after_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = tmp_path / "scratch/attempts"
+
+    def die_and_retry(*arguments: Any) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(Attempts, "forget", lambda attempts: None)
+            serial_stream(*arguments)
+        assert list(noted.iterdir())
+        serial_stream(*arguments)
+
+    fake.study(Store(tmp_path), stream=die_and_retry)
+    assert not list(noted.iterdir())
 
 
 @pytest.mark.parametrize("how", [OSError, MemoryError])

@@ -167,6 +167,7 @@ def check(root: str, found: Mapping[str, Any], undisturbed: Mapping[str, Any]) -
     assert found == {name: undisturbed[name] for name in found}
     store = Store(root)
     assert verify(store, deep=True).findings == []
+    assert not list(store.files.find("scratch/attempts"))
     rows = 0
     for stage in set(found) - {"generator"}:
         assert len(list(store.files.find(f"commits/{stage}"))) == COUNT // 4
