@@ -21,7 +21,7 @@ from components.runner import Runner
 from components.solution_files import SolutionFiles
 from components.stage import Model
 from components.standing import StudyError
-from flows import checks, commands, file_checks, plan_cost
+from flows import checks, commands, file_checks, model_checks, plan_cost
 from flows.options import MoreOptions, parse
 from flows.presets import PRESETS, Preset
 
@@ -69,14 +69,16 @@ def open_study(options: argparse.Namespace) -> Study:
     store = checks.open_store(checks.store_root(options.root), writes=options.command == "run")
     name = checks.study_name(options.study or (f"{preset.name}_small_scale" if small_scale else preset.name))
     files, held_out = file_checks.problem_files(options)
-    base_model = checks.model_folder("--base-model", options.base_model)
-    small_base_model = checks.model_folder("--small-base-model", options.small_base_model) if small_scale else None
-    preset = checks.with_few_shot_prompt(preset, options, notes)
+    base_model = model_checks.model_folder("--base-model", options.base_model)
+    small_base_model = (
+        model_checks.model_folder("--small-base-model", options.small_base_model) if small_scale else None
+    )
+    preset = model_checks.with_few_shot_prompt(preset, options, notes)
     learns_from_solutions = file_checks.learns_from_solutions(options)
-    published_prm = checks.published_prm(options)
+    published_prm = model_checks.published_prm(options)
     labelled, labelled_paths = file_checks.labelled_files(options, files, held_out)
     graded, graded_paths = file_checks.graded_files(options, files, held_out)
-    judge, labelling_prm = checks.model_folder("--judge", options.judge), checks.labelling_prm(options)
+    judge, labelling_prm = model_checks.model_folder("--judge", options.judge), model_checks.labelling_prm(options)
     sources = checks.label_sources(options, preset, files is not None, labelled is not None)
     if small_scale:
         checks.small_scale_labeller(options, preset, sources, files is not None)

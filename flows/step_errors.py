@@ -27,7 +27,7 @@ from components.runner import Runner
 from components.score_quality import step_calibration
 from components.scoring import ScoringConfig, score
 from components.step_errors import StepErrorsConfig, first_errors, step_errors
-from flows import checks, cli, summary
+from flows import checks, cli, model_checks, summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(options: argparse.Namespace) -> None:
     files, paths = describe_rated(options.files)
-    prm = checks.model_folder("--prm", options.prm)
+    prm = model_checks.model_folder("--prm", options.prm)
     store = checks.open_store(checks.store_root(options.root), writes=True)
     run = Runner(store, study=checks.study_name(options.study), max_error_rate=options.max_error_rate)
     run.start_engine = lambda: cli.start_ray(run, options.verbose)
