@@ -24,6 +24,14 @@ def fit(trainings: Sequence[tuple[TrainingRun, Job]], pool: Pool) -> None:
     from ray.train import DataConfig, FailureConfig, RunConfig
     from ray.train.torch import TorchTrainer
 
+    class Trainer(TorchTrainer):
+        """Without the actor that frees the workers' places when a controller dies, which ends the study here, and that
+        frees them too. It asks Ray's dashboard, and where there is none each training ends twelve seconds later."""
+
+        def _create_default_callbacks(self) -> list[Any]:
+            callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc] # mypy sees the class of its first version
+            return [one for one in callbacks if type(one).__name__ != "PlacementGroupCleanerCallback"]
+
     [(first, _), *_] = trainings
     storage, path = first.store.files.arrow()
     lessons = [
@@ -39,7 +47,7 @@ def fit(trainings: Sequence[tuple[TrainingRun, Job]], pool: Pool) -> None:
     examples = {run.key: ray_dataset(job, run.inputs) for run, job in trainings}
     if len(trainings) == 1:
         examples = {key: dataset.materialize() for key, dataset in examples.items()}
-    trainer = TorchTrainer(
+    trainer = Trainer(
         _worker,
         train_loop_config={"lessons": lessons, "sharding": pool.sharding},
         scaling_config=scaling(pool),

@@ -1,5 +1,5 @@
-"""What a training run learns from: shards of the store made examples, in Ray tasks that know no torch, and brought to
-the workers."""
+"""What a training run learns from: shards of the store made examples, in Ray tasks that know no torch (a base model's
+tokenizer may bring it), and brought to the workers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from components.examples import Example, ExampleConfig, make_examples
 from components.models import EvaluationConfig, TrainingConfig
 from components.stage import Model, seed_for
 from components.store import Store
-from components.tokenizer import build_tokenizer
+from components.tokenizer import build_tokenizer, open_tokenizer
 from components.worked_arithmetic import VOCABULARY
 
 _INTS = pa.large_list(pa.int32())
@@ -106,10 +106,8 @@ def opened(job: Job) -> tuple[Any, Path | None]:
         if job.start is None:
             _opened[value] = build_tokenizer(VOCABULARY), None
         else:
-            from transformers import AutoTokenizer  # brings torch
-
             folder = job.store.local_model(job.start)
-            _opened[value] = AutoTokenizer.from_pretrained(folder), folder
+            _opened[value] = open_tokenizer(folder), folder
     return _opened[value]
 
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from components.tokenizer import build_tokenizer
+
 ROOT = Path(__file__).parents[1]
 ENGINE = set(
     """stage files datasets store isolation leases provenance standing explain upkeep runner streaming
@@ -102,3 +104,14 @@ def test_planning_imports_neither_torch_nor_vllm_nor_ray() -> None:
 def test_starting_a_training_imports_no_model_code() -> None:
     """Two processes on the way to a training's first step would each spend seconds on it."""
     assert loaded_by("components.trainer") <= {"ray"}
+
+
+def test_making_examples_with_the_embedded_tokenizer_imports_no_torch(tmp_path: Path) -> None:
+    tokenizer = build_tokenizer(["one", "two"])
+    tokenizer.save_pretrained(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from components.training_data import open_tokenizer;"
+        f"print(open_tokenizer(Path({str(tmp_path)!r}))('one, two').input_ids, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == f"{tokenizer('one, two').input_ids} False"

@@ -110,14 +110,14 @@ def test_a_second_run_computes_nothing_and_growing_keeps_what_there_is(smoke: Pa
     assert (merged["text"] == merged["text_after"]).all()
 
 
-def kill_worker(title: str, driver: int) -> None:
-    """kill -9 a Ray worker whose process title begins so, among the descendants of a study's driver."""
+def workers(driver: int, title: str) -> list[psutil.Process]:
+    """The Ray workers whose process titles begin so, among the descendants of a study's driver."""
+    found = []
     for process in psutil.Process(driver).children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
             if " ".join(process.cmdline()).startswith(title):
-                process.kill()
-                return
-    raise AssertionError(f"no {title} to kill")
+                found.append(process)
+    return found
 
 
 def written(root: Path, signs: list[str]) -> list[set[tuple[Path, int]]]:
@@ -150,19 +150,19 @@ def test_killed_in_every_stage_nothing_is_lost_or_twice(smoke: Path, tmp_path: P
         return driver
 
     def kill(driver: subprocess.Popen[str]) -> None:
-        orphans = psutil.Process(driver.pid).children(recursive=True)
+        orphans = workers(driver.pid, "ray::RayTrainWorker") + workers(driver.pid, "ray::MapWorker")
         driver.kill()
         driver.wait()
         drivers.append(driver)
-        _, alive = psutil.wait_procs(orphans, timeout=60)  # they would get on, and be taken for the next driver's
+        _, alive = psutil.wait_procs(orphans, timeout=60)  # what they still do would be taken for the next driver's
         assert not alive
         assert not (root / "studies").exists()
 
     kill(getting_on("generator"))
     driver = getting_on("generator")
-    kill_worker("ray::RayTrainWorker", driver.pid)
+    workers(driver.pid, "ray::RayTrainWorker")[0].kill()
     getting_on("solutions", driver)  # another worker trained the generator to its end
-    kill_worker("ray::MapWorker", driver.pid)
+    workers(driver.pid, "ray::MapWorker")[0].kill()
     kill(getting_on("solutions", driver))
     kill(getting_on("prm"))
     kill(getting_on("prm"))
