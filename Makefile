@@ -9,7 +9,7 @@ INSTALL := $(BIN)/uv pip install --quiet --python .venv --no-deps --compile-byte
 # Two tests at a time: those with engines wait for them half of the time.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
 
-.PHONY: study test test-fast test-cluster check browser validate-cluster lock clean
+.PHONY: study test test-fast check browser validate-cluster lock clean
 
 study: .venv/ready  ## the embedded study, end to end
 	$(BIN)/python flows/full_study.py
@@ -19,9 +19,6 @@ test: check browser  ## the whole suite: style, types, fast tests, and slow ones
 
 test-fast: check  ## without the tests that start real engines or plant hundreds of faults
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE) -m "not slow"
-
-test-cluster: .venv/ready  ## jobs on a real head, and nodes that die: what `make test` has no time for
-	$(BIN)/python -m pytest tests/slow/cluster
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -15,11 +15,10 @@ def counted(record_property: Callable[[str, object], None]) -> Counted:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run side by side (pytest-xdist), tests that share what is slow to make go to one process."""
+    """Run side by side (pytest-xdist), slow tests of one file go to one process: they share what is slow to make."""
     for item in items:
         if item.get_closest_marker("slow"):
-            shared = "smoke" if "smoke" in getattr(item, "fixturenames", ()) else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(shared))
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

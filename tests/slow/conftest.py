@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ["--preset", "smoke", "--placement", str(ROOT / "tests/slow/placement.toml")]
@@ -45,8 +46,12 @@ def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The store of a finished, undisturbed smoke study."""
-    root = tmp_path_factory.mktemp("undisturbed") / "outputs"
+    """The store of a finished, undisturbed smoke study: one for all processes of the suite, not to be written to."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    root = shared / "undisturbed/outputs"
     os.environ.pop("RAY_ADDRESS", None)
-    run_study(root)
+    with FileLock(shared / "undisturbed.lock"):
+        if not (root / "studies/smoke/summary.json").exists():
+            run_study(root)
     return root
