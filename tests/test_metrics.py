@@ -1,4 +1,4 @@
-"""What metrics say of a shard; that they reach Prometheus is tested with a real cluster (slow/test_jobs.py)."""
+"""What metrics say of a shard; that they reach Prometheus is tested with a real cluster (slow/cluster/test_jobs.py)."""
 
 from __future__ import annotations
 
