@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -162,14 +163,27 @@ def crashing_store(root: Path, crash_at: int, moment: str) -> Store:
 
 
 def in_child(work: Callable[[], object]) -> int:
-    """Run `work` in a forked process; its exit status, or minus the signal that ended it."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
+    """Run `work` in a forked process; its exit status, or minus the signal that ended it.
+
+    Where a thread of this process ends at the moment of the fork, CPython 3.11's child can wait for ever for a lock
+    that it was forked with, before it runs a line: it is forked anew.
+    """
+    begun, begin = os.pipe()
+    while True:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.write(begin, b".")
+                work()
+                status = 0
+            finally:
+                os._exit(status)
+        if select.select([begun], [], [], 30)[0]:
+            break
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    os.close(begun)
+    os.close(begin)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
