@@ -14,6 +14,7 @@ def counted(record_property: Callable[[str, object], None]) -> Counted:
     return lambda line: record_property("counted", line)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run side by side (pytest-xdist), slow tests of one file go to one process: they share what is slow to make."""
     for item in items:
