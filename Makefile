@@ -6,8 +6,8 @@ BIN := .venv/bin
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 INSTALL := $(BIN)/uv pip install --quiet --python .venv --no-deps --compile-bytecode $(FIND_LINKS)
 
-# Two tests at a time: those with engines wait for them half of the time.
-SIDE_BY_SIDE := --numprocesses 2 --dist loadgroup
+# Two files of tests at a time, since tests of one share what is slow to make; in their order, which ends with fast ones.
+SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: study test test-fast check browser validate-cluster lock clean
 

@@ -14,14 +14,6 @@ def counted(record_property: Callable[[str, object], None]) -> Counted:
     return lambda line: record_property("counted", line)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in its own
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run side by side (pytest-xdist), slow tests of one file go to one process: they share what is slow to make."""
-    for item in items:
-        if item.get_closest_marker("slow"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     passed = terminalreporter.stats.get("passed", [])
     lines = [str(value) for report in passed for name, value in report.user_properties if name == "counted"]
