@@ -21,15 +21,18 @@ if TYPE_CHECKING:
 
 def fit(trainings: Sequence[tuple[TrainingRun, Job]], pool: Pool) -> None:
     """Train and publish the models in turn, all by the same workers. Raises ValueError when one has no example left."""
+    import ray
     from ray.train import DataConfig, FailureConfig, RunConfig
     from ray.train.torch import TorchTrainer
 
     class Trainer(TorchTrainer):
-        """Without the actor that frees the workers' places when a controller dies, which ends the study here, and that
-        frees them too. It asks Ray's dashboard, and where there is none each training ends twelve seconds later."""
+        """On one machine without the actor that frees the workers' places when a controller dies with its node: where
+        Ray's dashboard does not answer it, each training would end twelve seconds later."""
 
         def _create_default_callbacks(self) -> list[Any]:
-            callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc] # mypy sees the class of its first version
+            callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc] # v2's
+            if len(ray.nodes()) > 1:
+                return callbacks
             return [one for one in callbacks if type(one).__name__ != "PlacementGroupCleanerCallback"]
 
     [(first, _), *_] = trainings
