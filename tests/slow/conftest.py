@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from filelock import FileLock
 
@@ -23,6 +25,24 @@ def run_study(root: Path | str, *argv: str, flow: Sequence[str] = STUDY) -> str:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
     return done.stdout
+
+
+def index(root: Path, study: str = "smoke") -> dict[str, str]:
+    """Where each table and model of a study lies."""
+    return json.loads((root / "studies" / study / "index.json").read_text())
+
+
+def summary(root: Path, study: str = "smoke") -> dict:
+    return json.loads((root / "studies" / study / "summary.json").read_text())
+
+
+def table(root: Path, name: str, study: str = "smoke") -> pd.DataFrame:
+    return pd.read_parquet(index(root, study)[name])
+
+
+def sample_ids(root: Path, study: str = "smoke") -> list[tuple[str, int]]:
+    solutions = table(root, "solutions", study)
+    return sorted(zip(solutions["problem_id"], solutions["sample_index"], strict=True))
 
 
 def start_until(root: Path, marker: str, flow: Sequence[str] = STUDY) -> subprocess.Popen[str]:

@@ -1,45 +1,24 @@
-"""The smoke study with real Ray, vLLM and training: whole, again, grown, killed, and on the user's own files."""
+"""The smoke study with real Ray, vLLM and training: whole, again, grown, and on the user's own files."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gzip
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pandas as pd
-import psutil
 import pytest
 from PIL import Image
 
 from components.grading import grade
 from flows import cli, full_study
-from tests.conftest import Counted
-from tests.slow.conftest import ROOT, run_study, start_until, wait_for
+from tests.slow.conftest import ROOT, index, run_study, sample_ids, summary, table
 
 pytestmark = pytest.mark.slow
 DATA = ROOT.parent / "shared" / "data"
-
-
-def index(root: Path, study: str = "smoke") -> dict[str, str]:
-    return json.loads((root / "studies" / study / "index.json").read_text())
-
-
-def summary(root: Path, study: str = "smoke") -> dict:
-    return json.loads((root / "studies" / study / "summary.json").read_text())
-
-
-def table(root: Path, name: str, study: str = "smoke") -> pd.DataFrame:
-    return pd.read_parquet(index(root, study)[name])
-
-
-def sample_ids(root: Path, study: str = "smoke") -> list[tuple[str, int]]:
-    solutions = table(root, "solutions", study)
-    return sorted(zip(solutions["problem_id"], solutions["sample_index"], strict=True))
 
 
 def test_tables_agree_with_each_other(smoke: Path) -> None:
@@ -108,69 +87,6 @@ def test_a_second_run_computes_nothing_and_growing_keeps_what_there_is(smoke: Pa
     merged = before.merge(after, on=["problem_id", "sample_index"], suffixes=("", "_after"))
     assert len(merged) == len(before)
     assert (merged["text"] == merged["text_after"]).all()
-
-
-def workers(driver: int, title: str) -> list[psutil.Process]:
-    """The Ray workers whose process titles begin so, among the descendants of a study's driver."""
-    found = []
-    for process in psutil.Process(driver).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if " ".join(process.cmdline()).startswith(title):
-                found.append(process)
-    return found
-
-
-def written(root: Path, signs: list[str]) -> list[set[tuple[Path, int]]]:
-    """For each sign the files that are there, and when they were written."""
-    found = []
-    for sign in signs:
-        found.append(set())
-        for path in root.glob(sign):
-            with contextlib.suppress(FileNotFoundError):
-                found[-1].add((path, path.stat().st_mtime_ns))
-    return found
-
-
-def test_killed_in_every_stage_nothing_is_lost_or_twice(smoke: Path, tmp_path: Path, counted: Counted) -> None:
-    root = tmp_path / "outputs"
-    # The signs in the store that a stage's work has really got on. Both reward models train in turn.
-    signs = {
-        "generator": ["scratch/generator-*/progress.json"],
-        "solutions": ["commits/solutions/*.json"],
-        "prm": ["scratch/*rm-*/run/*"],
-        "scores": ["commits/scores/*.json"],
-    }
-    drivers = []
-
-    def getting_on(stage: str, driver: subprocess.Popen[str] | None = None) -> subprocess.Popen[str]:
-        """The driver, or a new one, once it has got on with a stage."""
-        before = written(root, signs[stage])
-        driver = driver or start_until(root, f"[{stage}]")
-        wait_for(lambda: all(map(set.difference, written(root, signs[stage]), before)))
-        return driver
-
-    def kill(driver: subprocess.Popen[str]) -> None:
-        orphans = workers(driver.pid, "ray::RayTrainWorker") + workers(driver.pid, "ray::MapWorker")
-        driver.kill()
-        driver.wait()
-        drivers.append(driver)
-        _, alive = psutil.wait_procs(orphans, timeout=60)  # what they still do would be taken for the next driver's
-        assert not alive
-        assert not (root / "studies").exists()
-
-    kill(getting_on("generator"))
-    driver = getting_on("generator")
-    workers(driver.pid, "ray::RayTrainWorker")[0].kill()
-    getting_on("solutions", driver)  # another worker trained the generator to its end
-    workers(driver.pid, "ray::MapWorker")[0].kill()
-    kill(getting_on("solutions", driver))
-    kill(getting_on("prm"))
-    kill(getting_on("scores"))
-    run_study(root)
-    assert sample_ids(root) == sample_ids(smoke)
-    assert (table(root, "solutions")["text"] == table(smoke, "solutions")["text"]).all()
-    assert summary(root)["best_of_n"]["majority"] == summary(smoke)["best_of_n"]["majority"]
-    counted(f"{len(drivers)} drivers and 2 workers of the smoke study killed: 0 samples lost, doubled or changed")
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")

@@ -1,0 +1,78 @@
+"""The smoke study, whose drivers and workers are killed in every stage."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import Counted
+from tests.slow.conftest import run_study, sample_ids, start_until, summary, table, wait_for
+
+pytestmark = pytest.mark.slow
+
+
+def workers(driver: int, title: str) -> list[psutil.Process]:
+    """The Ray workers whose process titles begin so, among the descendants of a study's driver."""
+    found = []
+    for process in psutil.Process(driver).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if " ".join(process.cmdline()).startswith(title):
+                found.append(process)
+    return found
+
+
+def written(root: Path, signs: list[str]) -> list[set[tuple[Path, int]]]:
+    """For each sign the files that are there, and when they were written."""
+    found = []
+    for sign in signs:
+        found.append(set())
+        for path in root.glob(sign):
+            with contextlib.suppress(FileNotFoundError):
+                found[-1].add((path, path.stat().st_mtime_ns))
+    return found
+
+
+def test_killed_in_every_stage_nothing_is_lost_or_twice(smoke: Path, tmp_path: Path, counted: Counted) -> None:
+    root = tmp_path / "outputs"
+    # The signs in the store that a stage's work has really got on. Both reward models train in turn.
+    signs = {
+        "generator": ["scratch/generator-*/progress.json"],
+        "solutions": ["commits/solutions/*.json"],
+        "prm": ["scratch/*rm-*/run/*"],
+        "scores": ["commits/scores/*.json"],
+    }
+    drivers = []
+
+    def getting_on(stage: str, driver: subprocess.Popen[str] | None = None) -> subprocess.Popen[str]:
+        """The driver, or a new one, once it has got on with a stage."""
+        before = written(root, signs[stage])
+        driver = driver or start_until(root, f"[{stage}]")
+        wait_for(lambda: all(map(set.difference, written(root, signs[stage]), before)))
+        return driver
+
+    def kill(driver: subprocess.Popen[str]) -> None:
+        orphans = workers(driver.pid, "ray::RayTrainWorker") + workers(driver.pid, "ray::MapWorker")
+        driver.kill()
+        driver.wait()
+        drivers.append(driver)
+        _, alive = psutil.wait_procs(orphans, timeout=60)  # what they still do would be taken for the next driver's
+        assert not alive
+        assert not (root / "studies").exists()
+
+    kill(getting_on("generator"))
+    driver = getting_on("generator")
+    workers(driver.pid, "ray::RayTrainWorker")[0].kill()
+    getting_on("solutions", driver)  # another worker trained the generator to its end
+    workers(driver.pid, "ray::MapWorker")[0].kill()
+    kill(getting_on("solutions", driver))
+    kill(getting_on("prm"))
+    kill(getting_on("scores"))
+    run_study(root)
+    assert sample_ids(root) == sample_ids(smoke)
+    assert (table(root, "solutions")["text"] == table(smoke, "solutions")["text"]).all()
+    assert summary(root)["best_of_n"]["majority"] == summary(smoke)["best_of_n"]["majority"]
+    counted(f"{len(drivers)} drivers and 2 workers of the smoke study killed: 0 samples lost, doubled or changed")
