@@ -7,6 +7,7 @@ each of them seconds.
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 
 def fit(trainings: Sequence[tuple[TrainingRun, Job]], pool: Pool) -> None:
     """Train and publish the models in turn, all by the same workers. Raises ValueError when one has no example left."""
-    import ray
     from ray.train import DataConfig, FailureConfig, RunConfig
     from ray.train.torch import TorchTrainer
+
+    one_machine = on_one_machine(pool)
+    # Watching for drained nodes takes a process per training, which takes seconds to start.
+    os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = str(int(not one_machine))
+    os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.5"  # that a training has ended is seen so much later, at most
 
     class Trainer(TorchTrainer):
         """On one machine without the actor that frees the workers' places when a controller dies with its node: where
@@ -31,7 +36,7 @@ def fit(trainings: Sequence[tuple[TrainingRun, Job]], pool: Pool) -> None:
 
         def _create_default_callbacks(self) -> list[Any]:
             callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc] # v2's
-            if len(ray.nodes()) > 1:
+            if not one_machine:
                 return callbacks
             return [one for one in callbacks if type(one).__name__ != "PlacementGroupCleanerCallback"]
 
@@ -69,12 +74,24 @@ def fit(trainings: Sequence[tuple[TrainingRun, Job]], pool: Pool) -> None:
         raise RuntimeError(f"training of {first.stage.name}{others} failed: {result.error}")
 
 
+def on_one_machine(pool: Pool) -> bool:
+    """Whether all workers have room on the only node that there ever was, so that none is added for them."""
+    import ray
+
+    [node, *others] = ray.nodes()
+    room = [node["Resources"].get(name, 0) >= pool.actors * amount for name, amount in _of_a_worker(pool).items()]
+    return not others and all(room)
+
+
 def scaling(pool: Pool) -> ScalingConfig:
     """What Ray Train is to ask the cluster for: its pool's custom resources too, which keep it off spot nodes."""
     from ray.train import ScalingConfig
 
-    of_a_worker = {"CPU": pool.cpus, **pool.resources} | ({"GPU": pool.gpus} if pool.gpus else {})
-    return ScalingConfig(num_workers=pool.actors, use_gpu=pool.gpus > 0, resources_per_worker=of_a_worker)
+    return ScalingConfig(num_workers=pool.actors, use_gpu=pool.gpus > 0, resources_per_worker=_of_a_worker(pool))
+
+
+def _of_a_worker(pool: Pool) -> dict[str, float]:
+    return {"CPU": pool.cpus, **pool.resources} | ({"GPU": pool.gpus} if pool.gpus else {})
 
 
 @dataclass(frozen=True)

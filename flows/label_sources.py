@@ -109,7 +109,7 @@ def train_others(
         (reward_model(config, start, reward_models.of_seed(name, seed)), labels.inputs(source))
         for name, source in zip(names, sources, strict=True)
     ]
-    found = {}
-    for name, prm in zip(names, run.train_side_by_side(*trainings), strict=True):
-        [found[f"{name}_{scores}"]] = run.map(held_out, score(preset.scoring, None, prm, f"{name}_{scores}"))
-    return found
+    names = [f"{name}_{scores}" for name in names]
+    prms = run.train_side_by_side(*trainings)
+    scoring = [score(preset.scoring, None, prm, name) for name, prm in zip(names, prms, strict=True)]
+    return dict(zip(names, run.map_side_by_side(*((held_out, stage) for stage in scoring)), strict=True))
