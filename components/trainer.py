@@ -28,7 +28,7 @@ def fit(trainings: Sequence[tuple[TrainingRun, Job]], pool: Pool) -> None:
     one_machine = on_one_machine(pool)
     # Watching for drained nodes takes a process per training, which takes seconds to start.
     os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = str(int(not one_machine))
-    os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.5"  # that a training has ended is seen so much later, at most
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # the end of a training is seen as much later
 
     class Trainer(TorchTrainer):
         """On one machine without the actor that frees the workers' places when a controller dies with its node: where
