@@ -12,16 +12,18 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
+from flows import cli, full_study
+
 ROOT = Path(__file__).parents[2]
 SMOKE = ["--preset", "smoke", "--placement", str(ROOT / "tests/slow/placement.toml")]
 STUDY = [sys.executable, str(ROOT / "flows/full_study.py"), *SMOKE]
 SMALL_SCALE = [sys.executable, str(ROOT / "flows/small_scale.py"), *SMOKE]
 
 
-def run_study(root: Path | str, *argv: str, flow: Sequence[str] = STUDY) -> str:
+def run_study(root: Path | str, *argv: str, flow: Sequence[str] = STUDY, cwd: Path = ROOT.parent) -> str:
     """Run a smoke study to its end and return what it printed."""
     done = subprocess.run(
-        [*flow, "--root", str(root), *argv], capture_output=True, text=True, timeout=900, cwd=ROOT.parent,
+        [*flow, "--root", str(root), *argv], capture_output=True, text=True, timeout=900, cwd=cwd,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
     return done.stdout
@@ -43,6 +45,13 @@ def table(root: Path, name: str, study: str = "smoke") -> pd.DataFrame:
 def sample_ids(root: Path, study: str = "smoke") -> list[tuple[str, int]]:
     solutions = table(root, "solutions", study)
     return sorted(zip(solutions["problem_id"], solutions["sample_index"], strict=True))
+
+
+def explained(capsys: pytest.CaptureFixture[str], root: Path, stage: str, *argv: str) -> str:
+    """What `explain` prints before the stage's recipe."""
+    command = ["explain", stage, "--preset", "smoke", "--root", str(root), *argv]
+    assert cli.run(full_study.full_study, command, "") == 0
+    return capsys.readouterr().out.partition("its key is made of")[0]
 
 
 def start_until(root: Path, marker: str, flow: Sequence[str] = STUDY) -> subprocess.Popen[str]:

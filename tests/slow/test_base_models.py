@@ -1,12 +1,15 @@
-"""The generator's part of a study with a base model of another architecture: the format from the problems' own
-solutions, one epoch, sampling through vLLM, grades. The model is random, so nothing is right; the road is real."""
+"""The generator's part of studies with base models: the format, one epoch, samples, grades.
+
+One is of another architecture, learns the format from the problems' own solutions, and samples through vLLM; it is
+random, so nothing is right, but the road is real. The other is the embedded study's generator, which is shown what it
+gets right of its own samples, by transformers.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,10 +27,11 @@ from components.tokenizer import build_tokenizer
 from components.worked_arithmetic import VOCABULARY
 from flows import cli, full_study
 from flows.presets import CHAT_INSTRUCTION
+from tests.slow.conftest import ROOT, SMOKE, explained, index, run_study, table
 from tests.test_chat_prompts import TEMPLATE
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
+GENERATOR_PART = [sys.executable, "-m", "tests.slow.test_base_models", *SMOKE]
 
 
 def save_base(folder: Path) -> None:
@@ -49,7 +53,7 @@ def save_base(folder: Path) -> None:
 
 
 def generator_part(study: cli.Study) -> None:
-    """The generator and its graded samples; and what the base model says when it is asked by its chat template."""
+    """The generator and its graded samples; and what a base model with a chat template says when it is asked by it."""
     preset, run = study.preset, study.runner
     assert study.files is not None
     assert study.base_model is not None
@@ -60,6 +64,8 @@ def generator_part(study: cli.Study) -> None:
     run.store.files.put("where.json", json.dumps(where).encode())
     base = Path(study.base_model.path)
     tokenizer: Any = AutoTokenizer.from_pretrained(base)
+    if tokenizer.chat_template is None:
+        return
     ends, [prompt] = end_of_turn_ids(tokenizer), render_chat_prompts(tokenizer, CHAT_INSTRUCTION, ["What is 1 + 1?"])
     engine = VllmEngine(base, dataclasses.replace(preset.few_shot, max_tokens=256))
     said = engine.generate([Request(prompt, seed, ends=ends) for seed in range(32)])
@@ -83,22 +89,22 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
         for i in range(1, 17)
     ]
-    argv = ["--preset", "smoke", "--root", str(folder / "outputs"), "--base-model", str(folder / "base")]
-    argv += ["--format-from", "solutions", "--samples-per-problem", "4", "--max-tokens", "64"]
+    argv = ["--base-model", str(folder / "base"), "--format-from", "solutions"]
+    argv += ["--samples-per-problem", "4", "--max-tokens", "64"]
     for split, some in {"train": rows[:12], "test": rows[12:]}.items():
         (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
         argv += [f"--{split}-problems", str(folder / f"{split}.jsonl")]
-    os.environ.pop("RAY_ADDRESS", None)
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.slow.test_base_models", *argv],
-        capture_output=True, text=True, timeout=600, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-5000:]
+    run_study(folder / "outputs", *argv, flow=GENERATOR_PART, cwd=ROOT)
     return folder / "outputs"
 
 
 def where(outputs: Path, name: str) -> str:
     return str(json.loads((outputs / "where.json").read_text())[name])
+
+
+def record(outputs: Path, name: str) -> dict[str, Any]:
+    """What the manifest of a table or model says of how it was made."""
+    return json.loads((Path(where(outputs, name)) / "_manifest.json").read_text())["record"]
 
 
 def test_a_base_model_learns_the_format_from_solutions_and_samples(outputs: Path) -> None:
@@ -107,9 +113,9 @@ def test_a_base_model_learns_the_format_from_solutions_and_samples(outputs: Path
     assert len(examples) == 12
     config = json.loads((Path(where(outputs, "generator")) / "config.json").read_text())
     assert config["architectures"] == ["Qwen2ForCausalLM"]
-    manifest = json.loads((Path(where(outputs, "generator")) / "_manifest.json").read_text())["record"]
-    assert manifest["metrics"]["rows_used"] == 12
-    assert manifest["recipe"]["models"].keys() == {"base"}
+    made = record(outputs, "generator")
+    assert made["metrics"]["rows_used"] == 12
+    assert made["recipe"]["models"].keys() == {"base"}
     samples = pd.read_parquet(where(outputs, "solutions"))
     assert samples.groupby("split").size().to_dict() == {"test": 16, "train": 48}
     assert samples["error"].isna().all()
@@ -127,3 +133,42 @@ def test_vllm_ends_a_chat_sample_at_the_end_of_the_turn(outputs: Path) -> None:
     assert last == {over, end_of_text}
     assert all(not last & set(sample["ids"][:-1]) for sample in chat["said"])
     assert all(len(sample["ids"]) == 256 for sample in chat["said"] if sample["finish_reason"] == "length")
+
+
+def test_a_base_model_is_finetuned_and_explain_names_an_edited_problem_and_a_swapped_file(
+    smoke: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, base = tmp_path / "outputs", tmp_path / "base"
+    shutil.copytree(smoke, root)
+    shutil.copytree(index(root)["generator"], base)
+    problems = table(root, "problems")
+    argv = ["--base-model", str(base), "--study", "base", "--engine", "transformers", "--samples-per-problem", "4"]
+    for split in ("train", "test"):
+        rows = problems[problems["split"] == split].head(12)
+        rows = rows.rename(columns={"ground_truth_answer": "answer"})[["problem", "answer"]]
+        rows.to_json(tmp_path / f"{split}.jsonl", orient="records", lines=True)
+        argv += [f"--{split}-problems", str(tmp_path / f"{split}.jsonl")]
+    run_study(root, *argv, flow=GENERATOR_PART, cwd=ROOT)
+    samples, shots, shown = (
+        pd.read_parquet(where(root, name)) for name in ("solutions", "few_shot_solutions", "format_examples")
+    )
+    assert samples.groupby("split").size().to_dict() == {"test": 48, "train": 48}
+    assert len(shots) == 48
+    assert samples["error"].isna().all()
+    assert record(root, "solutions")["recipe"]["config"]["engine"] == "transformers"
+    assert 0 < len(shown) < len(shots)
+    assert record(root, "generator")["metrics"]["rows_used"] == len(shown)
+
+    lines = (tmp_path / "train.jsonl").read_text().splitlines()
+    edited = json.loads(lines[3])
+    lines[3] = json.dumps({**edited, "problem": edited["problem"].replace("Start", "Begin")})
+    (tmp_path / "train.jsonl").write_text("\n".join(lines))
+    printed = explained(capsys, root, "few_shot_solutions", *argv)
+    assert "1 rows changed, 0 new, 0 gone" in printed
+    assert "row train 3: problem: Start with" in printed
+    (tmp_path / "train.jsonl").write_text("\n".join([*lines[:3], json.dumps(edited), *lines[4:]]))
+
+    (base / "model.safetensors").write_bytes((Path(index(root)["orm"]) / "model.safetensors").read_bytes())
+    printed = explained(capsys, root, "few_shot_solutions", *argv)
+    assert "models.generator.model.safetensors: " in printed
+    assert "config.json" not in printed

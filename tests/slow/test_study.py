@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from components.grading import grade
-from flows import cli, full_study
-from tests.slow.conftest import ROOT, index, run_study, sample_ids, summary, table
+from flows import full_study
+from tests.slow.conftest import ROOT, explained, index, run_study, sample_ids, summary, table
 
 pytestmark = pytest.mark.slow
 DATA = ROOT.parent / "shared" / "data"
@@ -123,13 +123,6 @@ def test_real_problems_and_prm800ks_labels(smoke: Path, tmp_path: Path) -> None:
     assert counts["rows used"] + counts["rows dropped, give_up"] + counts["rows dropped, screening"] == counts["rows"]
 
 
-def explained(capsys: pytest.CaptureFixture[str], root: Path, stage: str, *argv: str) -> str:
-    """What `explain` prints before the stage's recipe."""
-    command = ["explain", stage, "--preset", "smoke", "--root", str(root), *argv]
-    assert cli.run(full_study.full_study, command, "") == 0
-    return capsys.readouterr().out.partition("its key is made of")[0]
-
-
 def test_explain_names_a_changed_option_and_a_changed_version(
     smoke: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,35 +132,3 @@ def test_explain_names_a_changed_option_and_a_changed_version(
     version = grade().version
     monkeypatch.setattr(full_study, "grade", lambda **how: dataclasses.replace(grade(**how), version=version + 1))
     assert f"version: {version} before, {version + 1} now" in explained(capsys, smoke, "grades")
-
-
-def test_a_base_model_is_finetuned_and_explain_names_an_edited_problem_and_a_swapped_file(
-    smoke: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    root, base = tmp_path / "outputs", tmp_path / "base"
-    shutil.copytree(smoke, root)
-    shutil.copytree(index(root)["generator"], base)
-    problems = table(root, "problems")
-    argv = ["--base-model", str(base), "--study", "base", "--engine", "transformers", "--samples-per-problem", "4"]
-    for split in ("train", "test"):
-        rows = problems[problems["split"] == split].head(12)
-        rows = rows.rename(columns={"ground_truth_answer": "answer"})[["problem", "answer"]]
-        rows.to_json(tmp_path / f"{split}.jsonl", orient="records", lines=True)
-        argv += [f"--{split}-problems", str(tmp_path / f"{split}.jsonl")]
-    printed = run_study(root, *argv)
-    assert "[few_shot_solutions]" in printed
-    assert summary(root, "base")["engine"]["name"] == "transformers"
-
-    lines = (tmp_path / "train.jsonl").read_text().splitlines()
-    edited = json.loads(lines[3])
-    lines[3] = json.dumps({**edited, "problem": edited["problem"].replace("Start", "Begin")})
-    (tmp_path / "train.jsonl").write_text("\n".join(lines))
-    printed = explained(capsys, root, "few_shot_solutions", *argv)
-    assert "1 rows changed, 0 new, 0 gone" in printed
-    assert "row train 3: problem: Start with" in printed
-    (tmp_path / "train.jsonl").write_text("\n".join([*lines[:3], json.dumps(edited), *lines[4:]]))
-
-    (base / "model.safetensors").write_bytes((Path(index(root)["orm"]) / "model.safetensors").read_bytes())
-    printed = explained(capsys, root, "few_shot_solutions", *argv)
-    assert "models.generator.model.safetensors: " in printed
-    assert "config.json" not in printed
