@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 SMOKE = ["--preset", "smoke", "--placement", str(ROOT / "tests/slow/placement.toml")]
 STUDY = [sys.executable, str(ROOT / "flows/full_study.py"), *SMOKE]
 SMALL_SCALE = [sys.executable, str(ROOT / "flows/small_scale.py"), *SMOKE]
+os.environ.pop("RAY_ADDRESS", None)  # studies here start clusters of their own
 
 
 def run_study(root: Path | str, *argv: str, flow: Sequence[str] = STUDY, cwd: Path = ROOT.parent) -> str:
@@ -79,7 +80,6 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
     root = shared / "undisturbed/outputs"
-    os.environ.pop("RAY_ADDRESS", None)
     with FileLock(shared / "undisturbed.lock"):
         if not (root / "studies/smoke/summary.json").exists():
             run_study(root)
