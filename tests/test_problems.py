@@ -131,7 +131,8 @@ def test_a_file_that_changed_after_the_start_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_hub_dataset_is_read_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for library in ("datasets.config", "huggingface_hub.constants"):  # which read the environment when imported
+        monkeypatch.setattr(f"{library}.HF_HUB_OFFLINE", True)
     folder = tmp_path / "dataset"  # a dataset's folder is named like one of the hub
     folder.mkdir()
     (folder / "train.jsonl").write_text('{"question": "1 + 1?", "answer": "So.\\n#### 2"}\n')
