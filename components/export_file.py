@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -23,7 +24,7 @@ class ExportFile:
     """Rows of one schema, written batch by batch under a temporary name beside `path`. The block's good end moves the
     file in place, over one of that name; an exception leaves what was there before.
 
-    Raises InputError for another suffix, and where the file cannot be written.
+    Raises InputError for another suffix and where no file can be made, and OSError where the disk refuses later.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -43,11 +44,11 @@ class ExportFile:
                 # Without a name and a time inside, equal rows are equal bytes.
                 self._to = gzip.GzipFile(filename="", mode="wb", fileobj=self._file, mtime=0)
         except OSError as error:
-            raise self._refusal(error) from error
+            raise InputError(f"{self.path}: cannot be written: {error.strerror or error}") from error
         return self
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Add rows. Raises InputError where the disk refuses, and pyarrow's errors for rows that break the schema."""
+        """Add rows. Raises OSError where the disk refuses, and pyarrow's errors for rows that break the schema."""
         batch = pa.Table.from_pylist(list(rows), schema=self.schema)  # JSON is held to the same types
         try:
             if isinstance(self._to, pq.ParquetWriter):
@@ -73,8 +74,9 @@ class ExportFile:
             if kind is None:
                 raise self._refusal(refused) from refused
         finally:
-            self._file.close()
+            with contextlib.suppress(OSError):  # it writes what is left, which a full disk refuses once more
+                self._file.close()
             self.part.unlink(missing_ok=True)
 
-    def _refusal(self, error: OSError) -> InputError:
-        return InputError(f"{self.path}: cannot be written: {error.strerror or error}; nothing is left of it")
+    def _refusal(self, error: OSError) -> OSError:
+        return OSError(error.errno, f"{error.strerror or error}; nothing is left of it", str(self.path))

@@ -9,6 +9,7 @@ import argparse
 import dataclasses
 import importlib.util
 import math
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,8 @@ from components.published_verifiers import OURS
 from components.sampling import engine_distribution, installed_engine
 from components.store import Store
 from flows.presets import Preset, reseeded, rollouts_like
+
+_LONGEST_NAME = 200  # bytes of a study's name: a file system takes 255, and some files' names have more to them
 
 
 def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
@@ -197,6 +200,8 @@ def study_name(name: str) -> str:
     """The name, found fit for a folder."""
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise InputError(f"--study {name}: use letters, digits, '-', '_' and '.'")
+    if (length := len(os.fsencode(name))) > _LONGEST_NAME:
+        raise InputError(f"--study {name[:40]}…: has {length} bytes, more than {_LONGEST_NAME}; give a shorter one")
     return name
 
 

@@ -1,31 +1,27 @@
-"""What every flow shares: from a command line to a checked study, Ray started when work is there, and errors told."""
+"""What every flow shares: from a command line to a checked study, and Ray started when work is there."""
 
 from __future__ import annotations
 
 import argparse
 import logging
 import os
-import signal
-import sys
-import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from cluster import placements
-from components.datasets import StoreError
 from components.input_files import InputError
+from components.plain_text import printable
 from components.problems import ProblemFiles
 from components.runner import Runner
 from components.solution_files import SolutionFiles
 from components.stage import Model
-from components.standing import StudyError
 from flows import checks, commands, file_checks, model_checks, plan_cost
+from flows.errors import end_on_sigterm as _end_on_sigterm
+from flows.errors import run_and_report_errors
 from flows.options import MoreOptions, parse
 from flows.presets import PRESETS, Preset
-
-_terminated = threading.Event()  # where Ray waits, it raises a KeyboardInterrupt of its own
 
 
 @dataclass(frozen=True)
@@ -173,79 +169,22 @@ def start_ray(
 
 
 def run(main: Any, argv: Sequence[str] | None, description: str, more_options: MoreOptions | None = None) -> int:
-    """Run a flow's main(study), or the command asked for. more_options: those of the flow alone.
-
-    The exit status: 0; 2 and one line for input that cannot be used, before any work; 1 and one line when the study or
-    the store cannot go on; 143 and one line when it was asked to end (SIGTERM: a preempted node, `ray job stop`), 130
-    by Ctrl-C: what is committed is kept either way, and leases are given back.
-    """
-    options = parse(argv, description, more_options)
-    before = signal.getsignal(signal.SIGTERM)
-    _end_on_sigterm()
-    try:
-        return _run(main, options)
-    except KeyboardInterrupt:
-        why = "SIGTERM" if _terminated.is_set() else "Ctrl-C"
-        print(f"stopped by {why}; what is committed is kept, so run it again to go on", file=sys.stderr, flush=True)
-        return 143 if _terminated.is_set() else 130
-    except BrokenPipeError:  # whoever read the output, like `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except (InputError, StoreError, StudyError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    except OSError as error:
-        if options.verbose:
-            raise
-        print(
-            f"error: {error}; what is committed is kept, so run it again to go on (--verbose tells more)",
-            file=sys.stderr,
-        )
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-    return 1
+    """Run a flow's main(study), or the command asked for. more_options: those of the flow alone. Returns the exit
+    status, as `run_and_report_errors` says."""
+    return run_and_report_errors(
+        lambda: parse(argv, description, more_options), lambda options: _run_command(main, options)
+    )
 
 
-def _end_on_sigterm() -> None:
-    """End by SIGTERM as by Ctrl-C, which is no error that anything on the way would handle."""
-
-    def end(number: int, frame: object) -> NoReturn:
-        _terminated.set()
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, end)
-
-
-def told(work: Callable[[], None]) -> int:
-    """Run a flow that checks and works in one go. The exit status: 0; 2 and one line for input that cannot be used; 1
-    and one line when the store or the rows are not fit to go on with."""
-    try:
-        work()
-    except (InputError, StoreError, StudyError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, InputError) else 1
-    return 0
-
-
-def _run(main: Any, options: argparse.Namespace) -> int:
-    try:
-        if options.command in ("verify", "gc"):
-            store = checks.open_store(checks.store_root(options.root), writes=options.repair or options.command == "gc")
-        else:
-            study = open_study(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+def _run_command(main: Any, options: argparse.Namespace) -> int:
     if options.command in ("verify", "gc"):
+        store = checks.open_store(checks.store_root(options.root), writes=options.repair or options.command == "gc")
         return commands.verify(store, options) if options.command == "verify" else commands.gc(store, options)
+    study = open_study(options)
     for note in study.notes:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     main(study)
-    status = commands.show(study.runner, options, lambda: _cost(study))
-    sys.stdout.flush()  # a closed pipe is to be met here
-    return status
+    return commands.show(study.runner, options, lambda: _cost(study))
 
 
 def _cost(study: Study) -> tuple[commands.Columns, list[str]]:

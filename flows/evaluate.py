@@ -30,12 +30,13 @@ from components.scored_file import (
     scored_file_samples,
 )
 from components.standing import StudyError
-from flows import checks, cli, report_file, results, summary
+from flows import checks, report_file, results, summary
+from flows.errors import run_and_report_errors
+from flows.options import Parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = _parse(argv)
-    return cli.told(lambda: evaluate(options))
+    return run_and_report_errors(lambda: _parse(argv), evaluate)
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -104,7 +105,7 @@ def _notes(run: Runner, samples: Dataset, names: Sequence[str]) -> list[str]:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, metavar="FILE", help="scored samples: JSON Lines (also .gz) or Parquet")
     parser.add_argument(
         "--scores", nargs="+", default=[], metavar="COLUMN", help="columns of scores (default: all that end in _score)"

@@ -45,8 +45,10 @@ from components.input_files import InputError
 from components.published_formats import LeftOut
 from components.step_errors import StepErrorsConfig
 from components.store import Store
-from flows import checks, cli, export_rows
+from flows import checks, export_rows
+from flows.errors import run_and_report_errors
 from flows.export_rows import Convert, Lost, Row
+from flows.options import Parser
 from flows.queue_rows import queue_rows
 from schemas import exports
 
@@ -83,8 +85,7 @@ class Study:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = _parse(argv)
-    return cli.told(lambda: export(options))
+    return run_and_report_errors(lambda: _parse(argv), export, after_failure="run it again")
 
 
 def export(options: argparse.Namespace) -> None:
@@ -228,7 +229,7 @@ _FORMATS: dict[str, tuple[pa.Schema, Source, Convert]] = {
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", help="the store: a folder (default: outputs) or a URL (s3://bucket/prefix)")
     parser.add_argument("--study", required=True, metavar="NAME", help="folder under ROOT/studies, e.g. laptop")
     parser.add_argument("--format", required=True, choices=list(_FORMATS), help="whose rows (see above)")

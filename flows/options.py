@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from components.active_selection import POLICIES
+from components.plain_text import printable
 from components.problem_files import ANSWER_FORMATS
 from components.published_verifiers import OURS, STYLES
 from components.reductions import NEUTRALS, REDUCTIONS
@@ -48,10 +49,12 @@ examples:
 """
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """What every flow parses its command line with."""
+
     def error(self, message: str) -> NoReturn:
         """One line and status 2, like every other refusal."""
-        self.exit(2, f"error: {message}; see --help\n")
+        self.exit(2, f"error: {printable(message)}; see --help\n")
 
 
 MoreOptions = Callable[[argparse.ArgumentParser], None]
@@ -59,7 +62,7 @@ MoreOptions = Callable[[argparse.ArgumentParser], None]
 
 def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None = None) -> argparse.Namespace:
     """The options. more: adds those of one flow alone. Exits with status 2 and one line on a wrong one."""
-    parser = _Parser(description=description, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=description, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
     presets = "; ".join(f"{preset.name}: {preset.about}" for preset in PRESETS.values())
     commands = ". ".join(f"{name}: {about}" for name, about in COMMANDS.items())
     parser.add_argument("command", nargs="?", default="run", choices=COMMANDS, metavar="COMMAND", help=commands)

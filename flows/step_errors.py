@@ -28,11 +28,12 @@ from components.score_quality import step_calibration
 from components.scoring import ScoringConfig, score
 from components.step_errors import StepErrorsConfig, first_errors, step_errors
 from flows import checks, cli, model_checks, summary
+from flows.errors import run_and_report_errors
+from flows.options import Parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    options = _parse(argv)
-    return cli.told(lambda: evaluate(options))
+    return run_and_report_errors(lambda: _parse(argv), evaluate)
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -71,7 +72,7 @@ def _write(run: Runner, found: Dataset, scores: Dataset) -> None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON Lines (also .gz) or Parquet")
     parser.add_argument("--prm", type=Path, required=True, metavar="FOLDER", help="the PRM, a Hugging Face folder")
     parser.add_argument(

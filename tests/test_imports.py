@@ -15,7 +15,7 @@ ENGINE = set(
     side_by_side foreseen progress metrics""".split()
 )
 # Leaf modules: the text format, the world and the models' targets know nothing of the study.
-LEAVES = {"text_format", "worked_arithmetic", "examples", "tokenizer", "selection"}
+LEAVES = {"text_format", "plain_text", "worked_arithmetic", "examples", "tokenizer", "selection"}
 LEAVES |= {"problem_text", "segmentation", "prefix_tree", "reductions", "verifier_metrics", "bootstrap"}
 LEAVES |= {
     "solution_text",
