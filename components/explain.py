@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from components.datasets import Dataset, Shard
+from components.plain_text import printable
 from components.stage import MapStage, ModelStage, TableStage, recipe
 from components.store import MANIFEST, Store
 
@@ -35,7 +36,7 @@ def why_missing(
         return ("it was never computed in this store",)
     lines, manifest = nearest
     more = [line for name, dataset in inputs.items() for line in _input_rows(store, name, dataset, manifest, foreseen)]
-    return (*lines, *more, *_model_files(stage, manifest))
+    return tuple(map(printable, (*lines, *more, *_model_files(stage, manifest))))  # they quote rows and files' names
 
 
 def describe(stage: MapStage | TableStage | ModelStage, inputs: Mapping[str, Dataset]) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import pandas as pd
+
+from components.figures import figure_png
+from components.plain_text import printable
 
 LABELS = {
     "prm": "Process-supervised RM (PRM)",
@@ -64,59 +66,41 @@ def table(best_of_n: pd.DataFrame, split: str) -> str:
     """The curves as text: one line per method, accuracy in per cent by N, and the interval at the largest N."""
     rows = best_of_n[best_of_n["split"] == split]
     ns = sorted(rows["n"].unique())
-    wide = max(30, *(len(label(method)) + 2 for method in rows["method"].unique()))
+    names = {method: printable(label(method)) for method in in_order(rows["method"])}
+    wide = max(30, *(len(name) + 2 for name in names.values()))
     lines = [f"{'N':<{wide}}" + "".join(f"{n:>7}" for n in ns) + f"   95 % at {ns[-1]}"]
-    for method in in_order(rows["method"]):
+    for method, name in names.items():
         by_n = rows[rows["method"] == method].set_index("n")
         last = by_n.loc[ns[-1]]
         cells = "".join(f"{100 * by_n.loc[n, 'accuracy']:>7.1f}" for n in ns)
-        lines.append(f"{label(method):<{wide}}{cells}   {100 * last['ci_low']:.1f} to {100 * last['ci_high']:.1f}")
+        lines.append(f"{name:<{wide}}{cells}   {100 * last['ci_low']:.1f} to {100 * last['ci_high']:.1f}")
     return "\n".join(lines)
 
 
 def picture(best_of_n: pd.DataFrame, title: str) -> bytes:
     """best_of_n.png: accuracy against N of the test split, bands are 95 % intervals over problems."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7.2, 4.6), dpi=150)
     rows = best_of_n[best_of_n["split"] == "test"]
-    others = [m for m in in_order(rows["method"]) if m not in LABELS and not m.endswith("_weighted")]
+    methods = in_order(rows["method"][rows["method"] != "pass"])
+    others = [method for method in methods if method not in LABELS and not method.endswith("_weighted")]
     colours = _COLOURS | {name: f"C{2 + place}" for place, name in enumerate(others)}
-    for method in in_order(rows["method"][rows["method"] != "pass"]):
-        line = rows[rows["method"] == method].sort_values("n")
-        colour = colours[method.removesuffix("_weighted")]
-        weighted = method.endswith("_weighted")
-        axes.plot(
-            line["n"],
-            100 * line["accuracy"],
-            label=label(method),
-            color=colour,
-            linewidth=1.3 if weighted else 2.2,
-            linestyle="--" if weighted else "-",
-            marker="o",
-            markersize=2.5 if weighted else 4,
-        )
-        if not weighted:
-            axes.fill_between(
-                line["n"], 100 * line["ci_low"], 100 * line["ci_high"], color=colour, alpha=0.15, linewidth=0
-            )
-    axes.set_xscale("log", base=2)
+
+    def draw(axes: Any) -> list[str]:
+        for method in methods:
+            line = rows[rows["method"] == method].sort_values("n")
+            _draw(axes, line, colours[method.removesuffix("_weighted")], method.endswith("_weighted"))
+        return [label(method) for method in methods]
+
     ticks = sorted(rows["n"].unique())
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.set_xlabel("N = number of solutions per problem")
-    axes.set_ylabel("% problems solved (best-of-N)")
-    axes.set_title(title, fontsize=10)
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    plt.close(figure)
-    return buffer.getvalue()
+    return figure_png(draw, ticks, "N = number of solutions per problem", "% problems solved (best-of-N)", title)
+
+
+def _draw(axes: Any, line: pd.DataFrame, colour: str, weighted: bool) -> None:
+    style: Row = {"linewidth": 2.2, "linestyle": "-", "markersize": 4}
+    style = {"linewidth": 1.3, "linestyle": "--", "markersize": 2.5} if weighted else style
+    axes.plot(line["n"], 100 * line["accuracy"], color=colour, marker="o", **style)
+    if not weighted:
+        low, high = 100 * line["ci_low"], 100 * line["ci_high"]
+        axes.fill_between(line["n"], low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def records(frame: pd.DataFrame) -> list[Row]:

@@ -18,15 +18,16 @@ function draw(tag, attributes, text) {
   if (text !== undefined) element.textContent = text;
   return element;
 }
+const IDEAL = ""; // the kind of a line that is no verifier's
 const others = []; // verifiers without a colour of their own, in order of appearance
 const colour = (kind) => {
   const base = kind.replace("_weighted", "");
   if (["prm", "orm", "majority", "pass"].includes(base)) return `var(--${base})`;
-  if (base === "ideal") return "var(--line)";
+  if (base === IDEAL) return "var(--line)";
   if (!others.includes(base)) others.push(base);
   return `var(--other-${others.indexOf(base) % 5})`;
 };
-const isDashed = (kind) => kind.endsWith("_weighted") || kind === "pass" || kind === "ideal";
+const isDashed = (kind) => kind.endsWith("_weighted") || kind === "pass" || kind === IDEAL;
 const number = (value) => (Math.abs(value) >= 1e5 ? value.toExponential(1) : String(Math.round(value * 100) / 100));
 
 // Charts ------------------------------------------------------------------------------------------------------------
@@ -95,7 +96,7 @@ function plot(holder, tip, spec) {
     tip.replaceChildren(make("strong", { text: `${spec.x}: ${number(x)}` }));
     for (const series of spec.series) {
       const point = series.points.find((one) => one.x === x);
-      if (!point || series.kind === "ideal") continue;
+      if (!point || series.kind === IDEAL) continue;
       const range = point.low === undefined ? "" : ` (${point.low.toFixed(1)} to ${point.high.toFixed(1)})`;
       const count = point.count === undefined ? "" : `, ${point.count.toLocaleString("en")} of them`;
       tip.append(make("div", { text: `${series.name}: ${point.y.toFixed(1)}${range}${count}` }));
@@ -138,10 +139,12 @@ function section(spec) {
 }
 
 // Solutions ---------------------------------------------------------------------------------------------------------
-const NAMES = { prm: "PRM", orm: "ORM", majority: "majority voting" };
-const nameOf = (method) => NAMES[method] ?? method;
+// Verifiers have any names, such as toString: none is looked up in a bare object, which has more than its own.
+const NAMES = new Map([["prm", "PRM"], ["orm", "ORM"], ["majority", "majority voting"]]);
+const nameOf = (method) => NAMES.get(method) ?? method;
 const grade = (correct) => (correct === null ? "? not graded" : correct ? "✓ right" : "✗ wrong");
 const kindOf = (correct) => (correct === null ? "middle" : correct ? "good" : "bad");
+const picks = (problem, method) => Object.hasOwn(problem.picks, method);
 const sample = (problem, index) => problem.samples[String(index)];
 const problems = new Map((DATA.browser?.problems ?? []).map((problem) => [problem.id, problem]));
 
@@ -165,40 +168,40 @@ function solution(problem, index, heading) {
 function detail(problem) {
   const picked = new Map();
   for (const method of DATA.browser.methods) {
-    if (!(method in problem.picks)) continue;
+    if (!picks(problem, method)) continue;
     const index = problem.picks[method];
     picked.set(index, [...(picked.get(index) ?? []), nameOf(method)]);
   }
-  const picks = [...picked].map(([index, names]) => solution(problem, index, `Pick of ${names.join(" and ")}`));
+  const shown = [...picked].map(([index, names]) => solution(problem, index, `Pick of ${names.join(" and ")}`));
   const others = Object.keys(problem.samples).map(Number).filter((index) => !picked.has(index));
   const more = others.map((index) => solution(problem, index, `Sample ${index}`));
   const about = `${problem.split} · reference answer ${problem.truth ?? "unknown"} · `
     + `${(100 * problem.passRate).toFixed(0)} % of ${problem.slots} samples are right`;
   return [
     make("h3", { text: "Problem" }), make("p", { class: "text", text: problem.problem }), make("p", { class: "soft", text: about }),
-    make("div", { class: "picks" }, ...picks),
+    make("div", { class: "picks" }, ...shown),
     ...(more.length ? [make("h3", { text: "More samples" }), make("div", { class: "picks" }, ...more)] : []),
   ];
 }
 function filters() {
-  const right = (problem, method) => method in problem.picks && sample(problem, problem.picks[method]).correct;
-  const all = [["all", "all problems", () => true]];
+  const right = (problem, method) => picks(problem, method) && sample(problem, problem.picks[method]).correct;
+  const all = [["all problems", () => true]];
   for (const method of DATA.browser.methods) {
-    all.push([`wrong-${method}`, `${nameOf(method)} picks a wrong answer`, (problem) => !right(problem, method)]);
+    all.push([`${nameOf(method)} picks a wrong answer`, (problem) => !right(problem, method)]);
     for (const other of DATA.browser.methods) {
       const test = (problem) => right(problem, method) && !right(problem, other);
-      if (other !== method) all.push([`${method}-not-${other}`, `${nameOf(method)} right, ${nameOf(other)} wrong`, test]);
+      if (other !== method) all.push([`${nameOf(method)} right, ${nameOf(other)} wrong`, test]);
     }
   }
-  all.push(["mixed", "some samples right, some wrong", (problem) => problem.passRate > 0 && problem.passRate < 1]);
+  all.push(["some samples right, some wrong", (problem) => problem.passRate > 0 && problem.passRate < 1]);
   for (const split of new Set(DATA.browser.problems.map((problem) => problem.split)))
-    all.push([`split-${split}`, `split ${split}`, (problem) => problem.split === split]);
+    all.push([`split ${split}`, (problem) => problem.split === split]);
   return all;
 }
 function browser(root) {
   const known = filters();
   const search = make("input", { type: "search", placeholder: "search problems and steps", "aria-label": "Search problems and steps" });
-  const choice = make("select", { "aria-label": "Filter" }, ...known.map(([value, text]) => make("option", { value, text })));
+  const choice = make("select", { "aria-label": "Filter" }, ...known.map(([text], at) => make("option", { value: at, text })));
   const count = make("p", { class: "soft", role: "status" });
   const list = make("ul", { class: "list" }), shown = make("div", { "aria-live": "polite" });
   const texts = new Map(DATA.browser.problems.map((problem) => [problem.id, [problem.problem, problem.truth ?? "",
@@ -208,13 +211,13 @@ function browser(root) {
     for (const button of list.querySelectorAll("button")) button.setAttribute("aria-current", String(button.value === id));
   };
   const update = () => {
-    const wanted = search.value.trim().toLowerCase(), [, , test] = known.find(([value]) => value === choice.value);
+    const wanted = search.value.trim().toLowerCase(), [, test] = known[choice.value];
     const found = DATA.browser.problems.filter((problem) => test(problem) && texts.get(problem.id).includes(wanted));
     const { shown: embedded, of } = DATA.browser;
     const rule = embedded < of ? ` (${embedded} of the study's ${of} are embedded, drawn by seed)` : "";
     count.textContent = `${found.length} of ${embedded} problems${rule}`;
     list.replaceChildren(...found.map((problem) => {
-      const marks = DATA.browser.methods.filter((method) => method in problem.picks)
+      const marks = DATA.browser.methods.filter((method) => picks(problem, method))
         .map((method) => `${nameOf(method)} ${sample(problem, problem.picks[method]).correct ? "✓" : "✗"}`).join("  ");
       const button = make("button", { type: "button", value: problem.id }, make("span", { class: "clip", text: problem.problem }), make("small", { text: marks }));
       button.addEventListener("click", () => open(problem.id));
@@ -234,7 +237,7 @@ function browser(root) {
     "A step's number is the PRM's P(neutral) + P(positive): ✓ from 0.8, ~ from 0.5, ✗ below. “rated” is what the rule or the rater says." }),
     make("div", { class: "browser" }, make("div", {}, make("div", { class: "controls" }, search, choice), count, list), shown));
   update();
-  return (id) => { search.value = ""; choice.value = "all"; update(); open(id); root.scrollIntoView(); };
+  return (id) => { search.value = ""; choice.value = 0; update(); open(id); root.scrollIntoView(); };
 }
 
 // The page ----------------------------------------------------------------------------------------------------------

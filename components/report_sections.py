@@ -171,9 +171,7 @@ def _scores(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
             for model, part in rows.groupby("model", sort=False)
         ]
         if series:
-            series.append(
-                {"name": "as it should be", "kind": "ideal", "points": [{"x": 0, "y": 0}, {"x": 100, "y": 100}]}
-            )
+            series.append({"name": "as it should be", "kind": "", "points": [{"x": 0, "y": 0}, {"x": 100, "y": 100}]})
             about = {"x": "mean score of the bin, %", "y": "% right", "log": False, "series": series}
             charts.append({"title": f"Calibration of {unit}"} | about)
     note = "AUC: does a right sample outscore a wrong one of its problem? Correlation: of ranks, within problems."

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from components.figures import figure_png
 from components.report import Row, compared, records
 
 LABELS = {
@@ -235,36 +235,22 @@ def _figure(
     x: str,
     y: str,
 ) -> bytes:
-    import matplotlib as mpl
+    def draw(axes: Any) -> list[str]:
+        for series, found in lines.items():
+            _draw(axes, series, found.sort_values(against), against)
+        for series, (sizes, accuracies) in fitted.items():
+            axes.plot(sizes, [100 * value for value in accuracies], color=_COLOURS[series], linewidth=1, linestyle="--")
+        return [series_label(series) for series in lines]
 
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7.2, 4.6), dpi=150)
-    for series, found in lines.items():
-        _draw(axes, series, found.sort_values(against), against)
-    for series, (sizes, accuracies) in fitted.items():
-        axes.plot(sizes, [100 * value for value in accuracies], color=_COLOURS[series], linewidth=1, linestyle="--")
-    axes.set_xscale("log", base=2)
     ticks = sorted({value for found in lines.values() for value in found[against]})
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
-    axes.set_xlabel(x)
-    axes.set_ylabel(f"% problems solved ({y})")
-    axes.grid(alpha=0.25)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
-    plt.close(figure)
-    return buffer.getvalue()
+    return figure_png(draw, ticks, x, f"% problems solved ({y})")
 
 
 def _draw(axes: Any, series: str, rows: pd.DataFrame, against: str) -> None:
     is_supervision, colour = series in SUPERVISIONS, _COLOURS.get(series, "#495057")
     mean, spread = 100 * rows["accuracy"], 100 * rows["std_over_seeds"].astype(float)
     width, marker = (2.2, 4.0) if is_supervision else (1.5, 3.0)
-    about = {"label": series_label(series), "color": colour, "marker": "o", "markersize": marker, "linewidth": width}
+    about = {"color": colour, "marker": "o", "markersize": marker, "linewidth": width}
     axes.plot(rows[against], mean, **about)
     if spread.notna().any():
         axes.fill_between(rows[against], mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -15,12 +14,14 @@ from components.datasets import Dataset
 from components.explain import describe
 from components.files import Files
 from components.leases import RENEWED_EVERY
+from components.plain_text import printable
 from components.runner import Runner
 from components.stage import MapStage, ModelStage, code_digest
 from components.standing import StageRun
 from components.store import Store
 from components.upkeep import collect, garbage, repair
 from components.upkeep import verify as verify_store
+from flows.errors import print_error
 
 Columns = Mapping[str, Mapping[str, str]]  # column → stage → cell
 
@@ -35,9 +36,9 @@ def show(runner: Runner, options: argparse.Namespace, cost: Callable[[], tuple[C
         print("\n".join([report.plan_table(runner.runs, columns), *lines]))
     elif options.command == "status":
         for run in runner.runs:
-            print(_status(runner, run))
+            print(printable(_status(runner, run)))
         for line in at_work(runner.store.files):
-            print(line)
+            print(printable(line))
     elif options.command == "explain":
         runs = [run for run in runner.runs if run.name == options.stage]
         if not runs:
@@ -50,7 +51,7 @@ def show(runner: Runner, options: argparse.Namespace, cost: Callable[[], tuple[C
 
 def _no_stage(what: str, name: str, runner: Runner) -> int:
     has = ", ".join(run.name for run in runner.runs)
-    print(f"error: {what} {name}: this study has no such stage; it has {has}", file=sys.stderr)
+    print_error(f"error: {what} {name}: this study has no such stage; it has {has}")
     return 2
 
 

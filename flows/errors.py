@@ -51,28 +51,30 @@ def run_and_report_errors(
             sys.stdout.flush()  # a closed pipe or a full disk is to be met here
             return status
         except KeyboardInterrupt:
-            report(f"stopped by {'SIGTERM' if _terminated.is_set() else 'Ctrl-C'}; {after_failure}")
+            print_error(f"stopped by {'SIGTERM' if _terminated.is_set() else 'Ctrl-C'}; {after_failure}")
             return 143 if _terminated.is_set() else 130
         except _OutputClosed:
             return 1
         except (InputError, StoreError, StudyError) as error:
-            report(f"error: {error}")
+            print_error(f"error: {error}")
             return 2 if isinstance(error, InputError) else 1
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                report(f"error: {str(error.filename)[:60]}…: the name is too long for a file here; use a shorter one")
+                print_error(
+                    f"error: {str(error.filename)[:60]}…: the name is too long for a file here; use a shorter one"
+                )
                 return 2
             if getattr(options, "verbose", False):
                 raise
             more = " (--verbose tells more)" if "verbose" in options else ""
-            report(f"error: {error}; {after_failure}{more}")
+            print_error(f"error: {error}; {after_failure}{more}")
             return 1
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)
 
 
-def report(line: str) -> None:
+def print_error(line: str) -> None:
     """Print one line on standard error, if it is still read."""
     with contextlib.suppress(OSError):
         print(printable(line), file=sys.stderr, flush=True)

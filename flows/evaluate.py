@@ -22,6 +22,7 @@ from components.candidates import CandidatesConfig, candidates
 from components.datasets import Dataset
 from components.estimation import BandConfig
 from components.grading import GRADER_VERSION
+from components.plain_text import printable
 from components.runner import Runner
 from components.scored_file import (
     describe_scored,
@@ -80,7 +81,7 @@ def _write(run: Runner, samples: Dataset, names: Sequence[str]) -> None:
     print(report.table(curves, "test"))
     print()
     for line in [*verdicts, *notes]:
-        print(f"- {line}")
+        print(f"- {printable(line)}")
     print(f"\n{run.store.files.url(folder)}/: report.html, summary.json, best_of_n.png, index.json")
 
 

@@ -42,6 +42,7 @@ import pyarrow as pa
 from components.datasets import Dataset, StoreError
 from components.export_file import ExportFile
 from components.input_files import InputError
+from components.plain_text import printable
 from components.published_formats import LeftOut
 from components.step_errors import StepErrorsConfig
 from components.store import Store
@@ -145,11 +146,11 @@ def _converted(row: Row, convert: Convert, options: argparse.Namespace, tally: T
 
 def _tell(out: Path, tally: Tally) -> None:
     for cause, count in tally.left_out.most_common():
-        print(f"- {count:,} rows left out: {cause}")
+        print(f"- {count:,} rows left out: {printable(cause)}")
     for what, count in (+tally.lost).most_common():
-        print(f"- {count:,} {what}")
+        print(f"- {count:,} {printable(what)}")
     print(f"{tally.rows:,} rows = {tally.written:,} written + {tally.left_out.total():,} left out")
-    print(out)
+    print(printable(out))
 
 
 # Rows, shard by shard -----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import pandas as pd
 
 from components import report
 from components.datasets import Dataset
+from components.plain_text import printable
 from components.provenance import library_versions
 from components.report_inputs import input_sections
 from components.scaling_report import figure_4a, figure_4b, scaling_verdicts, text_table
@@ -49,7 +50,7 @@ def write(study: cli.Study) -> None:
     print(text_table(frames["data_scaling"]))
     print()
     for line in [*verdicts, *notes]:
-        print(f"- {line}")
+        print(f"- {printable(line)}")
     print(f"\n{report.stage_table(run.runs)}")
     print(
         f"\n{store.files.url(folder)}/: report.html, summary.json, figure_4a.png, figure_4b.png, data_scaling.parquet,"

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any f
 
 from components import report
 from components.datasets import Dataset
+from components.plain_text import printable
 from components.published_verifiers import OURS, STYLES
 from components.rated_files import describe_rated, file_labels, file_solutions
 from components.report_sections import percent
@@ -62,12 +63,12 @@ def _write(run: Runner, found: Dataset, scores: Dataset) -> None:
     print(f"\n{'source':<28}{'P(neg) from':>12}{'with error':>12}{'found %':>9}{'without':>9}{'kept %':>8}{'F1 %':>7}")
     for row in report.records(run.store.read(found).to_pandas()):
         print(
-            f"{row['source']:<28}{row['threshold']:>12g}{row['num_wrong']:>12,}{percent(row['accuracy_wrong']):>9}"
+            f"{printable(row['source']):<28}{row['threshold']:>12g}{row['num_wrong']:>12,}{percent(row['accuracy_wrong']):>9}"
             f"{row['num_right']:>9,}{percent(row['accuracy_right']):>8}{percent(row['f1']):>7}"
         )
     errors = run.store.read(scores, ["error"])["error"].to_pandas()
     for cause, count in report.error_causes({"scores": errors}).get("scores", {}).items():
-        print(f"- {count} solutions have no scores and do not count: {cause}")
+        print(f"- {count} solutions have no scores and do not count: {printable(cause)}")
     print(f"\n{run.store.files.url(folder)}/index.json says where each table lies")
 
 

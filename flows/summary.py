@@ -12,6 +12,7 @@ import pandas as pd
 
 from components import report
 from components.datasets import Dataset
+from components.plain_text import printable
 from components.provenance import git_commit, library_versions
 from components.runner import Runner
 from components.sampling import engine_distribution
@@ -47,7 +48,7 @@ def write(study: cli.Study) -> None:
         print(report.table(frames["best_of_n"], split))
     print()
     for line in [*content["verdicts"], *content["notes"]]:
-        print(f"- {line}")
+        print(f"- {printable(line)}")
     print(f"\n{report.stage_table(run.runs)}")
     print(f"\n{store.files.url(folder)}/: report.html, summary.json, best_of_n.png, best_of_n.parquet,")
     print("index.json (where each table lies), lineage.json (what each was made of)")

@@ -62,7 +62,7 @@ def closed() -> Any:
         (signal.SIGINT, 130, "stopped by Ctrl-C"),
         (signal.SIGTERM, 143, "stopped by SIGTERM"),
         (OSError(errno.ENOSPC, "No space left on device", "x\x1b[2J"), 1, "No space left on device"),
-        (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300), 2, "the name is too long for a file here"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300), 2, "the name is too long for a file"),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 1, "Broken pipe"),  # to a process of ours: no reader's
     ],
     ids=["SIGINT", "SIGTERM", "full disk", "long name", "pipe"],

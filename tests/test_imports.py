@@ -36,7 +36,7 @@ SHARED |= {"problem_files", "solution_files", "prm800k", "published_rows"}
 SHARED |= {"packed_attention", "parallel", "held_out", "model_card", "verifier", "published_verifiers"}
 SHARED |= {"scored_samples", "rated_steps", "published_formats"}
 # What people read is made of tables, and knows no stage that made them.
-SHARED |= {"report", "report_sections", "report_inputs", "report_browser", "report_page"}
+SHARED |= {"figures", "report", "report_sections", "report_inputs", "report_browser", "report_page"}
 SHARED |= {"scaling_report", "scaling_sections"}
 
 

@@ -140,6 +140,46 @@ def test_planted_markup_stays_text_and_500_problems_stay_quick(
     assert wrong == []
 
 
+NAMES = ["toString", "constructor", "__proto__", "hasOwnProperty", "ideal", "a", "b", "a-not-b", "b-not-a"]
+
+
+def test_a_verifier_may_be_called_what_every_object_has(chromium: Browser, tmp_path: Path) -> None:
+    with (tmp_path / "samples.jsonl").open("w") as file:
+        for number in range(6 * 8):
+            row: dict[str, Any] = {
+                "problem": f"{number % 6}?",
+                "answer": str(number % 4),
+                "is_correct": number % 4 == 0,
+            }
+            scored = number % 6 != 0  # the first problem's samples have no scores: nothing is picked
+            row |= {f"{name}_score": (number * 7 + at) % 13 / 13 if scored else None for at, name in enumerate(NAMES)}
+            file.write(json.dumps(row) + "\n")
+    assert evaluate.main([str(tmp_path / "samples.jsonl"), "--root", str(tmp_path / "out")]) == 0
+    page, wrong = opened(chromium, tmp_path / "out/studies/samples/report.html", 1280)
+    page.get_by_label("Search problems and steps").fill("0?")
+    assert page.locator("#browser .list small").all_text_contents() == ["majority voting ✓"]
+    page.get_by_label("Search problems and steps").fill("1?")
+    [marks] = page.locator("#browser .list small").all_text_contents()
+    assert [mark.rpartition(" ")[0] for mark in marks.split("  ")] == [*NAMES, "majority voting"]
+    page.get_by_label("Search problems and steps").fill("")
+    for name in NAMES:
+        page.get_by_label("Filter").select_option(label=f"{name} picks a wrong answer")
+        shown = page.locator("#browser .list small").all_text_contents()
+        assert shown
+        assert all(f"{name} ✓" not in marks.split("  ") for marks in shown)
+    assert len({*page.locator("#browser option").evaluate_all("all => all.map(one => one.value)")}) == len(
+        page.locator("#browser option").all()
+    )
+    figure = page.locator("figure").first
+    figure.locator("svg").focus()
+    page.keyboard.press("ArrowRight")
+    assert {line.partition(":")[0] for line in figure.locator(".tip div").all_inner_texts()} >= {*NAMES}
+    assert "native code" not in page.locator("body").inner_text()
+    assert page.locator("#provenance td").count() > 10
+    assert wrong == []
+    page.context.close()
+
+
 def test_the_browser_of_solutions_filters_and_works_by_keyboard(chromium: Browser, evaluated: Path) -> None:
     page, wrong = opened(chromium, evaluated, 1280)
     list_of = page.locator("#browser .list button")
