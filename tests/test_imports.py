@@ -12,7 +12,7 @@ from components.tokenizer import build_tokenizer
 ROOT = Path(__file__).parents[1]
 ENGINE = set(
     """stage files datasets store isolation leases provenance standing explain upkeep runner streaming
-    side_by_side foreseen progress metrics""".split()
+    side_by_side foreseen progress metrics plain_text""".split()
 )
 # Leaf modules: the text format, the world and the models' targets know nothing of the study.
 LEAVES = {"text_format", "plain_text", "worked_arithmetic", "examples", "tokenizer", "selection"}
