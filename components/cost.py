@@ -8,7 +8,6 @@ as if they were computed for each.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from typing import Any
 import pandas as pd
 
 from components.datasets import Dataset
+from components.input_files import InputError
+from components.model_folder import read_config
 from components.stage import Model
 from components.store import Store
 
@@ -24,12 +25,16 @@ _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 def parameters(store: Store, model: Model) -> float:
-    """How many a model folder holds: the bytes of its weights by those of one, as its config says."""
+    """How many a model folder holds: the bytes of its weights by those of one, as its config says. Raises InputError
+    where that is none."""
     inside = model.path.startswith(f"{store.root}/")
     folder = _relative(store, model) if inside else model.path
     config = store.files.read(f"{folder}/config.json") if inside else (Path(folder) / "config.json").read_bytes()
-    about = json.loads(config)
-    weights = [name for name in model.files if name.endswith((".safetensors", ".bin"))]
+    try:
+        about = read_config(config, f"{model.path}/config.json")
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    weights = [name for name in model.files if name.endswith(".safetensors")]
     sizes = (store.files.size(f"{folder}/{n}") if inside else (Path(folder) / n).stat().st_size for n in weights)
     return sum(size or 0 for size in sizes) / _BYTES.get(str(about.get("dtype") or about.get("torch_dtype")), 4)
 

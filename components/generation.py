@@ -14,6 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.model_folder import open_tokenizer
 from components.sampling import Request, SamplingConfig, engine_distribution, open_engine
 from components.segmentation import NEWLINE, steps
 from components.stage import MapStage, Model, seed_for
@@ -50,10 +51,8 @@ class Generate:
     """The actor of the generation stage: one engine, fed a shard of problems at a time."""
 
     def __init__(self, config: SamplingConfig, models: dict[str, Path]) -> None:
-        from transformers import AutoTokenizer
-
         self.config = config
-        self.tokenizer = AutoTokenizer.from_pretrained(models["generator"])
+        self.tokenizer = open_tokenizer(models["generator"])
         self.ends = end_of_turn_ids(self.tokenizer) if config.chat_instruction else ()
         self.tokenizing = threading.Lock()  # shards in flight are threads here, and tokenizers are not for threads
         self.engine = open_engine(models["generator"], config)

@@ -20,6 +20,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.model_folder import apply_chat_template, open_tokenizer
 from components.sampling import Request, SamplingConfig, engine_distribution, open_engine
 from components.stage import MapStage, Model, TableStage, seed_for
 from components.text_format import answer_step, render_prompts
@@ -114,11 +115,10 @@ class Judge:
     """The actor of the stage: one engine, fed a shard of solutions at a time."""
 
     def __init__(self, config: JudgeConfig, models: dict[str, Path]) -> None:
-        from transformers import AutoTokenizer
-
         self.config = config
-        self.tokenizer = AutoTokenizer.from_pretrained(models["judge"])
+        self.tokenizer = open_tokenizer(models["judge"])
         self.tokenizing = threading.Lock()
+        self._prompts(["?"])  # a template that takes for ever is better found before an engine is opened
         self.engine = open_engine(models["judge"], config.sampling)
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
@@ -155,8 +155,9 @@ class Judge:
         """By the model's chat template, where it has one; else as every prompt of the project."""
         if not getattr(self.tokenizer, "chat_template", None):
             return render_prompts(self.tokenizer, texts)
-        chats = [[{"role": "user", "content": text}] for text in texts]
-        return list(self.tokenizer.apply_chat_template(chats, add_generation_prompt=True, return_dict=False))
+        options = {"add_generation_prompt": True, "return_dict": False}
+        chats = ([{"role": "user", "content": text}] for text in texts)
+        return [list(apply_chat_template(self.tokenizer, chat, **options)) for chat in chats]
 
 
 def _judge_lessons(config: JudgeLessonsConfig) -> pa.Table:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.model_folder import open_config, open_model
 from components.stage import Model, ModelStage, Pool, added_field
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _causal_model(architecture: Architecture | None, start: Path | None, tokeniz
     if architecture is None:
         # Whatever the checkpoint's dtype: in bfloat16 most updates of a low learning rate round to nothing.
         assert start is not None
-        return AutoModelForCausalLM.from_pretrained(start, dtype="float32")
+        return open_model(AutoModelForCausalLM, start, dtype="float32")
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
@@ -171,13 +172,13 @@ def _causal_model(architecture: Architecture | None, start: Path | None, tokeniz
 
 def _token_classifier(kind: str, start: Path, tokenizer: Any) -> Any:
     """The generator's weights under a fresh head; everything that a reader of the folder must know is in its config."""
-    from transformers import AutoConfig, AutoModelForTokenClassification
+    from transformers import AutoModelForTokenClassification
 
     from components.examples import ORM_LABELS, PRM_LABELS
     from components.text_format import CONVENTION, separator_ids
 
     labels = {"orm": ORM_LABELS, "prm": PRM_LABELS}[kind]
-    config = AutoConfig.from_pretrained(start)
+    config = open_config(start)
     config.num_labels = len(labels)
     config.id2label = labels
     config.label2id = {name: index for index, name in labels.items()}
@@ -188,4 +189,4 @@ def _token_classifier(kind: str, start: Path, tokenizer: Any) -> Any:
         "kind": kind,
         "read_at": {"orm": "the last token", "prm": "each step's last token: its separator, or end of text"}[kind],
     }
-    return AutoModelForTokenClassification.from_pretrained(start, config=config, dtype="float32")
+    return open_model(AutoModelForTokenClassification, start, config=config, dtype="float32")

@@ -19,10 +19,12 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from components.model_folder import apply_chat_template, open_config, open_model, open_tokenizer
 from components.text_format import Rendered
 
 OURS = "stepverify"  # the style of models trained here, which is none of these
 STYLES = ("trl", "qwen_prm", "math_shepherd", "rlhflow")
+CHAT_STYLES = ("qwen_prm", "rlhflow")  # those that render the folder's chat template
 
 _ARCHITECTURES = {  # how the name in config.json must end
     "trl": "ForTokenClassification",
@@ -71,20 +73,18 @@ def open_published(style: str, folder: Path, dtype: str) -> PublishedVerifier:
     dtype: of the weights, and so of the arithmetic: float32, bfloat16, …
     Raises ValueError that names what is missing where the folder does not hold a verifier of this style.
     """
-    from transformers import AutoConfig, AutoTokenizer
-
     if style not in STYLES:
         raise ValueError(f"style {style!r}: one of {', '.join(STYLES)}")
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} has no config.json: not a model's folder (an adapter must be merged first)")
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    config = open_config(folder)
     named = config.architectures or ["no architecture"]
     if not named[0].endswith(_ARCHITECTURES[style]):
         raise ValueError(f"{folder} holds {named[0]}; the style {style} is *{_ARCHITECTURES[style]}")
     if style == "trl" and config.num_labels != 2:
         raise ValueError(f"{folder} has {config.num_labels} labels; the style trl has 2: wrong, right")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = open_tokenizer(folder)
         _check_tokenizer(style, tokenizer)
     except Exception as error:  # a folder's chat template is a program, which raises what it likes
         reason = str(error).partition("\n")[0]
@@ -115,8 +115,8 @@ def _render_qwen(tokenizer: Any, problem: str, steps: Sequence[str]) -> Rendered
     """A conversation: system, problem, and an answer in which a tag follows each step; read at the tags."""
     asked = [{"role": "system", "content": _QWEN_SYSTEM}, {"role": "user", "content": problem}]
     answer = {"role": "assistant", "content": "".join(step + _QWEN_TAG for step in steps)}
-    whole = tokenizer.apply_chat_template([*asked, answer], tokenize=False)
-    opening = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
+    whole = apply_chat_template(tokenizer, [*asked, answer], tokenize=False)
+    opening = apply_chat_template(tokenizer, asked, tokenize=False, add_generation_prompt=True)
     ids, prompt = tokenizer([whole, opening])["input_ids"]
     step_ends = _tags(ids, tokenizer.encode(_QWEN_TAG)[0], _QWEN_TAG, len(steps))
     return Rendered(ids, _common(ids, prompt), step_ends)
@@ -146,11 +146,11 @@ def _render_rlhflow(tokenizer: Any, problem: str, steps: Sequence[str]) -> Rende
     same numbers as long as the others are its prefixes, which is a matter of the chat template, and checked.
     """
     turns: list[dict[str, str]] = []
-    so_far = [tokenizer.apply_chat_template([{"role": "user", "content": problem}], tokenize=False)]
+    so_far = [apply_chat_template(tokenizer, [{"role": "user", "content": problem}], tokenize=False)]
     for number, step in enumerate(steps):
         said = step.strip() if number else f"{problem} {step.strip()}"
         turns += [{"role": "user", "content": said}, {"role": "assistant", "content": "+"}]
-        so_far.append(tokenizer.apply_chat_template(turns, tokenize=False))
+        so_far.append(apply_chat_template(tokenizer, turns, tokenize=False))
     # The template writes the begin-of-text token itself.
     prompt, *encoded = tokenizer(so_far, add_special_tokens=False)["input_ids"]
     _, plus = _candidates("rlhflow", tokenizer)
@@ -194,7 +194,7 @@ def _candidates(style: str, tokenizer: Any) -> tuple[int, int]:
 
 
 def _check_tokenizer(style: str, tokenizer: Any) -> None:
-    if style in ("qwen_prm", "rlhflow") and not tokenizer.chat_template:
+    if style in CHAT_STYLES and not tokenizer.chat_template:
         raise ValueError("no chat template")
     if style == "qwen_prm" and len(tokenizer.encode(_QWEN_TAG)) != 1:
         raise ValueError(f"no token {_QWEN_TAG}")
@@ -210,9 +210,8 @@ def _load(style: str, folder: Path, dtype: str) -> Any:
 
     classes: dict[str, Any] = {"trl": AutoModelForTokenClassification, "qwen_prm": _qwen_class()}
     try:
-        model, loaded = classes.get(style, AutoModelForCausalLM).from_pretrained(
-            folder, dtype=dtype, trust_remote_code=False, output_loading_info=True, ignore_mismatched_sizes=True
-        )
+        kind = classes.get(style, AutoModelForCausalLM)
+        model, loaded = open_model(kind, folder, dtype=dtype, output_loading_info=True, ignore_mismatched_sizes=True)
     except OSError as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{folder} has no weights that can be read: {reason}") from error

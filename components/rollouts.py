@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from components.answer_text import solution_answer
 from components.grading_pool import GradingPool
+from components.model_folder import open_tokenizer
 from components.sampling import Request, SamplingConfig, engine_distribution, open_engine
 from components.stage import MapStage, Model, TableStage, seed_for
 from components.text_format import STEP_SEPARATOR, join_steps, render
@@ -98,10 +99,8 @@ class Rollouts:
     """The actor of the stage: one engine and one grader, fed a shard of solutions at a time."""
 
     def __init__(self, config: RolloutsConfig, models: dict[str, Path]) -> None:
-        from transformers import AutoTokenizer
-
         self.config = config
-        self.tokenizer = AutoTokenizer.from_pretrained(models["generator"])
+        self.tokenizer = open_tokenizer(models["generator"])
         self.tokenizing = threading.Lock()
         self.engine = open_engine(models["generator"], config.sampling)
         self.grader = GradingPool()

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from typing import Any, Literal, Protocol
 
 from components import metrics
+from components.model_folder import VLLM, open_model
 from components.stage import added_field
 from components.watchdog import Watchdog
 
@@ -194,6 +195,7 @@ def open_vllm(folder: Path, config: SamplingConfig) -> Any:
         max_num_seqs=256,
         seed=0,
         disable_log_stats=not torch.cuda.is_available(),  # a tiny model's steps are as short as the stats' own
+        **VLLM,
         **(several if torch.cuda.is_available() else cpu),
     )
 
@@ -226,7 +228,7 @@ class TransformersEngine:
             raise ValueError("the engine transformers cannot hold samples to a regular expression; use vllm")
         self.config = config
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, config.dtype))
+        model = open_model(AutoModelForCausalLM, folder, dtype=getattr(torch, config.dtype))
         self.model = model.to(self.device)
         self.model.eval()
 

@@ -20,6 +20,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from components.model_folder import apply_chat_template
+
 ANSWER_HEADER = "# Answer"
 STEP_SEPARATOR = "\n"
 PROMPT_SEPARATOR = "\n\n"
@@ -101,7 +103,7 @@ def render_chat_prompts(tokenizer: Any, instruction: str, texts: Sequence[str]) 
     instruction and the text, and the opening of the model's turn. Raises ValueError where there is no template."""
     turns = [[{"role": "user", "content": f"{instruction}{PROMPT_SEPARATOR}{text}"}] for text in texts]
     return _encode(
-        tokenizer, [tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) for turn in turns]
+        tokenizer, [apply_chat_template(tokenizer, turn, add_generation_prompt=True, tokenize=False) for turn in turns]
     )
 
 
@@ -111,7 +113,7 @@ def end_of_turn_ids(tokenizer: Any) -> tuple[int, ...]:
     A model that was taught to chat ends so, and not always with the end-of-text token.
     """
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "An answer."}]
-    closed = str(tokenizer.apply_chat_template(turns, tokenize=False)).rpartition("An answer.")[2]
+    closed = str(apply_chat_template(tokenizer, turns, tokenize=False)).rpartition("An answer.")[2]
     [ids] = _encode(tokenizer, [closed])
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     return tuple([one for one in ids if one in special][:1])

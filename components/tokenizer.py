@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
@@ -40,16 +38,3 @@ def build_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
         pad_token=PADDING,
         clean_up_tokenization_spaces=False,
     )
-
-
-def open_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a Hugging Face folder, as AutoTokenizer opens it. Where the folder names the class that needs no
-    model's code, as the embedded one does, torch is not imported: that can take longer than making the examples."""
-    from transformers import PreTrainedTokenizerFast
-
-    config = folder / "tokenizer_config.json"
-    if config.is_file() and json.loads(config.read_text()).get("tokenizer_class") == PreTrainedTokenizerFast.__name__:
-        return PreTrainedTokenizerFast.from_pretrained(folder)
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder)

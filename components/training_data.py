@@ -16,10 +16,11 @@ import pyarrow as pa
 
 from components.datasets import Dataset, Shard
 from components.examples import Example, ExampleConfig, make_examples
+from components.model_folder import open_tokenizer_without_torch
 from components.models import EvaluationConfig, TrainingConfig
 from components.stage import Model, seed_for
 from components.store import Store
-from components.tokenizer import build_tokenizer, open_tokenizer
+from components.tokenizer import build_tokenizer
 from components.worked_arithmetic import VOCABULARY
 
 _INTS = pa.large_list(pa.int32())
@@ -107,7 +108,7 @@ def opened(job: Job) -> tuple[Any, Path | None]:
             _opened[value] = build_tokenizer(VOCABULARY), None
         else:
             folder = job.store.local_model(job.start)
-            _opened[value] = open_tokenizer(folder), folder
+            _opened[value] = open_tokenizer_without_torch(folder), folder
     return _opened[value]
 
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoModelForTokenClassification
 
+from components.model_folder import open_model, open_tokenizer
 from components.prefix_tree import prefix_tree
 from components.published_verifiers import OURS, open_published, render_published
 from components.text_format import PROMPT_SEPARATOR, STEP_SEPARATOR, Rendered, render
@@ -29,12 +30,12 @@ class Verifier:
         self.style = style
         head = None
         if style == OURS:
-            model = AutoModelForTokenClassification.from_pretrained(folder, dtype=getattr(torch, dtype))
+            model = open_model(AutoModelForTokenClassification, folder, dtype=getattr(torch, dtype))
             about = getattr(model.config, "stepverify", {})
             for name, value in {"prompt_separator": PROMPT_SEPARATOR, "step_separator": STEP_SEPARATOR}.items():
                 if about.get(name) != value:
                     raise ValueError(f"{folder}: its config has {name} {about.get(name)!r}, not {value!r}")
-            self.tokenizer = AutoTokenizer.from_pretrained(folder)
+            self.tokenizer = open_tokenizer(folder)
         else:
             published = open_published(style, folder, dtype)
             model, self.tokenizer, head = published.model, published.tokenizer, published.head

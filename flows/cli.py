@@ -74,7 +74,7 @@ def open_study(options: argparse.Namespace) -> Study:
     published_prm = model_checks.published_prm(options)
     labelled, labelled_paths = file_checks.labelled_files(options, files, held_out)
     graded, graded_paths = file_checks.graded_files(options, files, held_out)
-    judge, labelling_prm = model_checks.model_folder("--judge", options.judge), model_checks.labelling_prm(options)
+    judge, labelling_prm = model_checks.judge(options), model_checks.labelling_prm(options)
     sources = checks.label_sources(options, preset, files is not None, labelled is not None)
     if small_scale:
         checks.small_scale_labeller(options, preset, sources, files is not None)

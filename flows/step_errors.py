@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any f
 from components import report
 from components.datasets import Dataset
 from components.plain_text import printable
-from components.published_verifiers import OURS, STYLES
+from components.published_verifiers import CHAT_STYLES, OURS, STYLES
 from components.rated_files import describe_rated, file_labels, file_solutions
 from components.report_sections import percent
 from components.runner import Runner
@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def evaluate(options: argparse.Namespace) -> None:
     files, paths = describe_rated(options.files)
     prm = model_checks.model_folder("--prm", options.prm)
+    if options.prm_style in CHAT_STYLES:
+        model_checks.check_chat_template("--prm", options.prm)
     store = checks.open_store(checks.store_root(options.root), writes=True)
     run = Runner(store, study=checks.study_name(options.study), max_error_rate=options.max_error_rate)
     run.start_engine = lambda: cli.start_ray(run, options.verbose)

@@ -15,7 +15,7 @@ ENGINE = set(
     side_by_side foreseen progress metrics plain_text""".split()
 )
 # Leaf modules: the text format, the world and the models' targets know nothing of the study.
-LEAVES = {"text_format", "plain_text", "worked_arithmetic", "examples", "tokenizer", "selection"}
+LEAVES = {"text_format", "plain_text", "model_folder", "worked_arithmetic", "examples", "tokenizer", "selection"}
 LEAVES |= {"problem_text", "segmentation", "prefix_tree", "reductions", "verifier_metrics", "bootstrap"}
 LEAVES |= {
     "solution_text",
@@ -110,8 +110,8 @@ def test_making_examples_with_the_embedded_tokenizer_imports_no_torch(tmp_path: 
     tokenizer = build_tokenizer(["one", "two"])
     tokenizer.save_pretrained(tmp_path)
     code = (
-        "import sys; from pathlib import Path; from components.training_data import open_tokenizer;"
-        f"print(open_tokenizer(Path({str(tmp_path)!r}))('one, two').input_ids, 'torch' in sys.modules)"
+        "import sys; from pathlib import Path; from components.training_data import open_tokenizer_without_torch;"
+        f"print(open_tokenizer_without_torch(Path({str(tmp_path)!r}))('one, two').input_ids, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == f"{tokenizer('one, two').input_ids} False"

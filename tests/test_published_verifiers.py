@@ -268,23 +268,23 @@ def test_math_shepherd(tmp_path: Path, architecture: Any, config_class: Any) -> 
     assert_same(scores("math_shepherd", tmp_path), shepherd_scores(model, tokenizer, signs, tokenizer.vocab["▁ки"]))
 
 
-def test_math_shepherd_as_on_the_hub(tmp_path: Path) -> None:
-    """A Llama by its config, weights as pickles in shards, SentencePiece's file alone for a tokenizer: Mistral's, in
-    which the card gives the ids of the signs and of the tag."""
+def test_math_shepherd_as_converted_from_the_hub(tmp_path: Path) -> None:
+    """A Llama by its config, weights in shards, SentencePiece's file alone for a tokenizer: Mistral's, in which the
+    card gives the ids of the signs and of the tag. The hub has the weights as pickles, which are never read."""
     package = pytest.importorskip("mistral_common")
     tokenizer_file = Path(package.__file__).parent / "data/tokenizer.model.v1"
     torch.manual_seed(0)
     model = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=32000, **SIZES)).eval()
-    model.config.architectures = ["LlamaForCausalLM"]
-    model.config.save_pretrained(tmp_path)
-    weights = model.state_dict()
-    shards = {name: f"pytorch_model-0000{1 + (name == 'lm_head.weight')}-of-000002.bin" for name in weights}
-    for file in set(shards.values()):
-        torch.save({name: weights[name].clone() for name in weights if shards[name] == file}, tmp_path / file)
-    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": shards}))
     shutil.copy(tokenizer_file, tmp_path / "tokenizer.model")
     tokens = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "add_bos_token": True, "legacy": True}
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(tokens | {"tokenizer_class": "LlamaTokenizer"}))
+    model.config.architectures = ["LlamaForCausalLM"]
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="no weights that can be read"):
+        open_published("math_shepherd", tmp_path, "float32")
+    model.save_pretrained(tmp_path, max_shard_size="200KB")
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert_same(scores("math_shepherd", tmp_path), shepherd_scores(model, tokenizer, [648, 387], 12902))
 
