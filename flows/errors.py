@@ -56,7 +56,7 @@ def run_and_report_errors(
         except _OutputClosed:
             return 1
         except (InputError, StoreError, StudyError) as error:
-            print_error(f"error: {error}")
+            print_error(f"error: {_message(error)}")
             return 2 if isinstance(error, InputError) else 1
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
@@ -67,11 +67,16 @@ def run_and_report_errors(
             if getattr(options, "verbose", False):
                 raise
             more = " (--verbose tells more)" if "verbose" in options else ""
-            print_error(f"error: {error}; {after_failure}{more}")
+            print_error(f"error: {_message(error)}; {after_failure}{more}")
             return 1
         finally:
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGTERM, before)
+
+
+def _message(error: Exception) -> str:
+    """An error's text; of one that Ray brings from a worker that of its cause, without the worker's traceback."""
+    return str(getattr(error, "cause", None) or error)
 
 
 def print_error(line: str) -> None:

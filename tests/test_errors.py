@@ -87,6 +87,22 @@ def test_every_flow_ends_in_one_line(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_an_error_of_a_worker_is_told_without_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Printed
+) -> None:
+    from ray.exceptions import RayTaskError
+
+    def fails(*given: object) -> None:
+        traceback = "Traceback (most recent call last):\n  File x\nOSError: No space left on device"
+        raise RayTaskError("work", traceback, OSError(errno.ENOSPC, "No space left on device")).as_instanceof_cause()
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate, "describe_scored", fails)
+    assert evaluate.main(["x.jsonl"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line == ("error: [Errno 28] No space left on device; what is committed is kept, so run it again to go on")
+
+
 def test_a_real_signal_in_the_middle_of_work(scored: list[object], tmp_path: Path) -> None:
     pause = (
         "import sys, time; from flows import evaluate;"
