@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import importlib.metadata
 import re
 import tomllib
 from pathlib import Path
@@ -77,3 +79,38 @@ def test_all_that_installs_locks_requires_hashes() -> None:
         installs += [line for line in text.splitlines() if re.search(r"\$\(INSTALL\) .*--requirements?", line)]
         assert installs, path
         assert all("--require-hashes" in line for line in installs), path
+
+
+def notice() -> tuple[str, str]:
+    """The two sections of NOTICE: licences that ask for more, and permissive ones."""
+    _, demanding, permissive = re.split(
+        r"^\d\. .+\n=+$", (ROOT / "NOTICE").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    return demanding, permissive
+
+
+@pytest.mark.parametrize("name", RUNTIME)
+def test_the_notice_names_every_package_of_an_image(name: str) -> None:
+    named = set(re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", " ".join(notice())))
+    assert entries(name).keys() - named == set()
+
+
+def test_the_notice_sets_apart_what_is_not_permissive() -> None:
+    demanding = set(re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", notice()[0]))
+    found = set()
+    for package in entries("cpu"):
+        metadata = importlib.metadata.metadata(package)
+        fields = [metadata.get("License-Expression") or "", (metadata.get("License") or "")[:200]]
+        fields += [line for line in metadata.get_all("Classifier") or [] if line.startswith("License")]
+        if re.search(r"GPL|MPL|Mozilla|Proprietary", " ".join(fields)):
+            found.add(package)
+    assert {"certifi", "intel-openmp", "pycountry", "tqdm"} <= found <= demanding
+
+
+def test_licences_go_into_the_image() -> None:
+    ignored = (ROOT / "cluster" / "Dockerfile.dockerignore").read_text().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["license-files"] == ["LICENSE", "NOTICE"]
+    for name in project["license-files"]:
+        assert (ROOT / name).is_file()
+        assert any(fnmatch.fnmatch(name, rule[1:]) for rule in ignored if rule.startswith("!"))
