@@ -19,6 +19,7 @@ _SECRET = re.compile(r"SECRET|PASSWORD|TOKEN|ACCESS_KEY|API_KEY|CREDENTIAL", re.
 _GRACE = 30  # seconds: on SIGTERM a training saves a checkpoint first, for up to 20
 _GPU = "nvidia.com/gpu"
 _MOST_REPLICAS = 4096  # more is a bound forgotten: the schema's default is 2,147,483,647
+_NO_REPORTS = {"RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}  # Ray; vLLM and Hugging Face
 _QUEUE = "kueue.x-k8s.io/queue-name"
 
 Document = Mapping[str, Any]
@@ -36,6 +37,8 @@ def _problems(kind: str, document: Document, others: Sequence[Document]) -> Iter
         pod_at = (*group_at, "template", "spec")
         yield from _pod(dig(group, "template", "spec"), pod_at, others)
         yield from _ray_pod(group, group_at)
+    if cluster.get("enableInTreeAutoscaling"):
+        yield from _reports(dig(cluster, "autoscalerOptions"), (*at, "autoscalerOptions"))
     for place, group in rows(cluster.get("workerGroupSpecs")):
         least, most, now = (group.get(name) for name in ("minReplicas", "maxReplicas", "replicas"))
         if isinstance(most, int) and most > _MOST_REPLICAS:
@@ -97,6 +100,15 @@ def _container(container: Document, at: At) -> Iterator[Problem]:
     for name in ("cpu", "memory"):
         if name not in dig(container, "resources", "limits"):
             yield Problem((*at, "resources", "limits", name), "must be said")
+    yield from _reports(container, at)
+
+
+def _reports(container: Document, at: At) -> Iterator[Problem]:
+    """Usage reports of Ray, vLLM and Hugging Face are off, also where the image is another."""
+    given = {row.get("name"): row.get("value") for _, row in rows(container.get("env"))}
+    for name, value in _NO_REPORTS.items():
+        if given.get(name) != value:
+            yield Problem((*at, "env"), f'{name} must be "{value}": no usage reports')
 
 
 def _mounts(container: Document, pod: Document, at: At, others: Sequence[Document]) -> Iterator[Problem]:

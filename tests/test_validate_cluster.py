@@ -231,7 +231,23 @@ OF_THE_HOUSE: dict[str, tuple[Callable[[Job], Any], str]] = {
     "an image without a tag": (lambda job: container(job, 0).update(image="a:1/stepverify"), r"is not pinned"),
     "a secret written out": (
         lambda job: container(job, 1)["env"].append({"name": "AWS_SECRET_ACCESS_KEY", "value": "hunter2"}),
-        r"env\[1\]: AWS_SECRET_ACCESS_KEY is written out",
+        r"env\[3\]: AWS_SECRET_ACCESS_KEY is written out",
+    ),
+    "a group that reports its use to Ray's makers": (
+        lambda job: container(job, 1)["env"].pop(1),
+        r"workerGroupSpecs\[1\]\.template\.spec\.containers\[0\]\.env: RAY_USAGE_STATS_ENABLED must be \"0\"",
+    ),
+    "reports of vLLM and Hugging Face": (
+        lambda job: container(job, 2)["env"][2].update(value="0"),
+        r"workerGroupSpecs\[2\].*env: DO_NOT_TRACK must be \"1\"",
+    ),
+    "a submitter that reports": (
+        lambda job: job["spec"]["submitterPodTemplate"]["spec"]["containers"][0].pop("env"),
+        r"submitterPodTemplate.*env: RAY_USAGE_STATS_ENABLED must be",
+    ),
+    "an autoscaler that reports": (
+        lambda job: job["spec"]["rayClusterSpec"]["autoscalerOptions"].pop("env"),
+        r"autoscalerOptions\.env: RAY_USAGE_STATS_ENABLED must be",
     ),
     "no shared memory": (lambda job: container(job, 1)["volumeMounts"].pop(0), r"/dev/shm must be an emptyDir"),
     "an object store larger than it": (
@@ -398,3 +414,23 @@ def test_the_image_is_pinned_and_not_roots() -> None:
     assert bases
     assert all(re.search(r"@sha256:[0-9a-f]{64}$", one) for one in bases)
     assert re.search(r"^USER 1000:1000$", text, re.MULTILINE)
+
+
+def test_no_usage_reports_leave_the_image_or_any_container() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    for setting in (
+        "RAY_USAGE_STATS_ENABLED=0",
+        "VLLM_NO_USAGE_STATS=1",
+        "HF_HUB_DISABLE_TELEMETRY=1",
+        "DO_NOT_TRACK=1",
+    ):
+        assert re.search(rf"^ENV .*\b{setting}\b", text, re.MULTILINE), setting
+    cluster = job_of(base())["spec"]["rayClusterSpec"]
+    pods = [row["template"]["spec"] for row in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    pods.append(job_of(base())["spec"]["submitterPodTemplate"]["spec"])
+    containers = [each for spec in pods for each in (*spec.get("initContainers", ()), *spec["containers"])]
+    assert len(containers) == 5
+    for each in (*containers, cluster["autoscalerOptions"]):
+        values = {row["name"]: row["value"] for row in each["env"]}
+        assert values["RAY_USAGE_STATS_ENABLED"] == "0"
+        assert values["DO_NOT_TRACK"] == "1"
