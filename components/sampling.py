@@ -172,6 +172,7 @@ def open_vllm(folder: Path, config: SamplingConfig) -> Any:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # Hugging Face reads this too, in processes that vLLM starts
     # Engines side by side would else bind their threads to the same core.
     os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
     import ray
