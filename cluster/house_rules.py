@@ -37,6 +37,8 @@ def _problems(kind: str, document: Document, others: Sequence[Document]) -> Iter
         pod_at = (*group_at, "template", "spec")
         yield from _pod(dig(group, "template", "spec"), pod_at, others)
         yield from _ray_pod(group, group_at)
+    if cluster and dig(cluster, "authOptions").get("mode") != "token":
+        yield Problem((*at, "authOptions", "mode"), "must be token: whoever reaches Ray's ports could run code")
     if cluster.get("enableInTreeAutoscaling"):
         yield from _reports(dig(cluster, "autoscalerOptions"), (*at, "autoscalerOptions"))
     for place, group in rows(cluster.get("workerGroupSpecs")):

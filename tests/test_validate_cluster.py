@@ -233,6 +233,14 @@ OF_THE_HOUSE: dict[str, tuple[Callable[[Job], Any], str]] = {
         lambda job: container(job, 1)["env"].append({"name": "AWS_SECRET_ACCESS_KEY", "value": "hunter2"}),
         r"env\[3\]: AWS_SECRET_ACCESS_KEY is written out",
     ),
+    "ports open to whoever reaches them": (
+        lambda job: job["spec"]["rayClusterSpec"].pop("authOptions"),
+        r"rayClusterSpec\.authOptions\.mode: must be token",
+    ),
+    "authentication switched off": (
+        lambda job: job["spec"]["rayClusterSpec"].update(authOptions={"mode": "disabled"}),
+        r"rayClusterSpec\.authOptions\.mode: must be token",
+    ),
     "a group that reports its use to Ray's makers": (
         lambda job: container(job, 1)["env"].pop(1),
         r"workerGroupSpecs\[1\]\.template\.spec\.containers\[0\]\.env: RAY_USAGE_STATS_ENABLED must be \"0\"",
