@@ -52,8 +52,7 @@ def stage_costs(
     """
     rows = []
     for name, result in results.items():
-        folder = result.folder if isinstance(result, Dataset) else _relative(store, result)
-        manifest = store.manifest(folder) or {}
+        manifest = store.manifest(store.folder_of(result)) or {}
         seconds, held = manifest.get("seconds"), manifest.get("placement")
         tokens, per_token = work.get(name, (None, 0.0))
         rows.append(

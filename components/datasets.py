@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,6 +16,10 @@ from components.stage import TableStage, digest
 
 class StoreError(Exception):
     """The store refuses: a damaged or missing file, or rows that break a table's contract."""
+
+
+class NotThere(StoreError):
+    """A file that a record names is not there: lost, or written by another process and not visible here yet."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class Dataset:
     digest: str | None
     shards: tuple[Shard, ...]
     rows_are: str = ""  # of a foreseen one: "" exactly those, "≤" at most those, "~" assumed
+    seconds: float = field(default=0.0, compare=False)  # that its stage took
 
     @property
     def rows(self) -> int:
@@ -108,6 +113,32 @@ def encode(
     data = buffer.getvalue()
     rows_error = len(table) - table["error"].null_count
     return Shard(stage, key, hashlib.sha256(data).hexdigest(), len(data), len(table), rows_error, attributes), data
+
+
+def content_error(footer: pq.FileMetaData, shard: Shard) -> str:
+    """What a shard's record says otherwise than its file does, by the file's footer; "" where they agree.
+
+    Compared are the rows, those with an error, and each attribute that is a column too, whose values must all be it.
+    """
+    if footer.num_rows != shard.rows:
+        return f"{footer.num_rows} rows instead of {shard.rows}"
+    columns: dict[str, list[pq.Statistics | None]] = {}
+    for group in map(footer.row_group, range(footer.num_row_groups)):
+        for at in range(footer.num_columns):
+            column = group.column(at)
+            columns.setdefault(column.path_in_schema, []).append(column.statistics)
+    if "error" not in columns:
+        return "it has no column `error`"
+    known = [found for found in columns["error"] if found is not None]
+    if len(known) == len(columns["error"]):
+        errors = footer.num_rows - sum(found.null_count for found in known)
+        if errors != shard.rows_error:
+            return f"{errors} rows with errors instead of {shard.rows_error}"
+    for name, value in shard.attributes.items():
+        for found in columns.get(name, ()):
+            if found is not None and found.has_min_max and {str(found.min), str(found.max)} != {value}:
+                return f"its {name} is not {value}"
+    return ""
 
 
 Part = tuple[pa.Table, Mapping[str, str]]

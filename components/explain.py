@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from components.datasets import Dataset, Shard
 from components.plain_text import printable
+from components.records import MANIFEST, dataset_of
 from components.stage import MapStage, ModelStage, TableStage, recipe
-from components.store import MANIFEST, Store
+from components.store import Store
 
 _ROWS_NAMED = 5  # rows of an input that are named; the others are counted
 
@@ -114,8 +115,8 @@ def _parts(manifest: Mapping[str, Any]) -> Iterator[Dataset]:
     """A dataset, and the parts of it that flows select: the shards with an attribute, and those without it."""
     if "shards" not in manifest:
         return
-    shards = tuple(Shard(**shard) for shard in manifest["shards"])
-    whole = Dataset(manifest["stage"], "", manifest["digest"], shards)
+    whole = dataset_of(dict(manifest), "", f"the manifest of {manifest['stage']}")
+    shards = whole.shards
     yield whole
     for name, value in sorted({item for shard in shards for item in shard.attributes.items()}):
         yield whole.select(**{name: value})

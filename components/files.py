@@ -12,10 +12,11 @@ import contextlib
 import errno
 import os
 import random
+import re
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import IO, Any, TypeVar
 
 _ATTEMPTS = 8  # of one remote call that fails for a passing reason; waits from 0.05 s, doubled each time, to 5 s
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotImplementedError, ValueError, TypeError)
+_LEAVES = re.compile(r"/\.{0,2}/|[\\\x00]")  # "..", ".", an empty part (so an absolute path too), a backslash, NUL
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -49,7 +51,9 @@ class Files:
         return Files, (self.root,)  # a connection does not travel to other processes
 
     def url(self, path: str) -> str:
-        """The full name of a file, for people and for pandas."""
+        """The full name of a file, for people and for pandas. Raises PermissionError for one outside of the root."""
+        if _LEAVES.search(f"/{path}/"):
+            raise PermissionError(f"{path!r} is not the path of a file of this store")
         return f"{self.root}/{path}"
 
     # Writing ----------------------------------------------------------------------------------------------------
@@ -138,7 +142,7 @@ class Files:
             return list(threads.map(call, items))
 
     def delete_folder(self, path: str) -> None:
-        """Remove all files under a folder."""
+        """Remove all files under a folder of the root."""
         if self.is_local:
             shutil.rmtree(self.url(path), ignore_errors=True)
             return
@@ -170,6 +174,15 @@ class Files:
         except FileNotFoundError:
             return None
 
+    def modified(self, path: str) -> float | None:
+        """When a file was written, by the storage's clock, as `find` tells it; None when there is none."""
+        try:
+            if self.is_local:
+                return os.lstat(self.url(path)).st_mtime
+            return _modified(_patiently(lambda: self._fs.info(self.url(path))))
+        except FileNotFoundError:
+            return None
+
     def download(self, path: str, target: Path) -> None:
         """Copy a file of the store to a local one."""
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -179,25 +192,53 @@ class Files:
             _patiently(lambda: self._fs.get_file(self.url(path), str(target)))
 
     def find(self, folder: str) -> Iterator[FileInfo]:
-        """All files under a folder, for upkeep alone: what is committed is never learned from a listing."""
+        """All files under a folder ("": the root), for upkeep alone: what is committed is never learned from a listing.
+
+        Raises OSError when any folder on the way cannot be listed: what is in it would be taken for missing.
+        """
+        start = self.url(folder) if folder else self.root
         if self.is_local:
-            for parent, _, names in os.walk(self.url(folder)):
-                for name in names:
-                    path = os.path.join(parent, name)
-                    try:
-                        stat = os.stat(path)
-                    except FileNotFoundError:
-                        continue  # a temporary file that is gone already
-                    yield FileInfo(os.path.relpath(path, self.root), stat.st_size, stat.st_mtime)
+            if folder and os.path.islink(start):
+                raise OSError(f"{start} is a link to a folder, in which nothing is looked for")
+            yield from self._find_local(start)
             return
-        found = _patiently(lambda: self._fs.find(self.url(folder), detail=True))
+        found = _patiently(lambda: self._fs.find(start, detail=True))
         prefix = self._fs._strip_protocol(self.root)
         for name, info in sorted(found.items()):
             if info["type"] == "directory":
                 continue  # the folder itself: s3fs names it where the first file came just after an empty listing
-            modified = info.get("LastModified") or info.get("mtime") or info.get("updated") or info.get("created")
-            seconds = modified if isinstance(modified, float | int) else modified.timestamp()
-            yield FileInfo(name[len(prefix) + 1 :], int(info["size"]), float(seconds))
+            yield FileInfo(name[len(prefix) + 1 :], int(info["size"]), _modified(info))
+
+    def _find_local(self, folder: str) -> Iterator[FileInfo]:
+        def refuse(error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError):  # a folder that is not there has no files
+                raise error
+
+        for parent, folders, names in os.walk(folder, onerror=refuse):
+            for name in folders:
+                if os.path.islink(os.path.join(parent, name)):
+                    raise OSError(f"{os.path.join(parent, name)} is a link to a folder, in which nothing is looked for")
+            for name in names:
+                path = os.path.join(parent, name)
+                try:
+                    stat = os.lstat(path)
+                except FileNotFoundError:
+                    continue  # a temporary file that is gone already
+                yield FileInfo(os.path.relpath(path, self.root), stat.st_size, stat.st_mtime)
+
+    def top(self) -> list[str]:
+        """What lies in the root itself: names of files, and of folders with a slash at their end; [] where there is no
+        root. Raises OSError when it cannot be listed."""
+        try:
+            if self.is_local:
+                with os.scandir(self.root) as entries:
+                    return sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in entries)
+            listed = _patiently(lambda: self._fs.ls(self.root, detail=True))
+        except FileNotFoundError:
+            return []
+        prefix = self._fs._strip_protocol(self.root)
+        names = [info["name"][len(prefix) + 1 :] + "/" * (info["type"] == "directory") for info in listed]
+        return sorted(name for name in names if name.strip("/"))
 
     # The storage ------------------------------------------------------------------------------------------------
 
@@ -262,6 +303,12 @@ class _temporary:
 
     def __exit__(self, *exception: object) -> None:
         self.path.unlink(missing_ok=True)
+
+
+def _modified(info: Mapping[str, Any]) -> float:
+    """Seconds since the epoch, of what an fsspec file system tells of a file."""
+    modified = info.get("LastModified") or info.get("mtime") or info.get("updated") or info.get("created")
+    return float(modified if isinstance(modified, float | int) else modified.timestamp())  # type: ignore[union-attr]
 
 
 def _patiently(call: Callable[[], _Result]) -> _Result:

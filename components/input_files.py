@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.store import file_digest
+from components.model_files import file_digest
 
 
 class InputError(ValueError):

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from components.datasets import StoreError
 from components.files import Files
+from components.records import note_of
 from components.stage import MapWorker
 
 _DEATHS = 2  # on a shard, before its rows are passed one by one; on a row, before it is given up
@@ -31,10 +32,12 @@ class Attempts:
         self.files, self.path = files, f"scratch/attempts/{name}.json"
         try:
             # What was under way when a process ended, "shard" or the number of a row → where each of them worked.
-            noted = json.loads(files.read(self.path))
-            self.deaths: dict[str, list[str]] = {what: at for what, at in noted.items() if isinstance(at, list)}
-        except (FileNotFoundError, ValueError):
-            self.deaths = {}
+            noted = note_of(files.read(self.path))
+        except FileNotFoundError:
+            noted = {}
+        self.deaths: dict[str, list[str]] = {
+            what: [str(place) for place in at] for what, at in noted.items() if isinstance(at, list)
+        }
         self.here = _here()
 
     def compute(self, worker: MapWorker, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
@@ -103,9 +106,9 @@ def _is_gone(place: str) -> bool:
     """Whether the node or the driver of a place has ended."""
     import ray
 
-    if not place or not ray.is_initialized():
+    node, _, job = place.partition("/")
+    if not job or not ray.is_initialized():
         return False
-    node, job = place.split("/")
     nodes = {one["NodeID"] for one in ray.nodes() if one["Alive"]}
     return node not in nodes or job != ray.get_runtime_context().get_job_id()
 

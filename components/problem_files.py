@@ -23,9 +23,9 @@ from typing import Any
 
 from components.answer_text import extract_answer
 from components.input_files import InputError, read_records
+from components.model_files import file_digest
 from components.problem_text import same_text
 from components.stage import added_field, digest
-from components.store import file_digest
 
 ATTRIBUTES = ("source", "level", "subject")
 ANSWER_FORMATS = {

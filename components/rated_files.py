@@ -15,9 +15,9 @@ from typing import Any
 import pyarrow as pa
 
 from components.input_files import InputError, check_unchanged, read_records
+from components.model_files import file_digest
 from components.rated_steps import NONE
 from components.stage import TableStage
-from components.store import file_digest
 from schemas.tables import SOLUTIONS, STEP_LABELS
 
 _NEGATIVE, _POSITIVE = -1, 1

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import json
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +21,13 @@ from components.datasets import Dataset, Shard, content_digest, cut
 from components.explain import why_missing
 from components.leases import Lease
 from components.provenance import git_commit, library_versions
-from components.side_by_side import PROGRESS, TrainingRun, train_side_by_side
+from components.records import seal
+from components.side_by_side import TrainingRun, progress_of, train_side_by_side
 from components.stage import MapStage, Model, ModelStage, Pool, TableStage, digest, pool_of, recipe
 from components.standing import Stage, StageRun, StudyError, about, refuse_errors, unknown
-from components.store import Store, seal
+from components.store import Store
 from components.streaming import Task, stream, stream_side_by_side, tasks_of
+from components.visibility import awaited
 
 
 @dataclass
@@ -52,6 +53,8 @@ class Runner:
     runs: list[StageRun] = field(default_factory=list)
     results: dict[str, Dataset | Model] = field(default_factory=dict)
     foreseen: dict[str, pa.Table] = field(default_factory=dict)  # by digest: rows that a plan made and did not store
+    making: set[str] = field(default_factory=set)  # the stages that this run is computing
+    uses: set[str] = field(default_factory=set)  # folders of models in this store that were given by their path
     run_id: str = field(default_factory=lambda: f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}")
 
     # Barrier stages ---------------------------------------------------------------------------------------------
@@ -66,7 +69,7 @@ class Runner:
         run = self._begin(stage, inputs, "MISS" if dataset is None else "HIT", reused)
         if dataset is None:
             began = time.perf_counter()
-            rows = stage.compute(stage.config, **{n: self.store.read(d, stage.reads.get(n)) for n, d in inputs.items()})
+            rows = stage.compute(stage.config, **{n: self._read(d, stage.reads.get(n)) for n, d in inputs.items()})
             shards = []
             for index, (part, attributes) in enumerate(cut(rows, stage, inputs)):
                 shard_key = digest([key, index])
@@ -74,6 +77,9 @@ class Runner:
             made = about(stage, inputs, sum(shard.rows for shard in shards), time.perf_counter() - began)
             dataset = self.store.write_dataset(stage.name, key, shards, made)
         return self._end(run, dataset)
+
+    def _read(self, dataset: Dataset, columns: list[str] | None) -> pa.Table:
+        return awaited(lambda: self.store.read(dataset, columns), f"the table {dataset.name}")
 
     def train(self, stage: ModelStage, **inputs: Dataset) -> Model:
         """The model of a training stage. A killed training goes on from its last checkpoint."""
@@ -87,7 +93,7 @@ class Runner:
         pending: list[TrainingRun] = []
         for stage, inputs in trainings:
             key = self._barrier_key(stage, inputs)
-            there = bool(key) and self._manifest("models", stage.name, key) is not None
+            there = bool(key) and self.store.model(stage.name, key) is not None
             if not there and not (key and self._computes(stage)):
                 models[stage.name] = self._foresee_model(stage, inputs)
                 continue
@@ -98,17 +104,18 @@ class Runner:
             self._train(pending)
         models |= {run.name: self._model(run, key) for run, key in asked}
         self.results |= {run.name: models[run.name] for run, _ in asked}
+        self.making -= models.keys()
         return [models[stage.name] for stage, _ in trainings]
 
     def _train(self, pending: list[TrainingRun]) -> None:
         def done(run: TrainingRun) -> bool:
-            return self._manifest("models", run.stage.name, run.key) is not None
+            return self.store.model(run.stage.name, run.key) is not None
 
         with contextlib.ExitStack() as leases:
             # One each, in one order everywhere: two studies may have some of them in common, and none waits in a ring.
             for run in sorted(pending, key=lambda run: run.key):
                 name = f"{run.stage.name}-{run.key[:16]}"
-                leases.enter_context(Lease(self.store.files, name, functools.partial(done, run), self.say))
+                leases.enter_context(self._lease(name, functools.partial(done, run)))
             if left := [run for run in pending if not done(run)]:
                 self.start_engine()
                 train_side_by_side(left, self.pools.get("training", Pool()))
@@ -116,22 +123,13 @@ class Runner:
             self.store.files.delete_folder(run.scratch)
 
     def _model(self, run: StageRun, key: str) -> Model:
-        folder = self.store.folder("models", run.name, key)
-        manifest = self.store.manifest(folder)
-        assert manifest is not None
+        model, manifest = awaited(lambda: self.store.model(run.name, key), f"the model of stage {run.name}")
         run.seconds, run.shards_total = manifest["seconds"], 1
-        return Model(self.store.files.url(folder), manifest["digest"], manifest["files"], manifest["metrics"])
+        return model
 
     def progress(self, stage: ModelStage, inputs: Mapping[str, Dataset]) -> dict[str, Any] | None:
-        """How far a training is: step, steps, loss; None: it was not begun."""
-        key = self._barrier_key(stage, inputs)
-        try:
-            found: dict[str, Any] = json.loads(
-                self.store.files.read(f"{self.store.folder('scratch', stage.name, key)}/{PROGRESS}")
-            )
-        except (FileNotFoundError, ValueError):
-            return None
-        return found
+        """How far a training is, as `progress_of` says it."""
+        return progress_of(self.store, self.store.folder("scratch", stage.name, self._barrier_key(stage, inputs)))
 
     def awaits(self, name: str, what: str, rows: int = 0) -> Dataset:
         """The dataset of a stage that cannot be described before the user gives `what`; for plans only. rows: how many
@@ -168,12 +166,15 @@ class Runner:
         if pending:
             others = f" and {len(pending) - 1} more, side by side" if len(pending) > 1 else ""
             self.say(f"[{pending[0][0].name}]{others} computing …")
+            self.making |= {stage.name for stage, _ in pending}
             self.write_record()
             name = f"map-{digest([[stage.name, task.key] for stage, tasks in pending for task in tasks])[:32]}"
-            with Lease(self.store.files, name, lambda: not any(self._left(*one) for one in pending), self.say):
+            with self._lease(name, lambda: not any(self._left(*one) for one in pending)):
                 if work_left := [(stage, left) for stage, tasks in pending if (left := self._left(stage, tasks))]:
                     self.start_engine()
                     self.stream_side_by_side(work_left, self.pools, self.store)
+            for stage, tasks in pending:
+                self._computed(stage, tasks)
         counts = {stage.name: len(tasks) for stage, tasks in pending}
         per_task = (time.perf_counter() - began) / max(1, sum(counts.values()))
         datasets = []
@@ -187,8 +188,15 @@ class Runner:
 
     def _left(self, stage: MapStage, tasks: Sequence[Task]) -> list[Task]:
         """Those of the tasks whose shards are not committed."""
-        done = self.store.all_committed(stage.name, [task.key for task in tasks])
+        done = self._there(stage, tasks)
         return [task for task in tasks if task.key not in done]
+
+    def _there(self, stage: MapStage, tasks: Sequence[Task]) -> dict[str, Shard]:
+        """The shards of tasks that are committed, by key."""
+        keys = [task.key for task in tasks]
+        if self.plan_only:
+            return self.store.all_committed(stage.name, keys)
+        return awaited(lambda: self.store.all_committed(stage.name, keys), f"stage {stage.name}")
 
     def _map_one(
         self, source: Dataset, stage: MapStage, following: Sequence[MapStage], streamed: int, spent: float = 0.0
@@ -202,7 +210,7 @@ class Runner:
             status = "HIT" if not streamed else "MISS" if streamed == len(tasks) else "PARTIAL"
             run = self._begin(stage, inputs, status, len(tasks) - streamed, len(tasks))
             return self._end(run, dataset), streamed
-        done = self.store.all_committed(stage.name, [task.key for task in tasks])
+        done = self._there(stage, tasks)
         pending = [task for task in tasks if task.key not in done]
         reused = max(0, len(done) - streamed)
         status = "HIT" if reused == len(tasks) else "PARTIAL" if reused else "MISS"
@@ -213,6 +221,7 @@ class Runner:
             shards = tuple(done[task.key] for task in tasks)  # all are there, the manifest is not: a run would add it
             return run.gives(Dataset(stage.name, "", content_digest(shards), shards)), 0
         rows_in = sum(stage.expected_rows(task.item, task.source.rows) for task in tasks)
+        self.making |= {later.name for later in following}
         run = self._begin(stage, inputs, status, reused, len(tasks), told=spent > 0)
         began = time.perf_counter()
         if pending:
@@ -226,12 +235,25 @@ class Runner:
         self, stage: MapStage, key: str, pending: Sequence[Task], following: Sequence[MapStage]
     ) -> dict[str, Shard]:
         name = f"{stage.name}-{key[:16]}"
-        with Lease(self.store.files, name, lambda: self.store.dataset(stage.name, key) is not None, self.say):
-            there = self.store.all_committed(stage.name, [task.key for task in pending])
-            if left := [task for task in pending if task.key not in there]:
+        with self._lease(name, lambda: self.store.dataset(stage.name, key) is not None):
+            if left := self._left(stage, pending):
                 self.start_engine()
                 self.stream(left, [stage, *following], self.pools, self.store)
-        return self.store.all_committed(stage.name, [task.key for task in pending])
+        return self._computed(stage, pending)
+
+    def _computed(self, stage: MapStage, tasks: Sequence[Task]) -> dict[str, Shard]:
+        """The shards of tasks that are through, by key."""
+        done: dict[str, Shard] = {}
+
+        def look() -> dict[str, Shard] | None:
+            nonlocal done
+            done |= self.store.all_committed(stage.name, [task.key for task in tasks if task.key not in done])
+            return done if len(done) == len(tasks) else None
+
+        return awaited(look, f"stage {stage.name}: what was computed of {len(tasks)} shards")
+
+    def _lease(self, name: str, finished: Callable[[], bool]) -> Lease:
+        return Lease(self.store.files, name, finished, self.say, self.record_path if self.study else "")
 
     # Notes for people -------------------------------------------------------------------------------------------
 
@@ -243,18 +265,23 @@ class Runner:
     ) -> StageRun:
         run = StageRun(stage.name, status, reused, total or reused, stage=stage, inputs=inputs)
         self.runs.append(run)
+        for model in getattr(stage, "models", {}).values():
+            if model.path.startswith(f"{self.store.root}/models/"):
+                self.uses.add(self.store.folder_of(model))
         if not self.plan_only and not told:
             standing = {"HIT": "reused", "MISS": "computing …"}.get(status, f"{reused} of {total} reused …")
             self.say(f"[{stage.name}] {standing}")
             if status != "HIT":
-                self.write_record()  # what this stage builds on is not to be collected while it works
+                self.making.add(stage.name)
+            if status != "HIT" or len(self.runs) == 1:
+                self.write_record()  # what this run builds on is not to be collected while it works
         return run
 
     def _end(self, run: StageRun, dataset: Dataset) -> Dataset:
-        manifest = self.store.manifest(dataset.folder) or {}
         run.gives(dataset)
-        run.seconds = manifest["seconds"]
+        run.seconds = dataset.seconds
         self.results[dataset.name] = dataset
+        self.making.discard(dataset.name)
         if not self.plan_only:
             refuse_errors(self.store, dataset, self.max_error_rate)
         return dataset
@@ -292,20 +319,20 @@ class Runner:
         """Note what this run uses and made so far: the root that keeps it all from `gc`."""
         if not self.study or self.plan_only:
             return
-        stages = {name: _folder(self.store, result) for name, result in self.results.items()}
+        stages = {name: self.store.folder_of(result) for name, result in self.results.items()}
         record = {"study": self.study, "run": self.run_id, "finished": finished, "stages": stages}
+        # Before anything is computed, all that there is may be what this run finds.
+        making = None if not self.results and not self.making else sorted(self.making)
+        record |= {"making": [] if finished else making, "uses": sorted(self.uses)}
         record |= {"git_commit": git_commit(), "libraries": library_versions()}
-        self.store.files.put(f"runs/{self.study}/{self.run_id}.json", seal(record))
+        self.store.files.put(self.record_path, seal(record))
+
+    @property
+    def record_path(self) -> str:
+        return f"runs/{self.study}/{self.run_id}.json"
 
     def _barrier_key(self, stage: TableStage | ModelStage, inputs: Mapping[str, Dataset]) -> str:
         """The key of a barrier stage: its recipe and what its inputs contain; "" while an input is only foreseen."""
         if unknown(inputs, getattr(stage, "models", {})):
             return ""
         return digest([digest(recipe(stage)), {name: dataset.digest for name, dataset in inputs.items()}])
-
-    def _manifest(self, kind: str, name: str, key: str) -> dict[str, Any] | None:
-        return self.store.manifest(self.store.folder(kind, name, key))
-
-
-def _folder(store: Store, result: Dataset | Model) -> str:
-    return result.folder if isinstance(result, Dataset) else result.path.removeprefix(store.root + "/")

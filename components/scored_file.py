@@ -26,9 +26,9 @@ import pyarrow.compute as pc
 
 from components.grading_pool import GradingPool
 from components.input_files import InputError, check_unchanged, read_records
+from components.model_files import file_digest
 from components.reductions import PAPER_NEUTRAL, PAPER_REDUCTION, solution_score
 from components.stage import TableStage
-from components.store import file_digest
 from schemas.results import PROBLEM_ATTRIBUTES, scored_samples
 from schemas.results import file_samples as schema
 

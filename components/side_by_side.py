@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from components.datasets import Dataset
 from components.progress import progress
+from components.records import note_of
 from components.stage import ModelStage, Pool
 from components.store import Store
 
@@ -59,9 +59,10 @@ def train_side_by_side(runs: Sequence[TrainingRun], pool: Pool) -> None:
         min(queues, key=lambda queue: sum(map(_rows, queue))).append(run)
     share = dataclasses.replace(pool, actors=max(1, pool.actors // max(1, len(runs))))
     with contextlib.ExitStack() as bars:
-        waiting, shown = [], []
+        waiting, shown, told = [], [], set[str]()
         for place, queue in enumerate(queues):
-            queue = [dataclasses.replace(run, about={**run.about, "placement": share.held}) for run in queue]
+            placed = {"placement": share.held, "training_workers": share.actors}
+            queue = [dataclasses.replace(run, about={**run.about, **placed}) for run in queue]
             waiting.append(ray.remote(num_cpus=0)(_train).remote(queue, share))
             name, many = f"  {queue[0].stage.name}", len(queue)
             name, unit, total = (f"{name} and others", "model", many) if many > 1 else (name, "step", None)
@@ -70,7 +71,7 @@ def train_side_by_side(runs: Sequence[TrainingRun], pool: Pool) -> None:
             while waiting:
                 done, waiting = ray.wait(waiting, timeout=1)
                 for bar, queue in shown:
-                    _show(bar, queue)
+                    _show(bar, queue, told)
                 for task in done:
                     try:
                         ray.get(task)
@@ -97,6 +98,20 @@ def _save(runs: Sequence[TrainingRun]) -> None:
         time.sleep(0.2)
 
 
+def progress_of(store: Store, scratch: str) -> dict[str, Any] | None:
+    """How far a training is, by the note in its scratch folder: step, steps, loss, tokens_per_second, and notices to
+    tell; None: it was not begun, or the note cannot be read."""
+    try:
+        note = note_of(store.files.read(f"{scratch}/{PROGRESS}"))
+    except FileNotFoundError:
+        return None
+    numbers = {name: note.get(name) for name in ("step", "steps", "loss", "tokens_per_second")}
+    if not all(isinstance(value, int | float) and abs(value) < 1e18 for value in numbers.values()):
+        return None
+    notices = note.get("notices")
+    return {**numbers, "notices": [str(notice) for notice in notices] if isinstance(notices, list) else []}
+
+
 def _rows(run: TrainingRun) -> int:
     """How large a training is, about; at least 1, so that queues fill evenly."""
     return max([1, *(dataset.rows for dataset in run.inputs.values())])
@@ -107,19 +122,24 @@ def _train(queue: Sequence[TrainingRun], pool: Pool) -> None:
         train(list(group), pool)
 
 
-def _show(bar: Any, queue: Sequence[TrainingRun]) -> None:
-    """Where a queue stands: the steps of its one run; of several how many are through, and what the next one does."""
+def _show(bar: Any, queue: Sequence[TrainingRun], told: set[str]) -> None:
+    """Where a queue stands: the steps of its one run; of several how many are through, and what the next one does. And
+    what the training tells of its checkpoints, once."""
     for number, run in reversed(list(enumerate(queue))):
-        try:
-            note = json.loads(run.store.files.read(f"{run.scratch}/{PROGRESS}"))
-        except (FileNotFoundError, ValueError):
+        note = progress_of(run.store, run.scratch)
+        if note is None:
             continue
+        step, steps = int(note["step"]), int(note["steps"])
         doing = f"loss {note['loss']:.3f}, {note['tokens_per_second']:,.0f} tokens/s"
+        for notice in note["notices"]:
+            if notice not in told:
+                told.add(notice)
+                bar.write(f"note: {notice}")
         if len(queue) == 1:
-            bar.total = note["steps"]
+            bar.total = steps
             bar.set_postfix_str(doing, refresh=False)
-            bar.update(note["step"] - bar.n)
+            bar.update(step - bar.n)
         else:
-            bar.set_postfix_str(f"{run.stage.name}: step {note['step']} of {note['steps']}, {doing}", refresh=False)
+            bar.set_postfix_str(f"{run.stage.name}: step {step} of {steps}, {doing}", refresh=False)
             bar.update(number - bar.n)
         return

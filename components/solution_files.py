@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from components.input_files import InputError, check_unchanged
+from components.model_files import file_digest
 from components.problem_text import same_text
 from components.stage import digest
-from components.store import file_digest
 
 SHARD_ROWS = 4000
 

@@ -7,12 +7,9 @@ version, its config, its row schema, the digests of its models, the versions of 
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import functools
 import hashlib
 import importlib.metadata
-import inspect
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +35,8 @@ def canonical_json(value: object) -> str:
 
 
 def _plain(value: object, where: str) -> object:
+    if value is None or isinstance(value, bool | int | str):
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: (getattr(value, f.name), f.metadata) for f in dataclasses.fields(value)}
         return {
@@ -52,8 +51,6 @@ def _plain(value: object, where: str) -> object:
         return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    if value is None or isinstance(value, bool | int | str):
-        return value
     if isinstance(value, float) and math.isfinite(value):
         return value
     raise TypeError(f"{where}: {value!r} has no canonical form; a config holds plain numbers, strings and tuples")
@@ -73,18 +70,6 @@ def digest(value: object) -> str:
 def seed_for(*parts: str | int) -> int:
     """A seed in [0, 2^31) from its parts, by hash: near parts give unrelated seeds, everywhere and always."""
     return int(digest(list(parts))[:8], 16) >> 1
-
-
-def code_digest(stage: MapStage | TableStage | ModelStage) -> str:
-    """A digest of the module that defines a stage's code, comments and layout aside: kept in manifests, not in keys,
-    to tell when code drifted under an unchanged version."""
-    if isinstance(stage, MapStage):
-        function: Any = stage.make_worker
-    else:
-        function = stage.compute if isinstance(stage, TableStage) else stage.train
-    module = inspect.getmodule(function.func if isinstance(function, functools.partial) else function)
-    assert module is not None
-    return hashlib.sha256(ast.dump(ast.parse(inspect.getsource(module))).encode()).hexdigest()
 
 
 def engine_versions(distributions: tuple[str, ...]) -> dict[str, str]:

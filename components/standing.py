@@ -9,7 +9,8 @@ from typing import Any
 
 from components.datasets import Dataset
 from components.provenance import git_commit, library_versions
-from components.stage import MapStage, Model, ModelStage, Pool, TableStage, code_digest, recipe
+from components.source_digest import code_digest
+from components.stage import MapStage, Model, ModelStage, Pool, TableStage, recipe
 from components.store import Store
 
 Stage = MapStage | TableStage | ModelStage
@@ -53,7 +54,7 @@ def about(
         "recipe": recipe(stage),
         "inputs": {name: {"stage": d.name, "digest": d.digest} for name, d in inputs.items()},
         "model_files": {name: dict(model.files) for name, model in getattr(stage, "models", {}).items()},
-        "code_digest": code_digest(stage),
+        "code": code_digest(stage),
         "git_commit": git_commit(),
         "libraries": library_versions(),
         "seconds": round(seconds, 1),

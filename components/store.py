@@ -1,25 +1,28 @@
 """The store: content-named shards, exclusive commit records, manifests written last. No stage is known here.
 
+    store.json                                       "this is a store": its format, and when it was begun
     shards/<stage>/<sha256 of the bytes>.parquet     never changed once written
     commits/<stage>/<key>.json                       "this key's rows are that shard"; created exclusively
     datasets/<stage>-<key>/_manifest.json            written last: the stage is done; beside it its shards once more
-    models/<stage>-<key>/                            a model folder, `_manifest.json` last
-    scratch/<stage>-<key>/                           training checkpoints, and the model before it is published
+    models/<stage>-<key>/_manifest.json              written last: which of the folders beside it is the model
+    models/<stage>-<key>/<digest>/                   a model folder, named by what it contains
+    scratch/<stage>-<key>/                           training checkpoints
     runs/<study>/<run>.json                          what a run used and made: the roots of `gc`
     studies/<name>/                                  what people read: index.json, summary.json, the picture
 
 On a folder or on object storage (`components/files.py`). A reader goes through manifests and checks digests, and every
-record carries a digest of itself. A kill at any point leaves at worst a file that no record names.
+record carries a digest of itself (`components/records.py`). A kill at any point leaves at worst a file that no record
+names.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -28,42 +31,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.datasets import Dataset, Shard, StoreError, content_digest, encode
+from components.datasets import Dataset, NotThere, Shard, StoreError, content_digest, content_error, encode
 from components.files import Files
-from components.stage import Model, digest
-
-MANIFEST = "_manifest.json"
-
-
-def file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def folder_digest(folder: Path) -> tuple[str, dict[str, str]]:
-    """The digest of a model folder, and that of each of its files; what is hidden or underscored does not count."""
-    files = {
-        path.relative_to(folder).as_posix(): file_digest(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    }
-    return digest(files), files
-
-
-def seal(value: Mapping[str, Any]) -> bytes:
-    """A record as JSON that carries its own sha256, so that a reader knows a damaged one."""
-    body = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return f'{{"sha256":"{hashlib.sha256(body.encode()).hexdigest()}","record":{body}}}\n'.encode()
-
-
-def unseal(data: bytes, name: str) -> dict[str, Any]:
-    """The record in sealed bytes. Raises StoreError, naming the file, when they are not what was written."""
-    start, end = b'{"sha256":"', b"}\n"
-    body = data[len(start) + 64 + len(b'","record":') : -len(end)]
-    sealed = start + hashlib.sha256(body).hexdigest().encode() + b'","record":' + body + end
-    if data != sealed:
-        raise StoreError(f"{name} is damaged: it is not what was written; `verify --repair` puts it aside")
-    return dict(json.loads(body))
+from components.model_files import folder_digest
+from components.records import FILES, MANIFEST, dataset_of, manifest_of, model_files_of, seal, shard_of, unseal
+from components.stage import Model
 
 
 class Store:
@@ -92,7 +64,8 @@ class Store:
         """
         shard, data = encode(stage, key, schema, table, attributes)
         self.files.put(shard.path, data)
-        return Shard(**self.create_record(_commit_path(stage, key), asdict(shard)))
+        path = _commit_path(stage, key)
+        return shard_of(self.create_record(path, asdict(shard)), self.files.url(path), stage, key)
 
     def write_dataset(self, stage: str, key: str, shards: Iterable[Shard], about: Mapping[str, Any]) -> Dataset:
         """Publish a finished stage: second names of its shards, for people, then the manifest."""
@@ -109,18 +82,23 @@ class Store:
             **about,
             "shards": [asdict(shard) for shard in shards],
         }
-        return _dataset(stage, folder, self.create_record(f"{folder}/{MANIFEST}", manifest))
+        name = f"{folder}/{MANIFEST}"
+        record = manifest_of(self.create_record(name, manifest), self.files.url(name), stage, key)
+        return dataset_of(record, folder, self.files.url(name))
 
     def write_model(self, stage: str, key: str, built: Path, about: Mapping[str, Any]) -> None:
-        """Publish a model folder built on this machine: its files, then the manifest."""
+        """Publish a model folder built on this machine: its files under a folder named by their digest, so that two
+        publishers never mix theirs, then the manifest. The first manifest counts."""
         folder = self.folder("models", stage, key)
-        if self.manifest(folder) is None:
-            value, names = folder_digest(built)
-            for name in names:
-                self.files.upload(built / name, f"{folder}/{name}")
-            self.create_record(
-                f"{folder}/{MANIFEST}", {"stage": stage, "key": key, "digest": value, **about, "files": names}
-            )
+        if self.manifest(folder) is not None:
+            return
+        value, names = folder_digest(built)
+        inner = f"{folder}/{value[:16]}"
+        listed = {"stage": stage, "key": key, "digest": value, "files": names}
+        self.files.put(f"{inner}/{FILES}", seal(listed))  # first: `gc` removes only files that a record names
+        for name in names:
+            self.files.upload(built / name, f"{inner}/{name}")
+        self.create_record(f"{folder}/{MANIFEST}", {**about, **listed, "folder": value[:16]})
 
     # Reading ----------------------------------------------------------------------------------------------------
 
@@ -133,14 +111,16 @@ class Store:
         return unseal(data, self.files.url(path))
 
     def committed(self, stage: str, key: str) -> Shard | None:
-        """The shard that is committed under a key, if any; StoreError when its file is gone or cut."""
-        record = self.record(_commit_path(stage, key))
+        """The shard that is committed under a key, if any; StoreError when its file is gone or cut, or the record is
+        not of this stage and key."""
+        path = _commit_path(stage, key)
+        record = self.record(path)
         if record is None:
             return None
-        shard = Shard(**record)
+        shard = shard_of(record, self.files.url(path), stage, key)
         size = self.files.size(shard.path)
         if size != shard.size:
-            raise StoreError(
+            raise (NotThere if size is None else StoreError)(
                 f"{self.files.url(shard.path)} is {'missing' if size is None else f'{size} bytes long'}, not "
                 f"{shard.size} bytes: `verify --repair` puts it aside, and it is computed again"
             )
@@ -152,13 +132,46 @@ class Store:
         return {shard.key: shard for shard in shards if shard is not None}
 
     def dataset(self, stage: str, key: str) -> Dataset | None:
-        """A finished stage's dataset, or None."""
+        """A finished stage's dataset, or None. Raises StoreError for a manifest of another stage or key."""
         folder = self.folder("datasets", stage, key)
-        manifest = self.manifest(folder)
-        return None if manifest is None else _dataset(stage, folder, manifest)
+        manifest = self.manifest(folder, stage, key)
+        return None if manifest is None else dataset_of(manifest, folder, self.files.url(f"{folder}/{MANIFEST}"))
 
-    def manifest(self, folder: str) -> dict[str, Any] | None:
-        return self.record(f"{folder}/{MANIFEST}")
+    def dataset_in(self, folder: str) -> Dataset | None:
+        """The dataset in a folder of this store, as an index or a run's record names it, or None."""
+        manifest = self.manifest(folder)
+        return None if manifest is None else dataset_of(manifest, folder, self.files.url(f"{folder}/{MANIFEST}"))
+
+    def model(self, stage: str, key: str) -> tuple[Model, dict[str, Any]] | None:
+        """A trained model and its manifest, or None. Raises StoreError for a manifest of another stage or key."""
+        folder = self.folder("models", stage, key)
+        manifest = self.manifest(folder, stage, key)
+        if manifest is None:
+            return None
+        files = model_files_of(manifest, self.files.url(f"{folder}/{MANIFEST}"))
+        path = self.files.url(model_path(folder, manifest))
+        return Model(path, manifest["digest"], files, manifest["metrics"]), manifest
+
+    def manifest(self, folder: str, stage: str | None = None, key: str | None = None) -> dict[str, Any] | None:
+        """The manifest in a folder of this store, or None; its shards or files are not checked. Raises StoreError for
+        one that is damaged, or of another folder, stage or key."""
+        path = f"{folder}/{MANIFEST}"
+        record = self.record(path)
+        if record is None:
+            return None
+        manifest = manifest_of(record, self.files.url(path), stage, key)
+        if self.folder(folder.partition("/")[0], manifest["stage"], manifest["key"]) != folder:
+            raise StoreError(
+                f"{self.files.url(path)} is the record of another folder, {manifest['stage']}-{manifest['key'][:16]}; "
+                "`verify --repair` puts it aside"
+            )
+        return manifest
+
+    def folder_of(self, result: Dataset | Model) -> str:
+        """The folder, in this store, of the manifest of a dataset or of a model that was trained here."""
+        if isinstance(result, Dataset):
+            return result.folder
+        return "/".join(result.path.removeprefix(f"{self.root}/").split("/")[:2])
 
     def read_shard(self, shard: Shard, columns: list[str] | None = None) -> pa.Table:
         """A shard's rows; StoreError when its bytes are not those that were committed."""
@@ -166,43 +179,84 @@ class Store:
         try:
             data = self.files.read(shard.path)
         except FileNotFoundError:
-            raise StoreError(f"{name} is missing; `verify --repair` lets it be computed again") from None
+            raise NotThere(f"{name} is missing; `verify --repair` lets it be computed again") from None
         if hashlib.sha256(data).hexdigest() != shard.digest:
             raise StoreError(
                 f"{name} is damaged: its bytes are not those that were committed; `verify --repair` puts it aside, "
                 "and it is computed again"
             )
-        return pq.read_table(io.BytesIO(data), columns=columns)
+        try:
+            file = pq.ParquetFile(io.BytesIO(data))
+            what = content_error(file.metadata, shard)
+            if not what:
+                return file.read(columns=columns)
+        except pa.ArrowException as error:
+            what = str(error).splitlines()[0]
+        raise StoreError(f"{name} is not what its record says: {what}; `verify --repair` puts the record aside")
 
     def read(self, dataset: Dataset, columns: list[str] | None = None) -> pa.Table:
-        return pa.concat_tables(self.files.at_once(lambda shard: self.read_shard(shard, columns), dataset.shards))
+        tables = self.files.at_once(lambda shard: self.read_shard(shard, columns), dataset.shards)
+        try:
+            return pa.concat_tables(tables)
+        except pa.ArrowException as error:
+            what = str(error).splitlines()[0]
+            raise StoreError(f"{self.files.url(dataset.folder)}: its shards are not of one table: {what}") from error
 
     def local_model(self, model: Model) -> Path:
         """A model's files on this machine, checked against its digest: where they are, or fetched once into a cache.
 
         Raises StoreError when they are not what the digest says.
         """
-        if "://" in model.path:
-            cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stepverify" / str(model.digest)
-            if not cache.exists():
-                cache.parent.mkdir(parents=True, exist_ok=True)
-                fetched = Path(tempfile.mkdtemp(dir=cache.parent))
-                for name in model.files:
-                    self.files.download(f"{model.path.removeprefix(self.root + '/')}/{name}", fetched / name)
-                try:
-                    fetched.rename(cache)
-                except OSError:  # another process was first
-                    shutil.rmtree(fetched)
-        else:
-            cache = Path(model.path)
-        if folder_digest(cache)[0] != model.digest:
-            raise StoreError(f"{cache} is damaged or changed: its files are not those that the study started with")
+        if "://" not in model.path:
+            folder = Path(model.path)
+            missing = [name for name in model.files if not (folder / name).is_file()]
+            if missing:
+                raise NotThere(f"{folder} is damaged or changed: {missing[0]} is missing")
+            if folder_digest(folder)[0] != model.digest:
+                raise StoreError(
+                    f"{folder} is damaged or changed: its files are not those that the study started with. If it is in "
+                    "the store, `verify --deep --repair` puts it aside, and it is trained again"
+                )
+            return folder
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stepverify" / str(model.digest)
+        if cache.exists() and folder_digest(cache)[0] == model.digest:
+            return cache
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        fetched = Path(tempfile.mkdtemp(dir=cache.parent))
+        try:
+            for name in model_files_of({"files": dict(model.files)}, model.path):
+                self.files.download(f"{model.path.removeprefix(self.root + '/')}/{name}", fetched / name)
+            if folder_digest(fetched)[0] != model.digest:
+                raise StoreError(
+                    f"{model.path} is damaged or changed: its files are not those that its record names; `verify "
+                    "--deep --repair` puts it aside, and it is trained again"
+                )
+            _swap_in(fetched, cache)
+        finally:
+            shutil.rmtree(fetched, ignore_errors=True)
         return cache
+
+
+def _swap_in(fetched: Path, cache: Path) -> None:
+    """Put a fetched folder in its place, in place of a damaged one; another process may have done so meanwhile."""
+    try:
+        fetched.rename(cache)
+    except OSError:
+        aside = cache.with_name(f"{cache.name}.{uuid.uuid4().hex}")
+        try:
+            cache.rename(aside)
+            fetched.rename(cache)
+        except OSError:
+            if not cache.exists():
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def model_path(folder: str, manifest: Mapping[str, Any]) -> str:
+    """Where in the store a model's files are, by its checked manifest. Earlier versions kept them beside it."""
+    return f"{folder}/{manifest['digest'][:16]}" if "folder" in manifest else folder
 
 
 def _commit_path(stage: str, key: str) -> str:
     return f"commits/{stage}/{key}.json"
-
-
-def _dataset(stage: str, folder: str, manifest: Mapping[str, Any]) -> Dataset:
-    return Dataset(stage, folder, manifest["digest"], tuple(Shard(**shard) for shard in manifest["shards"]))

@@ -7,6 +7,7 @@ shard there, so no row passes through the driver, and a run that is killed has l
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,6 +19,7 @@ from components.isolation import Attempts
 from components.progress import progress
 from components.stage import MapStage, Pool, digest, pool_of, recipe
 from components.store import Store
+from components.visibility import awaited
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,10 @@ class ShardWorker:
 
     def __init__(self, stage: MapStage, recipe_digest: str, store: Store) -> None:
         self.stage, self.recipe_digest, self.store = stage, recipe_digest, store
-        models = {name: store.local_model(model) for name, model in stage.models.items()}
+        models = {
+            name: awaited(functools.partial(store.local_model, model), f"model {model.path}")
+            for name, model in stage.models.items()
+        }
         self.worker = stage.make_worker(stage.config, models)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
@@ -139,9 +144,10 @@ class ShardWorker:
         else:  # from the stage before in the same pipeline
             [task] = tasks_of(self.stage, self.recipe_digest, source)
         attempts = Attempts(self.store.files, f"{self.stage.name}-{task.key}")
-        shard = self.store.committed(self.stage.name, task.key)
+        (shard,) = awaited(lambda: (self.store.committed(self.stage.name, task.key),), f"stage {self.stage.name}")
         if shard is None:
-            table = attempts.compute(self.worker, self.store.read_shard(source), task.item)
+            read = functools.partial(self.store.read_shard, source)
+            table = attempts.compute(self.worker, awaited(read, self.store.files.url(source.path)), task.item)
             expected = self.stage.expected_rows(task.item, source.rows)
             if len(table) != expected:
                 raise StoreError(

@@ -21,6 +21,7 @@ from components.models import EvaluationConfig, TrainingConfig
 from components.stage import Model, seed_for
 from components.store import Store
 from components.tokenizer import build_tokenizer
+from components.visibility import awaited
 from components.worked_arithmetic import VOCABULARY
 
 _INTS = pa.large_list(pa.int32())
@@ -73,9 +74,10 @@ def _examples_of_shard(job: Job, batch: dict[str, Any]) -> pa.Table:
     """The examples of one shard; `counts` says of each row what became of it."""
     [order], [text] = batch["order"], batch["shards"]
     shards = [Shard(**shard) for shard in json.loads(text)]
-    rows = [dict(row) for row in job.store.read_shard(shards[0]).to_pylist()]
-    for shard in shards[1:]:
-        for row, more in zip(rows, job.store.read_shard(shard).to_pylist(), strict=True):
+    tables = [awaited(functools.partial(job.store.read_shard, shard), shard.path) for shard in shards]
+    rows = [dict(row) for row in tables[0].to_pylist()]
+    for shard, table in zip(shards[1:], tables[1:], strict=True):
+        for row, more in zip(rows, table.to_pylist(), strict=True):
             keys = ("problem_id", "sample_index")
             if any(row[key] != more[key] for key in keys):
                 raise ValueError(f"{shard.path} does not have the rows of {shards[0].path}")

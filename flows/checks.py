@@ -13,6 +13,8 @@ import os
 from pathlib import Path
 from typing import Literal
 
+from components import store_marker
+from components.datasets import StoreError
 from components.estimation import BandConfig
 from components.input_files import InputError
 from components.judge import PROMPT, VERDICT, JudgeConfig
@@ -41,8 +43,6 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
         ("--temperature", options.temperature, 0.01),
         ("--seed", options.seed, 0),
         ("--max-error-rate", options.max_error_rate, 0),
-        ("--grace-days", options.grace_days, 0),
-        ("--keep-runs", options.keep_runs, 1),
         ("--training-seeds", options.training_seeds, 1),
         ("--rollouts-per-step", options.rollouts_per_step, 1),
         ("--step-alternatives", options.step_alternatives, 0),
@@ -168,6 +168,8 @@ def small_scale_labeller(options: argparse.Namespace, preset: Preset, sources: t
 
 def store_root(given: str | None) -> str:
     """The store's folder or URL. A job works in a temporary copy: a relative root would be lost with it."""
+    if given is not None and not given.strip():
+        raise InputError("--root is empty, as an unset shell variable leaves it: give a folder, or s3://bucket/prefix")
     in_job_copy = "runtime_resources" in Path.cwd().parts
     if given is None:
         return str(Path.home() / "stepverify" / "outputs") if in_job_copy else "outputs"
@@ -183,17 +185,35 @@ def store_root(given: str | None) -> str:
     return given
 
 
-def open_store(root: str, writes: bool) -> Store:
-    """The store, found usable before any work: writable, and able to create files exclusively."""
+def open_store(root: str, *, begins: bool = False, writes: bool = False, may_be_empty: bool = False) -> Store:
+    """The store, found usable before any work. begins: make one of a root that is none. writes: it must be writable,
+    and able to create files exclusively. may_be_empty: a root where nothing is yet will do, for a plan."""
     store = Store(root)
     try:
+        if begins:
+            store.files.check()
+            note = store_marker.begin(store.files)
+        else:
+            empty = may_be_empty and store_marker.is_empty(store.files)
+            note = "" if empty else store_marker.require(store.files, marks=writes)
         if writes:
             store.files.check()
-        else:
-            store.files.size("studies")  # an answer of any kind will do
+    except store_marker.NoStore as error:
+        raise InputError(f"--root {root}: {error}; a first run begins one") from error
+    except StoreError as error:
+        raise InputError(f"--root {root}: {error}") from error
     except Exception as error:  # each storage library has its own
         raise InputError(f"--root {store.root}: cannot be used: {error}; give a folder that can be written") from error
+    if note:
+        print(f"note: {note}")
     return store
+
+
+def gc_limits(options: argparse.Namespace) -> None:
+    """What `gc` is to keep, found to be something."""
+    for flag, value, least in (("--grace-days", options.grace_days, 0), ("--keep-runs", options.keep_runs, 1)):
+        if not (math.isfinite(value) and value >= least):
+            raise InputError(f"{flag} {value}: must be {least} or more")
 
 
 def study_name(name: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +15,8 @@ from components.problems import ProblemFiles
 from components.runner import Runner
 from components.solution_files import SolutionFiles
 from components.stage import Model
-from flows import checks, commands, file_checks, model_checks, plan_cost
-from flows.errors import end_on_sigterm as _end_on_sigterm
-from flows.errors import run_and_report_errors
+from flows import checks, commands, file_checks, model_checks, plan_cost, ray_cluster
+from flows.errors import end_on_sigterm, run_and_report_errors
 from flows.options import MoreOptions, parse
 from flows.presets import PRESETS, Preset
 
@@ -62,7 +59,7 @@ def open_study(options: argparse.Namespace) -> Study:
     preset = checks.with_options(preset, options, notes)
     small_scale = hasattr(options, "solutions_per_problem")
     preset = checks.with_small_scale_options(preset, options) if small_scale else preset
-    store = checks.open_store(checks.store_root(options.root), writes=options.command == "run")
+    root = checks.store_root(options.root)
     name = checks.study_name(options.study or (f"{preset.name}_small_scale" if small_scale else preset.name))
     files, held_out = file_checks.problem_files(options)
     base_model = model_checks.model_folder("--base-model", options.base_model)
@@ -93,6 +90,10 @@ def open_study(options: argparse.Namespace) -> Study:
         if needs and options.command == "run":
             raise InputError(f"--preset {preset.name} needs {needs}")
         notes += [f"to run it, {preset.name} needs {needs}"] if needs else []
+    placement = read_placement(options.placement)
+    ray_cluster.check_address()
+    plans = options.command in ("plan", "explain")
+    store = checks.open_store(root, begins=options.command == "run", may_be_empty=plans)  # last: it may begin one
     runner = Runner(
         store,
         study=name,
@@ -100,7 +101,6 @@ def open_study(options: argparse.Namespace) -> Study:
         only=options.only,
         max_error_rate=options.max_error_rate,
     )
-    placement = read_placement(options.placement)
     runner.start_engine = lambda: start_ray(runner, options.verbose, placement, options.sharding)
     return Study(
         preset=preset,
@@ -135,37 +135,9 @@ def read_placement(given: str) -> placements.Placement | None:
 def start_ray(
     runner: Runner, verbose: bool, placement: placements.Placement | None = None, sharding: str | None = None
 ) -> None:
-    """Join the cluster that RAY_ADDRESS names (a job's is set by Ray), else start Ray on this machine; and place the
-    study there (None: `auto`). Raises InputError where it does not fit."""
-    import ray
-    import ray.data
-
-    if ray.is_initialized():
-        return
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    logging.getLogger("ray.train").setLevel(logging.ERROR)
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(address="auto", logging_level=logging.WARNING, log_to_driver=verbose)
-    else:
-        ray.init(
-            address="local",
-            num_cpus=max(2, os.cpu_count() or 2),
-            include_dashboard=False,
-            logging_level=logging.WARNING,
-            log_to_driver=verbose,
-        )
-    _end_on_sigterm()  # Ray set one of its own, which tells nothing
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.max_errored_blocks = 0
-    context.print_on_execution_start = False
-    present = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    try:
-        chosen = placements.choose(placement, present, sharding)
-    except placements.PlacementError as error:
-        raise InputError(str(error)) from error
-    runner.say(placements.told(chosen, present))
-    runner.pools = chosen.pools
+    """Join or start Ray (`flows/ray_cluster.py`). Ray sets a handler of SIGTERM that tells nothing; put back ours."""
+    ray_cluster.start_ray(runner, verbose, placement, sharding)
+    end_on_sigterm()
 
 
 def run(main: Any, argv: Sequence[str] | None, description: str, more_options: MoreOptions | None = None) -> int:
@@ -178,7 +150,8 @@ def run(main: Any, argv: Sequence[str] | None, description: str, more_options: M
 
 def _run_command(main: Any, options: argparse.Namespace) -> int:
     if options.command in ("verify", "gc"):
-        store = checks.open_store(checks.store_root(options.root), writes=options.repair or options.command == "gc")
+        checks.gc_limits(options)
+        store = checks.open_store(checks.store_root(options.root), writes=options.repair or options.delete)
         return commands.verify(store, options) if options.command == "verify" else commands.gc(store, options)
     study = open_study(options)
     for note in study.notes:

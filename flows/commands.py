@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from tqdm import tqdm
 
 from components import report
-from components.datasets import Dataset
+from components.datasets import Dataset, StoreError
 from components.explain import describe
 from components.files import Files
-from components.leases import RENEWED_EVERY
+from components.garbage import collect, garbage
+from components.leases import RENEWED_EVERY, holder
 from components.plain_text import printable
 from components.runner import Runner
-from components.stage import MapStage, ModelStage, code_digest
+from components.source_digest import PYTHON, code_digest
+from components.stage import MapStage, ModelStage
 from components.standing import StageRun
 from components.store import Store
-from components.upkeep import collect, garbage, repair
+from components.upkeep import repair
 from components.upkeep import verify as verify_store
 from flows.errors import print_error
 
+_FOREIGN_LISTED = 50
 Columns = Mapping[str, Mapping[str, str]]  # column → stage → cell
 
 
@@ -64,32 +68,43 @@ def _status(runner: Runner, run: StageRun) -> str:
         elif isinstance(run.stage, MapStage) and not run.waits_for:
             about = f"{run.shards_reused:,} of {run.shards_total:,} shards"
         return f"{run.name:<20} {run.status:<8} {about}".rstrip()
-    folder = result.folder if isinstance(result, Dataset) else result.path.removeprefix(runner.store.root + "/")
-    manifest = runner.store.manifest(folder)
+    manifest = runner.store.manifest(runner.store.folder_of(result))
     if manifest is None:
         return f"{run.name:<20} {run.status:<8}"
     line = f"{run.name:<20} there    {manifest['created_at']}  commit {(manifest['git_commit'] or 'unknown')[:12]}"
     line += f"  {run.rows:,} rows, {run.rows_error:,} with errors" if isinstance(result, Dataset) else ""
-    if run.stage is not None and manifest["code_digest"] != code_digest(run.stage):
+    if (workers := manifest["training_workers"] or 1) > 1:
+        line += f"  trained on {workers} workers"
+    if (manifest["code"] or "").partition(" ")[0] != PYTHON:
+        line += "  (made by an earlier version, or another Python: changes of its code cannot be told)"
+    elif run.stage is not None and manifest["code"] != code_digest(run.stage):
         line += "  ! its code changed since, under the same version: raise the version if results can differ"
     return line
 
 
 def at_work(files: Files) -> list[str]:
     """Which runs hold a lease, and whether they still renew it, by the store alone."""
-    before = {one.path: files.read(one.path) for one in files.find("leases")}
+    paths = [file.path for file in files.find("leases") if file.path.endswith(".json")]
+    before = {path: _read(files, path) for path in paths}
     if before:
         time.sleep(1.5 * RENEWED_EVERY)
     lines = []
     for path, held in sorted(before.items()):
-        try:
-            owner, live = json.loads(held), files.read(path) != held
-        except (FileNotFoundError, ValueError):
+        now = _read(files, path)
+        if held is None or now is None:
             continue
+        owner = holder(held)
         name = path.removeprefix("leases/").removesuffix(".json")
-        where = f"process {owner['pid']} on {owner['host']}"
-        lines.append(f"{name}: {where} works on it" if live else f"{name}: left by {where}, which is gone")
+        where = f"process {owner.get('pid', 'unknown')} on {owner.get('host', 'an unknown host')}"
+        lines.append(f"{name}: {where} works on it" if now != held else f"{name}: left by {where}, which is gone")
     return lines
+
+
+def _read(files: Files, path: str) -> bytes | None:
+    try:
+        return files.read(path)
+    except FileNotFoundError:
+        return None
 
 
 def _explanation(runner: Runner, run: StageRun) -> str:
@@ -105,11 +120,11 @@ def _explanation(runner: Runner, run: StageRun) -> str:
 
 
 def verify(store: Store, options: argparse.Namespace) -> int:
-    """Exit status 0 when everything is as it was written, else 1."""
-    with tqdm(desc="verify", unit=" records", mininterval=1, disable=None) as bar:
+    """Exit status 0 when everything is as it was written, else 1. Raises StoreError where not all can be listed."""
+    with _whole(store), tqdm(desc="verify", unit=" records", mininterval=1, disable=None) as bar:
         checked = verify_store(store, options.deep, progress=lambda path: bar.update())
     for finding in checked.findings:
-        print(f"bad: {finding.path}: {finding.what}")
+        print(f"bad: {printable(finding.path)}: {printable(finding.what)}")
     how = "every byte" if options.deep else "sizes and footers; --deep reads every byte"
     print(
         f"{checked.records:,} records, {checked.shards:,} shards, {checked.models:,} models ({how}): "
@@ -118,19 +133,36 @@ def verify(store: Store, options: argparse.Namespace) -> int:
     if checked.findings and options.repair:
         moved = repair(store, checked.findings)
         print(f"{len(moved):,} files moved to {store.files.url('quarantine')}; the next run computes them again")
+        if any(path.startswith("runs/") for path in moved):
+            print("records of runs are among them: gc waits until those studies have run again")
         return 0
     return int(bool(checked.findings))
 
 
 def gc(store: Store, options: argparse.Namespace) -> int:
-    """List, or with --delete remove, what no kept run needs."""
-    rubbish = garbage(store, options.grace_days * 86_400, options.keep_runs)
-    for file in rubbish.files:
-        print(f"{'removed' if options.delete else 'would remove'} {file.path} ({file.size:,} bytes)")
-    if options.delete:
-        collect(store, rubbish)
+    """List, or with --delete remove, what no kept run needs. Raises StoreError where that cannot be known."""
+    with _whole(store):
+        found = garbage(store, options.grace_days * 86_400, options.keep_runs, options.delete_everything)
+    files = collect(store, found) if options.delete else found.files
+    for file in files:
+        print(f"{'removed' if options.delete else 'would remove'} {printable(file.path)} ({file.size:,} bytes)")
+    for note in found.notes:
+        print(f"note: {printable(note)}")
+    for path in found.foreign[:_FOREIGN_LISTED]:
+        print(f"left alone, since the store did not name it: {printable(path)}")
+    if len(found.foreign) > _FOREIGN_LISTED:
+        print(f"left alone likewise: {len(found.foreign) - _FOREIGN_LISTED:,} more")
     print(
-        f"{len(rubbish.files):,} files, {rubbish.size / 1e6:,.1f} MB; {rubbish.kept:,} files are kept"
+        f"{len(files):,} files, {sum(file.size for file in files) / 1e6:,.1f} MB; {found.kept:,} files are kept"
         + ("" if options.delete else "; nothing was removed: add --delete")
     )
     return 0
+
+
+@contextlib.contextmanager
+def _whole(store: Store) -> Iterator[None]:
+    """A look at the whole of a store. Raises StoreError for a part of it that cannot be listed or read."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"{store.root}: not all of it can be read, so nothing was done: {error}") from error

@@ -43,6 +43,9 @@ def run_and_report_errors(
     end_on_sigterm()
     # Escapes of Ray's own, around the lines of workers, would be shown as text.
     os.environ.setdefault("RAY_COLOR_PREFIX", "0")
+    # Nothing that a study uses is to report its use.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     options = argparse.Namespace()
     with _printable_output():
         try:

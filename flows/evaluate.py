@@ -44,8 +44,8 @@ def evaluate(options: argparse.Namespace) -> None:
     columns = {"problem": options.problem_column, "answer": options.answer_column, "correct": options.correct_column}
     path: Path = options.file
     file = describe_scored(path, columns, options.scores, options.samples_per_problem, GRADER_VERSION)
-    store = checks.open_store(checks.store_root(options.root), writes=True)
     name = checks.study_name(options.study or path.name.split(".")[0])
+    store = checks.open_store(checks.store_root(options.root), begins=True)
     run = Runner(store, study=name, max_error_rate=options.max_error_rate)
 
     samples = run.table(file_samples(file, path))

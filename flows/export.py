@@ -27,7 +27,6 @@ says what each format loses. FILE is there whole at the end, over one of that na
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections import Counter
@@ -44,6 +43,7 @@ from components.export_file import ExportFile
 from components.input_files import InputError
 from components.plain_text import printable
 from components.published_formats import LeftOut
+from components.records import is_name, note_of
 from components.step_errors import StepErrorsConfig
 from components.store import Store
 from flows import checks, export_rows
@@ -78,8 +78,10 @@ class Study:
         """A table's dataset, through its manifest. Raises InputError."""
         if name not in self.index:
             raise InputError(f"--study {self.name}: it has no table {name}, which this format is made of")
-        stage, _, key = self.index[name].rstrip("/").rpartition("/")[2].rpartition("-")
-        dataset = self.store.dataset(stage, key)
+        folder = "/".join(str(self.index[name]).rstrip("/").split("/")[-2:])
+        if not is_name("folder", folder):
+            raise InputError(f"--study {self.name}: its index does not say where table {name} lies; run it again")
+        dataset = self.store.dataset_in(folder)
         if dataset is None:
             raise InputError(f"--study {self.name}: table {name} is not in {self.store.root} any more; run it again")
         return dataset
@@ -91,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def export(options: argparse.Namespace) -> None:
     """Write the file, and say what became of every row. Raises InputError, and StoreError for damaged tables."""
-    study = open_study(checks.open_store(checks.store_root(options.root), writes=False), options.study)
+    study = open_study(checks.open_store(checks.store_root(options.root)), options.study)
     schema, source, convert = _FORMATS[options.format]
     if options.step_labels is not None and source is not _labelled:
         raise InputError(f"--step-labels: {options.format} is not made of them")
@@ -118,12 +120,10 @@ def open_study(store: Store, name: str) -> Study:
     """The study by its index. Raises InputError."""
     path = f"studies/{checks.study_name(name)}/index.json"
     try:
-        index = json.loads(store.files.read(path))
+        index = note_of(store.files.read(path))
     except FileNotFoundError:
         raise InputError(f"--study {name}: no finished study is there: {store.files.url(path)} is missing") from None
-    except ValueError as error:
-        raise InputError(f"{store.files.url(path)} is damaged: {error}; run the study again") from error
-    if not isinstance(index, dict):
+    if not index:
         raise InputError(f"{store.files.url(path)} is damaged: no index of tables; run the study again")
     return Study(store, name, index)
 

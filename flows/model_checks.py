@@ -6,20 +6,24 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from components.datasets import StoreError
 from components.input_files import InputError
+from components.model_files import folder_digest
 from components.model_folder import TOO_SLOW, read_config, read_tokenizer_config, template_is_too_slow
 from components.published_verifiers import CHAT_STYLES, STYLES
+from components.records import MANIFEST, manifest_of, unseal
 from components.stage import Model
-from components.store import folder_digest
+from components.store import model_path
 from flows.presets import CHAT_INSTRUCTION, Preset
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")  # as weights come that are no safetensors
 
 
 def model_folder(flag: str, folder: Path | None) -> Model | None:
-    """The model of a Hugging Face folder, found fit to be opened."""
+    """The model of a Hugging Face folder, found fit to be opened; or the one that a stage's folder of a store names."""
     if folder is None:
         return None
+    folder = _published(flag, folder)
     if not (folder / "config.json").is_file():
         raise InputError(f"{flag} {folder}: no model is there (a Hugging Face folder with config.json is wanted)")
     try:
@@ -36,8 +40,23 @@ def model_folder(flag: str, folder: Path | None) -> Model | None:
         raise InputError(f"{flag} {folder}: it has no weights (*.safetensors)")
     if not any(folder.glob("tokenizer*")):
         raise InputError(f"{flag} {folder}: it has no tokenizer (tokenizer*)")
-    value, files = folder_digest(folder)
+    try:
+        value, files = folder_digest(folder)
+    except StoreError as error:
+        raise InputError(f"{flag} {error}") from error
     return Model(str(folder.absolute()), value, files)
+
+
+def _published(flag: str, folder: Path) -> Path:
+    """A folder; of a stage's folder of models in a store, that of the model which counts."""
+    manifest = folder / MANIFEST
+    if (folder / "config.json").is_file() or not manifest.is_file():
+        return folder
+    try:
+        record = manifest_of(unseal(manifest.read_bytes(), str(manifest)), str(manifest))
+        return Path(model_path(str(folder), record))
+    except StoreError as error:
+        raise InputError(f"{flag} {error}") from error
 
 
 def judge(options: argparse.Namespace) -> Model | None:

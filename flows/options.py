@@ -163,6 +163,11 @@ def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None
     upkeep.add_argument(
         "--keep-runs", type=int, default=1, metavar="K", help="gc: finished runs to keep of each study (default: 1)"
     )
+    upkeep.add_argument(
+        "--delete-everything",
+        action="store_true",
+        help="gc: go on in a store without any record of a run, where nothing says what is needed",
+    )
     _add_files(parser)
     if more is not None:
         more(parser)

@@ -92,8 +92,7 @@ def provenance(run: Runner) -> dict[str, Any]:
     """Every number's descent: a stage's key is made of its recipe and of what its inputs contain."""
     rows = []
     for name, result in run.results.items():
-        folder = result.folder if isinstance(result, Dataset) else result.path.removeprefix(run.store.root + "/")
-        manifest = run.store.manifest(folder) or {}
+        manifest = run.store.manifest(run.store.folder_of(result)) or {}
         inputs = ", ".join(f"{one['stage']} {str(one['digest'])[:12]}" for one in manifest.get("inputs", {}).values())
         size = f"{result.rows:,}" if isinstance(result, Dataset) else "model"
         computed = [manifest.get("created_at") or "–", str(manifest.get("git_commit") or "–")[:12]]

@@ -16,7 +16,7 @@ from components.report_inputs import input_sections
 from components.scaling_report import figure_4a, figure_4b, scaling_verdicts, text_table
 from components.scaling_sections import scaling_sections
 from flows import cli, report_file
-from flows.summary import as_json, engine, lineage, stages_of
+from flows.summary import as_json, engine, lineage, stages_of, training_notes
 
 _TABLES = (
     "data_scaling series_comparisons data_efficiency label_budget rounds agreement label_counts contamination".split()
@@ -127,7 +127,7 @@ def labeller_notes(frames: Mapping[str, pd.DataFrame]) -> list[str]:
 
 def _notes(study: cli.Study) -> list[str]:
     """What a reader of the numbers must know."""
-    notes, small = list(study.notes), study.preset.small_scale
+    notes, small = [*study.notes, *training_notes(study.runner)], study.preset.small_scale
     if small.training_seeds < 3:
         notes.append(
             f"{small.training_seeds} training seeds say little about the noise of training; the paper has 3 "

@@ -42,8 +42,9 @@ def evaluate(options: argparse.Namespace) -> None:
     prm = model_checks.model_folder("--prm", options.prm)
     if options.prm_style in CHAT_STYLES:
         model_checks.check_chat_template("--prm", options.prm)
-    store = checks.open_store(checks.store_root(options.root), writes=True)
-    run = Runner(store, study=checks.study_name(options.study), max_error_rate=options.max_error_rate)
+    name = checks.study_name(options.study)
+    store = checks.open_store(checks.store_root(options.root), begins=True)
+    run = Runner(store, study=name, max_error_rate=options.max_error_rate)
     run.start_engine = lambda: cli.start_ray(run, options.verbose)
 
     solutions = run.table(file_solutions(files, paths))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -146,9 +146,10 @@ def lineage(run: Runner) -> dict[str, Any]:
     code and libraries that computed it."""
     stages = {}
     for name, result in run.results.items():
-        folder = result.folder if isinstance(result, Dataset) else result.path.removeprefix(run.store.root + "/")
+        folder = run.store.folder_of(result)
         manifest = run.store.manifest(folder) or {}
-        wanted = ("key", "digest", "recipe", "inputs", "model_files", "git_commit", "libraries", "created_at")
+        wanted = ["key", "digest", "recipe", "inputs", "model_files", "git_commit", "libraries", "created_at"]
+        wanted += [] if isinstance(result, Dataset) else ["training_workers"]
         stages[name] = {"folder": folder} | {field: manifest.get(field) for field in wanted}
         if isinstance(result, Dataset):
             stages[name]["shards"] = [shard.path for shard in result.shards]
@@ -166,6 +167,24 @@ def as_json(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+def training_notes(run: Runner) -> list[str]:
+    """Which models were trained by several workers, whose number can change a weight's last bits."""
+    by_workers: dict[int, list[str]] = {}
+    for name, result in run.results.items():
+        manifest = {} if isinstance(result, Dataset) else run.store.manifest(run.store.folder_of(result)) or {}
+        if (workers := manifest.get("training_workers") or 1) > 1:
+            by_workers.setdefault(workers, []).append(name)
+    return [
+        f"{_listed(names)}: trained on {workers} workers; on another number of workers, sums are rounded otherwise and "
+        "the weights are other ones"
+        for workers, names in sorted(by_workers.items())
+    ]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more models" if len(names) > 4 else "")
+
+
 def _number(value: float) -> float | None:
     """JSON has no NaN."""
     return None if math.isnan(value) else float(value)
@@ -173,7 +192,7 @@ def _number(value: float) -> float | None:
 
 def _notes(study: cli.Study, grades: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
     """What a reader of the numbers must know."""
-    notes = list(study.notes)
+    notes = [*study.notes, *training_notes(study.runner)]
     if "prm" not in set(curves["method"]):
         notes.append(
             "no PRM: these problems have no step rule and no other source of step labels, so the ORM was trained alone"

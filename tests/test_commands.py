@@ -14,7 +14,11 @@ import pytest
 
 from components.files import Files
 from components.leases import Lease
-from flows import cli, commands
+from components.runner import Runner
+from components.source_digest import PYTHON
+from components.standing import StageRun
+from components.store import Store
+from flows import cli, commands, summary
 from tests.faults import fake
 
 ROOT = Path(__file__).parents[1]
@@ -60,7 +64,7 @@ def test_status_tells_since_when_and_whether_the_code_drifted(
     assert status == 0
     assert "48 rows, 8 with errors" in printed
     assert "its code changed" not in printed
-    monkeypatch.setattr(commands, "code_digest", lambda stage: "another")
+    monkeypatch.setattr(commands, "code_digest", lambda stage: f"{PYTHON} another")
     assert do(capsys, root, "status")[1].count("its code changed since, under the same version") == 4
 
 
@@ -76,6 +80,27 @@ def test_status_tells_how_far_a_stage_is_and_who_works(
         printed = do(capsys, root, "status", samples=3)[1]
     assert f"samples-0123: process {os.getpid()} on {socket.gethostname()} works on it" in printed
     assert "graded-4567: left by process 1 on spot-17, which is gone" in printed
+
+
+def test_a_model_that_several_workers_trained_says_so(tmp_path: Path) -> None:
+    """Its weights can differ from those of another number of workers in their last bits."""
+    store = Store(tmp_path / "store")
+    runner = Runner(store)
+    for name, about in {"prm": {"training_workers": 2}, "orm": {"training_workers": 1}, "generator": {}}.items():
+        fake.publish_model(store, name, "a" * 64, b"weights", tmp_path / "built", **about)
+        found = store.model(name, "a" * 64)
+        assert found is not None
+        runner.results[name] = found[0]
+    [note] = summary.training_notes(runner)
+    assert note.startswith("prm: trained on 2 workers; on another number of workers")
+    stages = summary.lineage(runner)["stages"]
+    assert {name: stage["training_workers"] for name, stage in stages.items()} == {
+        "prm": 2,
+        "orm": 1,
+        "generator": None,
+    }
+    lines = [commands._status(runner, StageRun(name, "HIT")) for name in runner.results]
+    assert ["trained on 2 workers" in line for line in lines] == [True, False, False]
 
 
 def test_explain_wants_a_stage_that_there_is(root: Path, capsys: Printed) -> None:

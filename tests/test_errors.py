@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from components import store_marker
+from components.files import Files
 from flows import cli, evaluate, export, full_study, options, small_scale, step_errors
 from tests.test_evaluate import rows, write
 from tests.test_export import root  # noqa: F401
@@ -76,11 +78,16 @@ def test_every_flow_ends_in_one_line(
         signal.raise_signal(what)
 
     call, module, first = FLOWS[name]
+    before_interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have had it ignored
     monkeypatch.chdir(tmp_path)
+    store_marker.begin(Files(tmp_path / "outputs"))
     monkeypatch.setattr(module, first, fails)
     monkeypatch.setattr("flows.errors._terminated", __import__("threading").Event())
     before = signal.getsignal(signal.SIGTERM)
-    assert call() == status
+    try:
+        assert call() == status
+    finally:
+        signal.signal(signal.SIGINT, before_interrupt)
     [line] = capsys.readouterr().err.splitlines()
     assert words in line
     assert "\x1b" not in line
@@ -110,7 +117,14 @@ def test_a_real_signal_in_the_middle_of_work(scored: list[object], tmp_path: Pat
         "sys.exit(evaluate.main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", pause, *map(str, scored)]
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, start_new_session=True)
+    run = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell may have had it ignored
+    )
     assert run.stdout is not None
     while b"here" not in run.stdout.readline():
         assert run.poll() is None

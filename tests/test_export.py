@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from components import store_marker
 from components.datasets import Dataset
 from components.labelled_solutions import read_labelled
 from components.prm800k import is_prm800k, read_line
@@ -51,17 +52,18 @@ def scored(of: Row, negative: list[float] | None, **more: Any) -> Row:
 def publish(store: Store, stage: str, schema: pa.Schema, shards: list[list[Row]]) -> Dataset:
     committed = [
         store.commit(
-            stage, f"{at}" * 16, schema, pa.Table.from_pylist(rows, schema=schema), {"split": rows[0].get("split", "")}
+            stage, f"{at:064x}", schema, pa.Table.from_pylist(rows, schema=schema), {"split": rows[0].get("split", "")}
         )
         for at, rows in enumerate(shards)
     ]
-    return store.write_dataset(stage, "abcdef0123456789", committed, {})
+    return store.write_dataset(stage, "abcdef0123456789" * 4, committed, {})
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A study of three train solutions in two shards, one bad, and three test solutions; and one of rated files."""
     store = Store(tmp_path / "out")
+    store_marker.begin(store.files)
     a, b, bad = key("a", 0, "train"), key("a", 1, "train"), key("b", 0, "train") | {"error": "prompt of 901 tokens"}
     c, d, e = (key("c", sample, "test") for sample in range(3))
     tables = {
@@ -115,7 +117,7 @@ def small(root: Path) -> Path:
         parts = [
             store.commit(
                 name,
-                f"{at}" * 16,
+                f"{at:064x}",
                 schema,
                 pa.Table.from_pylist(rows, schema=schema),
                 {"size": str(rows[0]["size"])} if schema is SELECTION else {"split": "train"},
@@ -123,7 +125,7 @@ def small(root: Path) -> Path:
             for at, rows in enumerate(shards)
         ]
         about = {"recipe": {"config": {"policy": "active"}}} if name == "selection_active" else {}
-        index[name] = store.files.url(store.write_dataset(name, "abcdef0123456789", parts, about).folder)
+        index[name] = store.files.url(store.write_dataset(name, "abcdef0123456789" * 4, parts, about).folder)
     store.files.put("studies/small/index.json", json.dumps(index).encode())
     return root
 
@@ -237,7 +239,7 @@ def test_what_cannot_be_exported_is_told_in_one_line(root: Path, capsys: Printed
 
 def test_a_damaged_or_foreign_shard_is_not_exported(root: Path, capsys: Printed) -> None:
     store = Store(root)
-    dataset = store.dataset("step_labels", "abcdef0123456789")
+    dataset = store.dataset("step_labels", "abcdef0123456789" * 4)
     assert dataset is not None
     path = Path(store.files.url(dataset.shards[1].path))
     data = path.read_bytes()

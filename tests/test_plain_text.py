@@ -11,6 +11,8 @@ import matplotlib.figure
 import pandas as pd
 import pytest
 
+from components import store_marker
+from components.files import Files
 from components.plain_text import printable
 from components.report import picture, table
 from components.scaling_report import figure_4a
@@ -121,6 +123,7 @@ def test_rows_in_explanations_are_shown_as_text(tmp_path: Path, capsys: Printed)
 
 
 def test_hosts_are_shown_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Printed) -> None:
+    store_marker.begin(Files(tmp_path / "out"))
     monkeypatch.setattr(commands, "at_work", lambda files: [f"samples: process 1 on host{CLEAR}{FORGED} works on it"])
     assert cli.run(full_study.full_study, ["status", "--root", str(tmp_path / "out")], "") == 0
     printed = capsys.readouterr().out

@@ -9,10 +9,10 @@ import pytest
 
 from components.input_files import InputError, fetch
 from components.labelled_solutions import labelled_solutions
+from components.model_files import file_digest
 from components.problem_files import ProblemFile, describe_file, problem_id, read_problems
 from components.problems import ProblemFiles, file_problems
 from components.solution_files import SolutionFiles
-from components.store import file_digest
 
 
 def test_rows_that_cannot_be_used_are_kept_with_their_error(tmp_path: Path) -> None:

@@ -218,8 +218,8 @@ def test_early_cutoff_keys_on_content_not_on_how_it_was_made(store: Store) -> No
 
 
 def test_the_first_writer_of_a_key_wins(store: Store) -> None:
-    one = store.commit("s", "k", ROWS, numbers(Config(start=1, count=2)), {})
-    two = store.commit("s", "k", ROWS, numbers(Config(start=5, count=2)), {})
+    one = store.commit("s", "a" * 64, ROWS, numbers(Config(start=1, count=2)), {})
+    two = store.commit("s", "a" * 64, ROWS, numbers(Config(start=5, count=2)), {})
     assert one == two
     assert store.read_shard(two)["number"].to_pylist() == [1, 2]
 
@@ -239,9 +239,9 @@ def test_damage_is_seen_by_the_reader(store: Store, damage: bytes | None) -> Non
 def test_schema_is_enforced(store: Store) -> None:
     bad = pa.table({"number": [1, None], "split": ["a", "b"], "error": [None, None]})
     with pytest.raises(StoreError, match=r"non-nullable|holds nulls"):
-        store.commit("s", "k", ROWS, bad, {})
+        store.commit("s", "a" * 64, ROWS, bad, {})
     with pytest.raises(StoreError, match="stage s: its rows break"):
-        store.commit("s", "k", ROWS, bad.drop_columns(["split"]), {})
+        store.commit("s", "a" * 64, ROWS, bad.drop_columns(["split"]), {})
 
 
 def test_dataset_digest_is_that_of_its_shards_in_order(store: Store) -> None:
@@ -346,14 +346,12 @@ def test_explain_names_a_swapped_model_file_and_an_edited_row(store: Store) -> N
 
     local = local_runner(store)
     source = local.table(table_stage())
-    store.write_dataset(
-        "squares", "k" * 64, source.shards, standing.about(with_model("a"), {"source": source}, 25, 0.0)
-    )
+    store.write_dataset("squares", "a" * 64, [], standing.about(with_model("a"), {"source": source}, 25, 0.0))
     why = why_missing(store, with_model("b"), {"source": source}, {})
     assert "models.generator.model.safetensors: a before, b now" in why
     edited = source.shards[0]
     table = store.read_shard(edited).set_column(0, "number", pa.array([1, 2, 3, 77]))
-    shard = store.commit("numbers", "edited", ROWS, table, edited.attributes)
+    shard = store.commit("numbers", "e" * 64, ROWS, table, edited.attributes)
     changed = Dataset("numbers", source.folder, "changed", (shard, *source.shards[1:]))
     why = why_missing(store, with_model("a"), {"source": changed}, {})
     assert any(line.startswith(f"inputs.source: 1 of {len(source.shards)} shards of numbers differ") for line in why)

@@ -29,11 +29,12 @@ import pyarrow as pa
 from cluster.placements import auto
 from components.generation import Generate, generate
 from components.grading import grade
+from components.model_files import folder_digest
 from components.problems import problem_id, world_problems
 from components.runner import Runner
 from components.sampling import Request, SamplingConfig, open_vllm, vllm_parameters
 from components.stage import Model, Pool, seed_for
-from components.store import Store, folder_digest
+from components.store import Store
 from components.text_format import render_prompts
 from components.worked_arithmetic import WorldConfig, chains
 from flows.presets import LAPTOP

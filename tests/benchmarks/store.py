@@ -76,7 +76,7 @@ def nothing_to_do(shards: int = 10_000) -> None:
         began = time.perf_counter()
         run(store, config, serial_stream)
         print(f"{2 * shards:,} shards computed and committed in {time.perf_counter() - began:.0f} s, one after another")
-        files = [file.path for file in store.files.find("datasets/") if file.path.endswith(".parquet")]
+        files = [file.path for file in store.files.find("datasets") if file.path.endswith(".parquet")]
         ratios = []
         for pair in range(PAIRS):
             began = time.perf_counter()

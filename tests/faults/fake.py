@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from components import store_marker
 from components.datasets import Dataset
 from components.files import Files
 from components.runner import Runner
@@ -96,7 +98,8 @@ def threaded_stream(
 def study(
     store: Store, config: Config = Config(), stream: Callable[..., None] = serial_stream, leases: bool = True
 ) -> tuple[Runner, list[Dataset]]:
-    """Run the fake study to its end."""
+    """Run the fake study to its end, in a store that it begins."""
+    store_marker.begin(store.files)
     runner = Runner(store, study="fake", say=lambda line: None, stream=stream)
     source, sampled, graded, total = stages(config)
     problems = runner.table(source)
@@ -188,3 +191,34 @@ def in_child(work: Callable[[], object]) -> int:
     os.close(begin)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status)
+
+
+class CrashError(Exception):
+    """A writer that is gone."""
+
+
+def publish_model(
+    store: Store, stage: str, key: str, weights: bytes, built: Path, crash_after: int = -1, **about: Any
+) -> None:
+    """Publish a model folder of two files; its writer is gone after so many of its calls that write, -1: never.
+    about: what its manifest says besides."""
+    folder = built / digest([stage, key, weights.decode()])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(weights)
+    calls = [0]
+
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def crashing(*arguments: Any) -> Any:
+            if calls[0] == crash_after:
+                raise CrashError
+            calls[0] += 1
+            return call(*arguments)
+
+        return crashing
+
+    writer = Store(store.root)
+    for name in ("put", "upload", "create"):
+        setattr(writer.files, name, counted(getattr(writer.files, name)))
+    with contextlib.suppress(CrashError):
+        writer.write_model(stage, key, folder, {"metrics": {}, "seconds": 1.0, **about})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -15,11 +17,13 @@ import pytest
 from components import leases
 from components.datasets import StoreError
 from components.files import Files
+from components.garbage import collect, garbage
 from components.runner import Runner
 from components.side_by_side import TrainingRun
 from components.stage import Model, ModelStage, Pool
 from components.store import Store
-from components.upkeep import collect, garbage, verify
+from components.upkeep import verify
+from flows import commands
 from tests.faults.fake import ROWS, Config, rows_of, study, threaded_stream
 
 
@@ -104,6 +108,57 @@ def test_a_second_run_waits_for_the_first_and_a_dead_one_is_not_waited_for(tmp_p
         assert len(said) == 1
 
 
+CONTENTS = [b"", b"[]", b"null", b"{}", b"{", b"\xff\x00", b'{"host": 1, "pid": "x"}', b"[" * 100_000, b"9" * 5000]
+CONTENTS += [json.dumps({"host": socket.gethostname(), "pid": pid, "processes": leases._processes()}).encode() for pid in (10**30, -1, 0, "x", None)]  # fmt: skip  # noqa: E501
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=range(len(CONTENTS)))
+def test_a_lease_of_any_content_is_held_until_it_stops_changing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
+    monkeypatch.setattr(leases, "_DEAD_AFTER", 0.5)
+    monkeypatch.setattr(commands, "RENEWED_EVERY", 0.1)
+    files, said = Files(tmp_path), list[str]()
+    files.put("leases/stage.json", content)
+    began = time.monotonic()
+    with leases.Lease(files, "stage", lambda: False, said.append):
+        assert 0.5 < time.monotonic() - began < 6
+        assert said == ["  another run works on stage; waiting for it"]
+    assert files.size("leases/stage.json") is None
+    files.put("leases/stage.json", content)
+    assert (
+        commands.at_work(files) == ["stage: left by process unknown on an unknown host, which is gone"]
+        or b"host" in content
+    )
+
+
+def test_a_lease_that_changes_is_waited_for_whatever_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "_DEAD_AFTER", 1.5)
+    files, ended = Files(tmp_path), threading.Event()
+    files.put("leases/stage.json", b"")
+
+    def renew() -> None:
+        for number in range(12):
+            files.put("leases/stage.json", b"?" * number)
+            time.sleep(0.4)
+        ended.set()
+
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    with leases.Lease(files, "stage", lambda: False, lambda line: None):
+        assert ended.is_set()
+    renewing.join()
+
+
+def test_a_holder_in_another_container_is_not_taken_for_dead(tmp_path: Path) -> None:
+    """Containers of one host can share its name; their processes have numbers of their own."""
+    held = leases.Lease(Files(tmp_path), "stage", lambda: False, print)
+    held.owner["pid"] = 2**22 + 1  # no such process here
+    assert leases._is_dead(held._content())
+    held.owner["processes"] = "another boot, or another namespace"
+    assert not leases._is_dead(held._content())
+
+
 def test_two_runs_train_a_model_that_they_share_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[str] = []
 
@@ -147,7 +202,7 @@ def test_gc_keeps_what_runs_use_and_removes_the_rest(tmp_path: Path) -> None:
     study(store, Config(count=40))
     _, datasets = study(store)  # the newest run of this study: 24 numbers
     assert garbage(store, grace_seconds=3600).files == ()  # all is young
-    rubbish = garbage(store, grace_seconds=-1)
+    rubbish = garbage(store, grace_seconds=0)
     assert rubbish.files
     before = rows_of(store, datasets)
     collect(store, rubbish)
@@ -156,8 +211,8 @@ def test_gc_keeps_what_runs_use_and_removes_the_rest(tmp_path: Path) -> None:
     runner, again = study(store)
     assert {run.status for run in runner.runs} == {"HIT"}
     assert again == datasets
-    assert garbage(store, grace_seconds=-1).files == () or all(
-        file.path.startswith("runs/") for file in garbage(store, grace_seconds=-1).files
+    assert garbage(store, grace_seconds=0).files == () or all(
+        file.path.startswith("runs/") for file in garbage(store, grace_seconds=0).files
     )
 
 
@@ -167,7 +222,7 @@ def test_gc_refuses_when_it_cannot_know_what_is_needed(tmp_path: Path) -> None:
     [record] = (tmp_path / "runs" / "fake").iterdir()
     record.write_bytes(record.read_bytes()[:-10])
     with pytest.raises(StoreError, match="damaged"):
-        garbage(store, grace_seconds=-1)
+        garbage(store, grace_seconds=0)
 
 
 def test_a_storage_that_does_not_create_exclusively_is_refused(tmp_path: Path) -> None:

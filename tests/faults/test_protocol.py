@@ -14,13 +14,16 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from components import store_marker
 from components.datasets import Dataset, Shard
 from components.files import Files
-from components.store import Store, seal
-from components.upkeep import collect, garbage, repair, verify
+from components.garbage import collect, garbage
+from components.records import seal
+from components.store import Store
+from components.upkeep import repair, verify
 from tests.faults.fake import ROWS
 
-KEYS = [f"key{number}" for number in range(4)]
+KEYS = [f"{number:064x}" for number in range(4)]
 
 
 class Crash(Exception):
@@ -58,6 +61,7 @@ class Protocol(RuleBasedStateMachine):
         super().__init__()
         self.root = Path(tempfile.mkdtemp())
         self.store = Store(self.root)
+        store_marker.begin(self.store.files)
         self.committed: dict[str, Shard] = {}
         self.rooted: dict[str, Dataset] = {}
         self.runs = 0
@@ -92,12 +96,12 @@ class Protocol(RuleBasedStateMachine):
             dataset = store.write_dataset("stage", "d" * 64, shards, {"rows_in": 4})
             self.runs += 1
             record = {"study": "s", "finished": True, "stages": {"stage": dataset.folder}}
-            self.store.files.put(f"runs/s/{self.runs:06d}.json", seal(record))
+            self.store.files.put(f"runs/s/{self.runs:020d}-00000000.json", seal(record))
             self.rooted["stage"] = dataset
 
     @rule()
     def collect_garbage(self) -> None:
-        collect(self.store, garbage(self.store, grace_seconds=-1))
+        collect(self.store, garbage(self.store, grace_seconds=0, without_runs=True))
         if not self.rooted:
             self.committed = {}  # nothing was used by a run, so all of it was garbage
 

@@ -12,11 +12,13 @@ import pandas as pd
 import pytest
 
 from components.files import Files
+from components.garbage import collect, garbage
 from components.input_files import InputError, fetch
 from components.labelled_solutions import read_labelled
+from components.model_files import file_digest
 from components.problem_files import describe_file
-from components.store import Store, file_digest
-from components.upkeep import collect, garbage, verify
+from components.store import Store
+from components.upkeep import verify
 from tests.conftest import Counted
 from tests.faults import s3
 from tests.faults.fake import Config, rows_of, study, threaded_stream
@@ -52,7 +54,7 @@ def test_a_store_on_s3_is_the_one_on_disk(root: str, tmp_path: Path) -> None:
     assert sorted(frame["number"]) == sorted(number for number, _, _ in rows_of(store, remote)[2])
     assert verify(store, deep=True).findings == []
     assert garbage(store, grace_seconds=3600).files == ()
-    rubbish = garbage(store, grace_seconds=-10)
+    rubbish = garbage(store, grace_seconds=0)
     collect(store, rubbish)
     assert rows_of(store, remote) == rows_of(Store(tmp_path), local)
 

@@ -59,7 +59,7 @@ def generator_part(study: cli.Study) -> None:
     assert study.base_model is not None
     problems = run.table(file_problems(study.files, study.problem_paths))
     run.map(problems, generate(preset.sampling, full_study.train_generator(study, problems)), grade())
-    where = {name: run.store.files.url(getattr(one, "folder", "")) for name, one in run.results.items()}
+    where = {name: run.store.files.url(run.store.folder_of(one)) for name, one in run.results.items()}
     where["generator"] = run.results["generator"].path  # type: ignore[union-attr]
     run.store.files.put("where.json", json.dumps(where).encode())
     base = Path(study.base_model.path)
@@ -104,7 +104,9 @@ def where(outputs: Path, name: str) -> str:
 
 def record(outputs: Path, name: str) -> dict[str, Any]:
     """What the manifest of a table or model says of how it was made."""
-    return json.loads((Path(where(outputs, name)) / "_manifest.json").read_text())["record"]
+    folder = Path(where(outputs, name))  # of a model it is named by its content, in that of its stage
+    [manifest] = [path for path in (folder / "_manifest.json", folder.parent / "_manifest.json") if path.exists()]
+    return json.loads(manifest.read_text())["record"]
 
 
 def test_a_base_model_learns_the_format_from_solutions_and_samples(outputs: Path) -> None:

@@ -156,7 +156,7 @@ def test_a_stopped_job_resumes_and_two_studies_share_what_is_common(
     assert "stopped by SIGTERM; what is committed is kept" in head.job("stopped", "/logs")["logs"]
     assert not names(store, "leases")
     # Saved at once: the next checkpoint in turn was 30 s away.
-    assert any(name.endswith("state.pt") for name in names(store, "scratch"))
+    assert any(name.endswith("/state.json") for name in names(store, "scratch"))
     assert verify(store, deep=True).findings == []
 
     # The entrypoint as a file, which runs where the head was started; beside it another study on the same store.

@@ -1,0 +1,111 @@
+"""A digest of the code behind a stage, to tell when code drifted under an unchanged version: kept in manifests, never a
+part of a key."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import inspect
+import sys
+from pathlib import Path
+
+from components.stage import MapStage, ModelStage, TableStage
+
+_PACKAGES = ("components", "schemas")  # of ours that a stage may import
+_ENGINE = "components.runner"
+PYTHON = "{}.{}".format(*sys.version_info)
+
+
+def code_digest(stage: MapStage | TableStage | ModelStage) -> str:
+    """Python's version, and sha256 of the sources of the stage's module and of all that it imports of ours.
+
+    Comments, docstrings, layout and the modules' names do not count, so that moving a module changes nothing. Nor do
+    the modules that the runner is made of: they carry rows, and make none. Python's version says how a source is taken
+    apart, so that digests of two are not compared.
+    """
+    if isinstance(stage, MapStage):
+        function: object = stage.make_worker
+    else:
+        function = stage.compute if isinstance(stage, TableStage) else stage.train
+    module = inspect.getmodule(function.func if isinstance(function, functools.partial) else function)
+    assert module is not None
+    return _of_module(module.__name__, str(module.__file__))
+
+
+@functools.cache
+def _of_module(name: str, file: str) -> str:
+    modules = {name: file} | _imported(file)
+    texts = {_text(path) for module, path in modules.items() if module == name or module not in _engine()}
+    return f"{PYTHON} {hashlib.sha256(chr(10).join(sorted(texts)).encode()).hexdigest()}"
+
+
+@functools.cache
+def _engine() -> frozenset[str]:
+    file = _file(_ENGINE)
+    assert file is not None
+    return frozenset({_ENGINE} | _imported(file).keys())
+
+
+def _imported(file: str) -> dict[str, str]:
+    """The modules of ours that a file imports, directly or by others: name → file."""
+    found: dict[str, str] = {}
+    pending = [file]
+    while pending:
+        for module in _names(pending.pop()):
+            path = None if module in found else _file(module)
+            if path is not None:
+                found[module] = path
+                pending.append(path)
+    return found
+
+
+@functools.cache
+def _names(file: str) -> frozenset[str]:
+    """What a file's import statements may name, of ours: a module, or a name in a package or module."""
+    names = set()
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset(name for name in names if name.partition(".")[0] in _PACKAGES)
+
+
+def _file(module: str) -> str | None:
+    """The source of a module, found without importing it, which can take seconds; None for what is none, like a class
+    in one."""
+    top, *inner = module.split(".")
+    path = Path(__file__).parents[1].joinpath(top, *inner)
+    for source in (path.with_suffix(".py"), path / "__init__.py"):
+        if source.is_file():
+            return str(source)
+    return None
+
+
+@functools.cache
+def _text(file: str) -> str:
+    """A module's code without what may change and mean the same: comments, layout, docstrings and where its imports
+    come from. What it imports of ours, and under which name, counts."""
+    names = set()
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in _PACKAGES:
+            modules = {alias.name for alias in node.names if _file(f"{node.module}.{alias.name}")}
+            names |= {f"{alias.name} as {alias.asname}" for alias in node.names if alias.name not in modules}
+    return f"{sorted(names)} {ast.dump(_Code().visit(_tree(file)))}"
+
+
+class _Code(ast.NodeTransformer):
+    def visit_Import(self, node: ast.Import) -> None:
+        return None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        return None
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        is_docstring = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_docstring else node
+
+
+def _tree(file: str) -> ast.Module:
+    return ast.parse(Path(file).read_text(encoding="utf-8"))
