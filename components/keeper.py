@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from components.checkpoints import Checkpoints
 from components.held_out import Watch, evaluate
 from components.model_card import write_card
 from components.parallel import first_workers, first_workers_metrics, full_weights, load_full_weights, spread
@@ -66,15 +67,18 @@ class Keeper:
 
         self.run, self.job, self.data, self.model, self.first = run, job, data, model, first
         self.files = run.store.files
-        try:
-            saved = self.files.read(f"{run.scratch}/state.pt")
-            self.state = torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
-        except FileNotFoundError:
-            self.state = None
+        self.checkpoints = Checkpoints(self.files, run.scratch, run.stage.name, run.key)
+        self.state = self.checkpoints.load(_read_state, put_aside=first)
         noted: dict[str, Any] = (
             self.state["notes"] if self.state else {"metrics": {}, "seconds": 0.0, "tokens": 0.0, "watch": None}
         )
         self.metrics: dict[str, float] = dict(noted["metrics"])
+        self.resumed_from = int(self.metrics.get("steps", 0))
+        step_of_first = first_workers_metrics({"step": float(self.resumed_from)})["step"]
+        if step_of_first != self.resumed_from:  # as when a file system shows a checkpoint late; Ray starts them again
+            raise RuntimeError(
+                f"a worker goes on from step {self.resumed_from}, the first one from {step_of_first:.0f}"
+            )
         self.tokens = noted["tokens"]
         evaluation = job.evaluation
         self.watch = Watch(evaluation.watch, evaluation.patience, noted["watch"]) if evaluation is not None else None
@@ -102,7 +106,7 @@ class Keeper:
         ends = self.watch is not None and self.watch.ends
         if self.first and (last or evaluated or time.monotonic() - self.noted > 1):
             self.noted = time.monotonic()
-            note = {**self.metrics, "step": step, "steps": steps}
+            note = {**self.metrics, "step": step, "steps": steps, "notices": self._notices()}
             self.files.put(f"{self.run.scratch}/{PROGRESS}", json.dumps(note).encode())
             self._put_logs()
             self.asked = self.files.size(f"{self.run.scratch}/{SAVE}") is not None
@@ -116,6 +120,11 @@ class Keeper:
             self.saved = time.monotonic()
             self.saving = self.saved - began
         return ends
+
+    def _notices(self) -> list[str]:
+        """What the driver is to tell of checkpoints that were not used."""
+        at = f"training goes on from step {self.resumed_from}" if self.resumed_from else "training started anew"
+        return [f"{notice}; {at}" for notice in self.checkpoints.notices]
 
     def _evaluate(self, step: int, steps: int) -> bool:
         """On held-out problems, so many times an epoch, and at the end."""
@@ -160,7 +169,7 @@ class Keeper:
             notes = {"metrics": self.metrics, "tokens": self.tokens, "seconds": time.monotonic() - self.began}
             buffer = io.BytesIO()
             torch.save({**state, "notes": notes | {"watch": self.watch.state() if self.watch else None}}, buffer)
-            self.files.put(f"{self.run.scratch}/state.pt", buffer.getvalue())
+            self.checkpoints.save(buffer.getvalue(), int(self.metrics["steps"]))
 
     def publish(self, tokenizer: Any, inputs: Mapping[str, str | None]) -> None:
         """The model's folder, into the store: the best evaluation's weights where training watches for them, else the
@@ -182,3 +191,11 @@ class Keeper:
             metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}  # it may have diverged
             write_card(Path(temporary), self.run, tokenizer, inputs, metrics)
             self.run.publish(Path(temporary), metrics, time.monotonic() - self.began)
+
+
+def _read_state(data: bytes) -> dict[str, Any]:
+    """A checkpoint's state. Raises whatever it raises for bytes that are none."""
+    state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    if not isinstance(state.get("notes", {}).get("metrics"), dict):
+        raise ValueError("no state of a training")
+    return state

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from tensorboardX.proto.event_pb2 import Event
 
 from components import keeper, models
+from components.checkpoints import Checkpoints
 from components.examples import ExampleConfig, make_examples
 from components.models import Architecture, EvaluationConfig, RewardModelConfig, TrainingConfig, reward_model
 from components.side_by_side import SAVE, TrainingRun
@@ -49,7 +51,7 @@ def train(root: Path, evaluation: EvaluationConfig, die_after: int | None = None
     """One worker's life, as `train_one` lives it, without Ray; the model's manifest, or KilledError."""
     store = Store(root)
     config = RewardModelConfig("prm", TRAINING, evaluation)
-    run = TrainingRun(reward_model(config, Model("start", "d")), "k" * 64, {}, {}, store)
+    run = TrainingRun(reward_model(config, Model("start", "d")), "a" * 64, {}, {}, store)
     torch.manual_seed(0)
     start = models._causal_model(SMALL, None, TOKENIZER)
     start.save_pretrained(root / "start")
@@ -109,15 +111,76 @@ def test_a_killed_training_ends_in_the_same_bits(
 def test_a_driver_that_ends_gets_a_checkpoint_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "_SECONDS_BETWEEN_CHECKPOINTS", 1e9)
     store = Store(tmp_path)
-    scratch = f"{store.folder('scratch', 'prm', 'k' * 64)}"
+    scratch = f"{store.folder('scratch', 'prm', 'a' * 64)}"
     with pytest.raises(KilledError):
         train(tmp_path, EvaluationConfig(), die_after=3)
-    assert store.files.size(f"{scratch}/state.pt") is None
+    assert store.files.size(f"{scratch}/state.json") is None
     store.files.put(f"{scratch}/{SAVE}", b"")
     with pytest.raises(KilledError):
         train(tmp_path, EvaluationConfig(), die_after=3)
-    assert store.files.size(f"{scratch}/state.pt")
+    assert store.files.size(f"{scratch}/state.json")
     assert store.files.size(f"{scratch}/{SAVE}") is None
+
+
+def damage(path: Path, how: str) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes({"flipped": bytes(data), "cut": bytes(data[:100]), "emptied": b""}[how])
+
+
+@pytest.mark.parametrize("how", ["flipped", "cut", "emptied"])
+@pytest.mark.parametrize("which", ["newest", "both", "list", "of_before"])
+def test_a_damaged_checkpoint_is_put_aside_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, which: str
+) -> None:
+    """Training goes on from the one before, or anew: it ends in the bits of a training that nothing disturbed."""
+    monkeypatch.setattr(keeper, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+    monkeypatch.setattr(keeper, "_SHARE_OF_CHECKPOINTS", 1e9)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    whole = train(tmp_path / "whole", EvaluationConfig())
+    with pytest.raises(KilledError):
+        train(tmp_path / "killed", EvaluationConfig(), die_after=4)
+    store = Store(tmp_path / "killed")
+    scratch = Path(store.files.url(store.folder("scratch", "prm", "a" * 64)))
+    assert sorted(path.name for path in scratch.glob("state*")) == ["state-3.pt", "state-4.pt", "state.json"]
+    bad = {"newest": ["state-4.pt"], "both": ["state-4.pt", "state-3.pt"], "list": ["state.json"], "of_before": []}
+    for name in bad[which]:
+        damage(scratch / name, how)
+    if which == "of_before":
+        (scratch / "state-4.pt").rename(scratch / "state.pt")
+        (scratch / "state.json").unlink()
+        damage(scratch / "state.pt", how)
+    with pytest.raises(KilledError):
+        train(tmp_path / "killed", EvaluationConfig(), die_after=5)
+    note = json.loads((scratch / "progress.json").read_text())
+    ends = "training goes on from step 3" if which == "newest" else "training started anew"
+    assert [notice.endswith(ends) for notice in note["notices"]] == [True] * max(1, len(bad[which]))
+    aside = {path.name for path in (tmp_path / "killed/quarantine").rglob("state*")}
+    assert aside == set(bad[which] or ["state.pt"])
+    assert train(tmp_path / "killed", EvaluationConfig())["digest"] == whole["digest"]
+
+
+def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a copied folder brings it; and bytes that are no state, in a list that is sealed."""
+    monkeypatch.setattr(keeper, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
+    monkeypatch.setattr(keeper, "_SHARE_OF_CHECKPOINTS", 1e9)
+    with pytest.raises(KilledError):
+        train(tmp_path, EvaluationConfig(), die_after=4)
+    store = Store(tmp_path)
+    folder = store.folder("scratch", "prm", "a" * 64)
+    for stage, key in (("orm", "a" * 64), ("prm", "b" * 64)):
+        found = Checkpoints(store.files, folder, stage, key)
+        assert found.load(bytes, put_aside=False) is None
+        assert "of another training" in found.notices[0]
+    ours = Checkpoints(store.files, folder, "prm", "a" * 64)
+    assert ours.load(keeper._read_state, put_aside=False) is not None
+    ours.save(b"no state", 9)
+    again = Checkpoints(store.files, folder, "prm", "a" * 64)
+    state = again.load(keeper._read_state, put_aside=True)
+    assert state is not None
+    assert state["notes"]["metrics"]["steps"] == 4
+    assert len(again.notices) == 2
 
 
 def test_metrics_that_an_evaluation_lacks_are_not_a_former_ones(
@@ -156,7 +219,7 @@ def test_early_stopping_keeps_the_best_weights(tmp_path: Path, monkeypatch: pyte
         return step == 4
 
     optimise(model, data().train, TRAINING, after_step=keep)
-    [folder] = (tmp_path / "stopped" / "models").iterdir()
+    [folder] = (tmp_path / "stopped" / "models").glob("*/*/")
     published = Verifier(folder).logits.model.state_dict()
     assert all(torch.equal(published[name], value) for name, value in states[2].items())
     assert not all(torch.equal(published[name], value) for name, value in states[4].items())
