@@ -178,13 +178,20 @@ def _graded(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
     return _joined(study.store, *(study.table(name).select(split=split) for name in ("solutions", "grades")))
 
 
+def _stage_folder(path: str) -> str:
+    """The name of the folder of a model's stage, e.g. generator-0123456789abcdef: its files are in one named by their
+    content, or in that folder itself in stores of earlier versions."""
+    *_, outer, inner = ["", *path.rstrip("/").split("/")]
+    return outer if is_name("content", inner) else inner
+
+
 def _held_out(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
     names = ["solutions", "held_out_step_labels", "grades"]
     names += ["scores"] if options.format == "processbench_predictions" else []
     tables = [study.table(name).without(split="train") for name in names]
     if options.split is not None:
         tables = [table.select(split=options.split) for table in tables]
-    generator = options.generator or study.index.get("generator", study.name).rstrip("/").rpartition("/")[2]
+    generator = options.generator or _stage_folder(study.index.get("generator", study.name))
     return ([row | {"generator": generator} for row in rows] for rows in _joined(study.store, *tables))
 
 

@@ -74,7 +74,7 @@ def root(tmp_path: Path) -> Path:
         "scores": (SCORES, [[scored(c, [0.1, 0.2, 0.9]), scored(d, [0.1, 0.1, 0.3]), scored(e, None)]]),
     }  # fmt: skip
     index = {name: store.files.url(publish(store, name, *made).folder) for name, made in tables.items()}
-    index["generator"] = store.files.url("models/generator-0123")
+    index["generator"] = store.files.url(f"models/generator-0123/{'4' * 16}")
     store.files.put("studies/mine/index.json", json.dumps(index).encode())
     given = {"problem": "p", "alternatives": [], "num_labels": 1, "finished": False, "source_row": 0, "error": None}
     given |= {"provenance": [], "dropped": None, "num_alternative_labels": 0, "source_file": 0}
