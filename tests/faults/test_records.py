@@ -23,7 +23,7 @@ from components import store_marker, visibility
 from components.datasets import StoreError
 from components.garbage import garbage
 from components.isolation import Attempts
-from components.records import seal, unseal
+from components.records import is_name, seal, stage_of, unseal
 from components.side_by_side import progress_of
 from components.standing import StudyError
 from components.store import Store
@@ -404,3 +404,9 @@ def test_a_text_that_looks_like_half_a_character_is_a_text(tmp_path: Path) -> No
         assert unseal(seal({"text": text}), "x") == {"text": text}
     with pytest.raises(StoreError, match="no record"):
         unseal(seal_any({"text": "\ud800"}), "x")
+
+
+@pytest.mark.parametrize("rate", [0.001, 1e-05, 3e-4, 1.5e-07, 1.0, 12.5])
+def test_the_models_of_a_sweep_have_names_that_a_store_gives(rate: float) -> None:
+    assert is_name("stage", f"prm_at_{rate}")
+    assert stage_of(f"models/prm_at_{rate}-{'0' * 16}/_manifest.json") == f"prm_at_{rate}"
