@@ -7,16 +7,19 @@ training goes on from the one before, or from its start.
 from __future__ import annotations
 
 import hashlib
+import pickle
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from components import quarantine
 from components.datasets import StoreError
 from components.files import Files
 from components.records import is_name, seal, unseal
 
 _KEPT = 2
 _LIST = "state.json"
+_NO_STATE = (pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError, AttributeError)
 _State = TypeVar("_State")
 _NAME = re.compile(r"state-[0-9]{1,12}\.pt")
 
@@ -45,15 +48,18 @@ class Checkpoints:
         for at, entry in enumerate(saved):
             try:
                 data = self.files.read(f"{self.folder}/{entry['file']}")
-                if hashlib.sha256(data).hexdigest() == entry["sha256"]:
-                    state = read(data)
-                    self.saved = saved[at:]
-                    return state
             except FileNotFoundError:
-                pass
-            except Exception as error:  # a list can name bytes that are no state
-                self.notices.append(f"checkpoint {entry['file']} cannot be read: {type(error).__name__}")
-            self._reject(entry["file"], "is missing, or not what was saved, so it is not used", put_aside)
+                data = b""
+            if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+                self._reject(entry["file"], "is missing, or not what was saved, so it is not used", put_aside)
+                continue
+            try:
+                state = read(data)
+            except _NO_STATE as error:  # whoever can write a list can name bytes that are no state
+                self.notices.append(f"checkpoint {entry['file']} is no state of a training: {type(error).__name__}")
+                continue
+            self.saved = saved[at:]
+            return state
         return None
 
     def save(self, data: bytes, step: int) -> None:
@@ -87,6 +93,5 @@ class Checkpoints:
     def _reject(self, name: str, why: str, put_aside: bool) -> None:
         path = f"{self.folder}/{name}"
         self.notices.append(f"checkpoint {self.files.url(path)} {why}")
-        if put_aside and self.files.size(path) is not None:
-            self.files.copy(path, f"quarantine/{path}")
-            self.files.delete(path)
+        if put_aside:
+            quarantine.put_aside(self.files, path)

@@ -31,6 +31,7 @@ from components.store import Store, model_path
 
 _LEASE_SECONDS = 600.0  # without a renewal, after which a lease is no sign of work, by the storage's clock
 _AT_WORK_SECONDS = 3600.0  # in which a temporary file may still be written
+_LOOKS_EVERY = 1000  # files removed, for runs that began meanwhile
 _ALL = ""  # stands for every stage among those that a run is making
 _KEPT_FOLDERS = {"studies", "quarantine", ".probes"}  # of any form, and never removed
 Run = tuple[FileInfo, dict[str, Any]]  # its record's file, and the record
@@ -48,6 +49,7 @@ class Garbage:
     kept: int
     foreign: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    at_work: frozenset[str] = frozenset()  # what told of runs: names of leases, and of records with their times
 
     @property
     def size(self) -> int:
@@ -69,20 +71,23 @@ def garbage(store: Store, grace_seconds: float, keep_runs: int = 1, without_runs
     if not grace_seconds >= 0 or keep_runs < 1:
         raise ValueError(f"a grace period of {grace_seconds} s or {keep_runs} runs to keep: at least 0 s and 1 run")
     store_marker.require(store.files)
-    now = _now(store)
-    runs = _runs(store)
+    now, seen = _now(store), _at_work(store)
+    runs = _runs(store, keep_runs)
     if not runs and not without_runs:
         raise StoreError(
             f"{store.root} has no record of a run, so all of it would be garbage: nothing was looked at. Give "
             "--delete-everything if that is meant"
         )
-    making, at_work = _leased(store, now)
+    making, leased = _leased(store, now)
     kept_runs = [
-        run for of_study in runs.values() for run in _kept_runs(of_study, keep_runs, now - grace_seconds, at_work)
+        run for of_study in runs.values() for run in _kept_runs(of_study, keep_runs, now - grace_seconds, leased)
     ]
-    live, notes = {file.path for file, _ in kept_runs}, list[str]()
+    live = {file.path for file, _ in kept_runs}
+    notes = [f"everything of {stage} is kept: a run works on it just now" for stage in sorted(making)]
+    finished = {study: max((f.modified for f, r in of if r["finished"]), default=0.0) for study, of in runs.items()}
     for file, record in kept_runs:
-        for stages, note in _pinned(store, file, record):
+        is_newest = not record["finished"] and file.modified > finished[file.path.split("/")[1]]
+        for stages, note in _pinned(store, file, record, is_newest, now):
             making |= stages
             notes.append(note)
         for folder in {*record["stages"].values(), *record.get("uses", ())}:
@@ -99,20 +104,35 @@ def garbage(store: Store, grace_seconds: float, keep_runs: int = 1, without_runs
                 found.append(file)
     known = {f"{kind}/" for kind in (*OWN_FOLDERS, *_KEPT_FOLDERS)} | {store_marker.MARKER}
     foreign += [name for name in store.files.top() if name not in known]
-    return Garbage(tuple(sorted(found, key=_removal_order)), kept, tuple(sorted(foreign)), tuple(dict.fromkeys(notes)))
+    files = tuple(sorted(found, key=_removal_order))
+    return Garbage(files, kept, tuple(sorted(foreign)), tuple(dict.fromkeys(notes)), seen)
 
 
 def collect(store: Store, found: Garbage) -> list[FileInfo]:
-    """Remove what was found, but for what was written anew since. Returns what was removed."""
-    removed = []
+    """Remove what was found, but for what was written anew since. Returns what was removed.
+
+    Raises StoreError, and removes no more, when a run began or went on since: it may use what is in the list.
+    """
+    removed: list[FileInfo] = []
     # Of object storage, a listing tells fractions of a second that an object itself does not.
     precision = 0.0 if store.files.is_local else 1.0
-    for file in found.files:
+    for number, file in enumerate(found.files):
+        if number % _LOOKS_EVERY == 0 and not _at_work(store) <= found.at_work:
+            raise StoreError(
+                f"a run began or went on while gc looked, so it stopped after {len(removed):,} of {len(found.files):,} "
+                "files; run it again"
+            )
         modified = store.files.modified(file.path)
         if modified is not None and abs(modified - file.modified) <= precision:
             store.files.delete(file.path)
             removed.append(file)
     return removed
+
+
+def _at_work(store: Store) -> frozenset[str]:
+    """What tells of runs, now. Records that gc itself removes are missing later, which is no run."""
+    records = {f"{file.path} {file.modified}" for file in store.files.find("runs")}
+    return frozenset(records | {without_temporary(file.path) for file in store.files.find("leases")})
 
 
 def _now(store: Store) -> float:
@@ -123,8 +143,8 @@ def _now(store: Store) -> float:
         return time.time()
 
 
-def _runs(store: Store) -> dict[str, list[Run]]:
-    """The run records of each study. Raises StoreError where one was put aside, and no run has finished since."""
+def _runs(store: Store, keep_runs: int) -> dict[str, list[Run]]:
+    """The run records of each study. Raises StoreError where one was put aside that may be among those to keep."""
     runs: dict[str, list[Run]] = {}
     for file in store.files.find("runs"):
         if stage_of(file.path) is not None and file.path.endswith(".json"):
@@ -135,10 +155,10 @@ def _runs(store: Store) -> dict[str, list[Run]]:
     for file in store.files.find("quarantine/runs"):
         path = file.path.removeprefix("quarantine/")
         since = [run for run, record in runs.get(path.split("/")[1], []) if record["finished"] and run.path > path]
-        if stage_of(path) is not None and not since:
+        if stage_of(path) is not None and len(since) < keep_runs:
             raise StoreError(
-                f"a damaged record of a run was put aside: {store.files.url(file.path)}. Run the study again, so that "
-                "what it needs is known; or remove that file"
+                f"a damaged record of a run was put aside: {store.files.url(file.path)}. What it needs is unknown: run "
+                f"the study again until {keep_runs} of its runs have finished since, or remove that file"
             )
     return runs
 
@@ -155,23 +175,31 @@ def _kept_runs(runs: list[Run], keep_runs: int, young: float, at_work: set[str])
     return list(kept.values())
 
 
-def _pinned(store: Store, file: FileInfo, record: dict[str, Any]) -> Iterator[tuple[set[str], str]]:
-    """The stages of which a kept run keeps everything, each time with the reason."""
-    making = record.get("making")
-    if not record["finished"] and making != []:
+def _pinned(
+    store: Store, file: FileInfo, record: dict[str, Any], is_newest: bool, now: float
+) -> Iterator[tuple[set[str], str]]:
+    """The stages of which a kept run keeps everything, each time with the reason. is_newest: it did not finish, and no
+    run of its study finished since."""
+    making, study = record.get("making"), record["study"]
+    if is_newest and now - file.modified < _LEASE_SECONDS:
+        yield (
+            {_ALL},
+            f"everything is kept: {file.path} is a run that looks for what is there just now; try again later",
+        )
+    elif is_newest and making != []:
         stages = ", ".join(making) if making else "all stages"  # an earlier version did not say which
         yield (
             set(making or [_ALL]),
             f"everything of {stages} is kept: {file.path} is a run that did not finish while it made that. Let study "
-            f"{record['study']} run to its end, or remove that record",
+            f"{study} run to its end, or remove that record",
         )
-    gone = {folder for folder in record["stages"].values() if store.manifest(folder) is None}
+    folders = {*record["stages"].values(), *record.get("uses", ())}
+    gone = sorted({folder.partition("/")[2].rpartition("-")[0] for folder in folders if store.manifest(folder) is None})
     if gone:
-        stages_of_folders = {folder.partition("/")[2].rpartition("-")[0] for folder in gone}
         yield (
-            stages_of_folders,
-            f"everything of {', '.join(sorted(stages_of_folders))} is kept: {file.path} needs it, and its manifest is "
-            f"gone. Run study {record['study']} again",
+            set(gone),
+            f"everything of {', '.join(gone)} is kept: {file.path} needs it, and its manifest is gone. Run study "
+            f"{study} again",
         )
 
 
@@ -217,11 +245,12 @@ def _needed(store: Store, folder: str) -> set[str]:
 
 
 def _named_model_files(store: Store) -> dict[str, str]:
-    """The files inside models' folders that a record beside them names: path → stage."""
+    """The files inside models' folders that a record beside them names, or did until it was put aside: path → stage."""
     named: dict[str, str] = {}
-    for file in store.files.find("models"):
-        folder, _, name = file.path.rpartition("/")
-        stage = stage_of(file.path)
+    for file in (*store.files.find("models"), *store.files.find("quarantine/models")):
+        path = file.path.removeprefix("quarantine/")
+        folder, _, name = path.rpartition("/")
+        stage = stage_of(path)
         if stage and name in (MANIFEST, FILES):
             try:
                 record = unseal(store.files.read(file.path), file.path)

@@ -12,6 +12,7 @@ import json
 import math
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -194,7 +195,9 @@ class Keeper:
 
 
 def _read_state(data: bytes) -> dict[str, Any]:
-    """A checkpoint's state. Raises whatever it raises for bytes that are none."""
+    """A checkpoint's state. Raises ValueError, or what unpickling raises, for bytes that are none."""
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise ValueError("no file of PyTorch's")  # which would raise what it raises for want of memory, too
     state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     if not isinstance(state.get("notes", {}).get("metrics"), dict):
         raise ValueError("no state of a training")

@@ -53,6 +53,7 @@ class Runner:
     runs: list[StageRun] = field(default_factory=list)
     results: dict[str, Dataset | Model] = field(default_factory=dict)
     foreseen: dict[str, pa.Table] = field(default_factory=dict)  # by digest: rows that a plan made and did not store
+    announced: bool = False
     making: set[str] = field(default_factory=set)  # the stages that this run is computing
     uses: set[str] = field(default_factory=set)  # folders of models in this store that were given by their path
     run_id: str = field(default_factory=lambda: f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}")
@@ -61,6 +62,7 @@ class Runner:
 
     def table(self, stage: TableStage, **inputs: Dataset) -> Dataset:
         """The dataset of a barrier stage, computed in this process if it is not there."""
+        self._announce()
         key = self._barrier_key(stage, inputs)
         dataset = self.store.dataset(stage.name, key) if key else None
         if dataset is None and not (key and self._computes(stage)):
@@ -88,6 +90,7 @@ class Runner:
 
     def train_side_by_side(self, *trainings: tuple[ModelStage, Mapping[str, Dataset]]) -> list[Model]:
         """The models of training stages that do not need each other, trained at the same time."""
+        self._announce()
         models: dict[str, Model] = {}
         asked: list[tuple[StageRun, str]] = []
         pending: list[TrainingRun] = []
@@ -142,6 +145,7 @@ class Runner:
     def map(self, source: Dataset, *stages: MapStage) -> list[Dataset]:
         """The datasets of map stages that follow each other. Pending shards stream through all of them at once, so
         that a later stage works while an earlier one still does."""
+        self._announce()
         datasets: list[Dataset] = []
         computed = 0
         for index, stage in enumerate(stages):
@@ -156,6 +160,7 @@ class Runner:
     def map_side_by_side(self, *work: tuple[Dataset, MapStage]) -> list[Dataset]:
         """The datasets of map stages that do not need each other and are placed alike, each of its own source. Their
         pending shards go through one pool of actors."""
+        self._announce()
         pending = []
         for source, stage in work:
             if not unknown({"source": source}, stage.models) and self._computes(stage):
@@ -266,15 +271,14 @@ class Runner:
         run = StageRun(stage.name, status, reused, total or reused, stage=stage, inputs=inputs)
         self.runs.append(run)
         for model in getattr(stage, "models", {}).values():
-            if model.path.startswith(f"{self.store.root}/models/"):
-                self.uses.add(self.store.folder_of(model))
+            if (folder := self.store.folder_of_given(model)) is not None:
+                self.uses.add(folder)
         if not self.plan_only and not told:
             standing = {"HIT": "reused", "MISS": "computing …"}.get(status, f"{reused} of {total} reused …")
             self.say(f"[{stage.name}] {standing}")
             if status != "HIT":
                 self.making.add(stage.name)
-            if status != "HIT" or len(self.runs) == 1:
-                self.write_record()  # what this run builds on is not to be collected while it works
+                self.write_record()  # what this stage builds on is not to be collected while it works
         return run
 
     def _end(self, run: StageRun, dataset: Dataset) -> Dataset:
@@ -315,15 +319,19 @@ class Runner:
         self.runs.append(run)
         return run
 
+    def _announce(self) -> None:
+        """Have a record before the first look for what is there, so that `gc` does not remove it under this run."""
+        if not self.announced:
+            self.announced = True
+            self.write_record()
+
     def write_record(self, finished: bool = False) -> None:
         """Note what this run uses and made so far: the root that keeps it all from `gc`."""
         if not self.study or self.plan_only:
             return
         stages = {name: self.store.folder_of(result) for name, result in self.results.items()}
         record = {"study": self.study, "run": self.run_id, "finished": finished, "stages": stages}
-        # Before anything is computed, all that there is may be what this run finds.
-        making = None if not self.results and not self.making else sorted(self.making)
-        record |= {"making": [] if finished else making, "uses": sorted(self.uses)}
+        record |= {"making": [] if finished else sorted(self.making), "uses": sorted(self.uses)}
         record |= {"git_commit": git_commit(), "libraries": library_versions()}
         self.store.files.put(self.record_path, seal(record))
 

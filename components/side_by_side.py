@@ -105,8 +105,10 @@ def progress_of(store: Store, scratch: str) -> dict[str, Any] | None:
         note = note_of(store.files.read(f"{scratch}/{PROGRESS}"))
     except FileNotFoundError:
         return None
-    numbers = {name: note.get(name) for name in ("step", "steps", "loss", "tokens_per_second")}
-    if not all(isinstance(value, int | float) and abs(value) < 1e18 for value in numbers.values()):
+    numbers: dict[str, Any] = {name: note.get(name) for name in ("step", "steps", "loss", "tokens_per_second")}
+    if not all(isinstance(value, int | float) for value in numbers.values()):
+        return None
+    if not all(0 <= numbers[name] < 1e18 for name in ("step", "steps")):  # a loss may be none: training can diverge
         return None
     notices = note.get("notices")
     return {**numbers, "notices": [str(notice) for notice in notices] if isinstance(notices, list) else []}

@@ -4,16 +4,19 @@ part of a key."""
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import inspect
 import sys
+import time
 from pathlib import Path
 
 from components.stage import MapStage, ModelStage, TableStage
 
 _PACKAGES = ("components", "schemas")  # of ours that a stage may import
 _ENGINE = "components.runner"
+_ATTEMPTS = 20
 PYTHON = "{}.{}".format(*sys.version_info)
 
 
@@ -108,4 +111,10 @@ class _Code(ast.NodeTransformer):
 
 
 def _tree(file: str) -> ast.Module:
-    return ast.parse(Path(file).read_text(encoding="utf-8"))
+    source = Path(file).read_text(encoding="utf-8")
+    for _ in range(_ATTEMPTS - 1):
+        # CPython before 3.13 counts the depth of trees for all threads at once (python/cpython#106905).
+        with contextlib.suppress(SystemError):
+            return ast.parse(source)
+        time.sleep(0.05)
+    return ast.parse(source)

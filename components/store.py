@@ -34,7 +34,7 @@ import pyarrow.parquet as pq
 from components.datasets import Dataset, NotThere, Shard, StoreError, content_digest, content_error, encode
 from components.files import Files
 from components.model_files import folder_digest
-from components.records import FILES, MANIFEST, dataset_of, manifest_of, model_files_of, seal, shard_of, unseal
+from components.records import FILES, MANIFEST, dataset_of, is_name, manifest_of, model_files_of, seal, shard_of, unseal
 from components.stage import Model
 
 
@@ -166,6 +166,14 @@ class Store:
                 "`verify --repair` puts it aside"
             )
         return manifest
+
+    def folder_of_given(self, model: Model) -> str | None:
+        """The folder of a model that was given by its path, where that is one of this store's own; else None."""
+        path, root = model.path, self.root
+        if self.files.is_local:
+            path, root = os.path.realpath(path), os.path.realpath(root)
+        folder = "/".join(path.removeprefix(f"{root}/").split("/")[:2])
+        return folder if path.startswith(f"{root}/") and is_name("folder", folder) else None
 
     def folder_of(self, result: Dataset | Model) -> str:
         """The folder, in this store, of the manifest of a dataset or of a model that was trained here."""

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 from components import store_marker
 from components.datasets import Shard, StoreError, content_error
 from components.files import FileInfo
+from components.quarantine import put_aside
 from components.records import MANIFEST, is_name, model_files_of, run_of, shard_of, stage_of
 from components.stage import digest
 from components.store import Store, model_path
 
-QUARANTINE = "quarantine"
 RECORDS = {"commits": ".json", "datasets": MANIFEST, "models": MANIFEST, "runs": ".json"}  # how their paths end
 _CHANGED = "its bytes are not those that were committed"
 
@@ -76,20 +76,9 @@ def repair(store: Store, findings: list[Finding]) -> list[str]:
         if store.files.size(record) is None:
             continue
         check.record(kind, record)
-        for path in dict.fromkeys(path for finding in check.checked.findings for path in finding.put_aside):
-            if store.files.size(path) is not None:
-                store.files.copy(path, _unused(store, f"{QUARANTINE}/{path}"))
-                store.files.delete(path)
-                moved.append(path)
+        paths = dict.fromkeys(path for finding in check.checked.findings for path in finding.put_aside)
+        moved += [path for path in paths if put_aside(store.files, path)]
     return moved
-
-
-def _unused(store: Store, path: str) -> str:
-    """A path that no file has: what was put aside before is evidence too."""
-    number, free = 1, path
-    while store.files.size(free) is not None:
-        number, free = number + 1, f"{path}.{number + 1}"
-    return free
 
 
 def _by_folder(files: list[FileInfo]) -> dict[str, list[str]]:

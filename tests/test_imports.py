@@ -12,7 +12,8 @@ from components.tokenizer import build_tokenizer
 ROOT = Path(__file__).parents[1]
 ENGINE = set(
     """stage files datasets records model_files store store_marker visibility isolation leases provenance source_digest
-    standing explain upkeep garbage runner streaming side_by_side foreseen progress metrics plain_text""".split()
+    standing explain upkeep quarantine garbage runner streaming side_by_side foreseen progress metrics
+    plain_text""".split()
 )
 # Leaf modules: the text format, the world and the models' targets know nothing of the study.
 LEAVES = {"text_format", "plain_text", "model_folder", "worked_arithmetic", "examples", "tokenizer", "selection"}

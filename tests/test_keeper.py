@@ -180,7 +180,14 @@ def test_a_checkpoint_of_another_training_is_not_used(tmp_path: Path, monkeypatc
     state = again.load(keeper._read_state, put_aside=True)
     assert state is not None
     assert state["notes"]["metrics"]["steps"] == 4
-    assert len(again.notices) == 2
+    assert again.notices == ["checkpoint state-9.pt is no state of a training: ValueError"]
+
+    def without_memory(data: bytes) -> None:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):  # no fault of the checkpoint's
+        Checkpoints(store.files, folder, "prm", "a" * 64).load(without_memory, put_aside=True)
+    assert store.files.size(f"{folder}/state-4.pt") is not None
 
 
 def test_metrics_that_an_evaluation_lacks_are_not_a_former_ones(

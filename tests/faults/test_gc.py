@@ -20,8 +20,10 @@ from components.datasets import StoreError
 from components.files import Files
 from components.garbage import collect, garbage
 from components.leases import Lease
+from components.model_files import folder_digest
 from components.records import OWN_FOLDERS, seal, unseal
 from components.runner import Runner
+from components.stage import Model
 from components.store import Store
 from components.upkeep import repair, verify
 from tests.conftest import Counted
@@ -248,17 +250,60 @@ def test_a_folder_of_the_store_that_is_a_link_is_refused(
     assert tree(tmp_path / "other") == before
 
 
-def test_a_run_that_starts_beside_it_keeps_what_it_finds(root: Path) -> None:
-    """gc has looked, and not removed yet, when a run of the older settings begins, and finds all of its rows."""
+def test_a_run_that_looks_for_what_is_there_keeps_it(root: Path) -> None:
+    """A run of the older settings, which finds all of its rows, and has looked at the first stage only."""
     store = Store(root)
     runner = Runner(store, study="fake", say=lambda line: None)
     source, sampled, graded, _ = stages(Config(count=40))
-    problems = runner.table(source)  # its first stage
-    assert {file.path.partition("/")[0] for file in garbage(store, grace_seconds=0).files} <= {"runs"}
+    problems = runner.table(source)
+    found = garbage(store, grace_seconds=0)
+    assert {file.path.partition("/")[0] for file in found.files} <= {"runs"}
+    assert any("looks for what is there just now" in note for note in found.notes)
     _, grades = runner.map(problems, sampled, graded)
     assert {run.status for run in runner.runs} == {"HIT"}
     runner.write_record(finished=True)
     assert not {file.path for file in garbage(store, 0).files} & {shard.path for shard in grades.shards}
+
+
+def test_a_run_that_begins_after_gc_looked_stops_it(root: Path) -> None:
+    store = Store(root)
+    found = garbage(store, grace_seconds=0)
+    assert len(found.files) > 50
+    _, datasets = study(store, Config(count=40))  # of the older settings: it finds all of its rows
+    with pytest.raises(StoreError, match=r"a run began or went on while gc looked, so it stopped after 0 of"):
+        collect(store, found)
+    assert verify(store, deep=True).findings == []
+    assert store.dataset_in(datasets[2].folder) == datasets[2]
+
+
+def test_a_run_of_one_stage_pins_nothing_for_long(root: Path, capsys: Printed) -> None:
+    for stage in ("graded", "gradde"):
+        do(capsys, root, "--only", stage)
+    age(root, 1)
+    found = garbage(Store(root), grace_seconds=0)
+    assert found.notes == ()
+    assert len(found.files) > 50
+
+
+def test_a_killed_run_that_ran_to_its_end_pins_nothing(tmp_path: Path) -> None:
+    store = half_done(tmp_path)
+    study(store, Config(count=8))
+    age(tmp_path, 30)
+    then = time.time() - 31 * DAY
+    os.utime(min((tmp_path / "runs/fake").iterdir()), (then, then))
+    for keep_runs in (1, 2):
+        found = garbage(store, grace_seconds=0, keep_runs=keep_runs)
+        assert found.notes == ()
+        assert any(file.path.startswith("commits/samples/") for file in found.files)
+
+
+def test_a_record_that_was_put_aside_counts_among_the_runs_to_keep(root: Path, capsys: Printed) -> None:
+    first = min((root / "runs/fake").iterdir())
+    damaged(first)
+    assert do(capsys, root, "verify", "--repair")[0] == 0
+    assert garbage(Store(root), grace_seconds=0).files != ()  # one run has finished since
+    with pytest.raises(StoreError, match="until 2 of its runs have finished since"):
+        garbage(Store(root), grace_seconds=0, keep_runs=2)
 
 
 def test_what_is_written_anew_after_it_looked_is_left(root: Path, tmp_path: Path) -> None:
@@ -289,18 +334,65 @@ def test_a_copied_store_keeps_its_newest_run(tmp_path: Path) -> None:
     assert last.relative_to(tmp_path).as_posix() not in {file.path for file in found.files}
 
 
-def test_a_model_that_a_run_was_given_by_its_path_is_kept(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", ["{root}", "{root}/../{name}", "{link}"])
+def test_a_model_that_a_run_was_given_by_its_path_is_kept(root: Path, tmp_path: Path, given: str) -> None:
     store = Store(root)
     publish_model(store, "generator", "a" * 64, b"weights", tmp_path / "built")
+    (tmp_path / "link").symlink_to(root)
     found = store.model("generator", "a" * 64)
     assert found is not None
+    path = found[0].path.replace(str(root), given.format(root=root, name=root.name, link=tmp_path / "link"))
+    model = dataclasses.replace(found[0], path=path)
     runner = Runner(store, study="other", say=lambda line: None, stream=serial_stream)
     source, sampled, _, _ = stages(Config(count=4))
-    runner.map(runner.table(source), dataclasses.replace(sampled, models={"generator": found[0]}))
+    runner.map(runner.table(source), dataclasses.replace(sampled, models={"generator": model}))
     runner.write_record(finished=True)
     age(root, 30)
     collect(store, garbage(store, grace_seconds=0))
     assert (store.local_model(found[0]) / "model.safetensors").read_bytes() == b"weights"
+    damaged(root / store.folder_of(found[0]) / "_manifest.json")
+    repair(store, verify(store, deep=False).findings)
+    found_now = garbage(store, grace_seconds=0)
+    assert not [file for file in found_now.files if file.path.startswith("models/")]
+    assert any(note.startswith("everything of generator is kept") for note in found_now.notes)
+
+
+def test_a_model_of_the_users_in_the_store_is_left_and_stops_nothing(root: Path) -> None:
+    store, folder = Store(root), root / "models/Qwen2.5-1.5B"
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"theirs")
+    model = Model(str(folder), *folder_digest(folder))
+    runner = Runner(store, study="other", say=lambda line: None, stream=serial_stream)
+    source, sampled, _, _ = stages(Config(count=4))
+    runner.map(runner.table(source), dataclasses.replace(sampled, models={"generator": model}))
+    runner.write_record(finished=True)
+    age(root, 30)
+    found = garbage(store, grace_seconds=0)
+    assert "models/Qwen2.5-1.5B/model.safetensors" in found.foreign
+    assert verify(store, deep=False).findings == []
+
+
+def test_files_of_a_model_whose_record_was_put_aside_can_go(root: Path, tmp_path: Path) -> None:
+    """In a store of an earlier version they lie beside their manifest, and nothing else names them."""
+    store = Store(root)
+    publish_model(store, "prm", "a" * 64, b"weights", tmp_path / "built")
+    [folder] = (root / "models").iterdir()
+    [inner] = (path for path in folder.iterdir() if path.is_dir())
+    record = unseal((folder / "_manifest.json").read_bytes(), "")
+    for path in inner.iterdir():
+        path.rename(folder / path.name)
+    inner.rmdir()
+    (folder / "_files.json").unlink()
+    del record["folder"]
+    (folder / "_manifest.json").write_bytes(seal(record))
+    assert verify(store, deep=True).findings == []
+    (folder / "model.safetensors").write_bytes(b"other")
+    repair(store, verify(store, deep=True).findings)
+    age(root, 30)
+    found = garbage(store, grace_seconds=0)
+    assert {file.path for file in found.files if file.path.startswith("models/")} == {
+        f"models/{folder.name}/config.json"
+    }
 
 
 def test_torn_files_of_a_model_go_and_those_being_written_stay(root: Path, tmp_path: Path) -> None:

@@ -282,6 +282,11 @@ def test_notes_that_are_not_sealed_are_read_as_none(tmp_path: Path, note: bytes)
     store.files.put("scratch/x/progress.json", note)
     store.files.put("scratch/attempts/x.json", note)
     assert progress_of(store, "scratch/x") is None
+    diverged = {"step": 3, "steps": 9, "loss": float("nan"), "tokens_per_second": 1.5, "notices": ["put aside"]}
+    store.files.put("scratch/y/progress.json", json.dumps(diverged).encode())
+    found = progress_of(store, "scratch/y")
+    assert found is not None
+    assert (found["step"], found["notices"]) == (3, ["put aside"])
     assert Attempts(store.files, "x").deaths == {}
 
 
