@@ -86,8 +86,8 @@ def garbage(store: Store, grace_seconds: float, keep_runs: int = 1, without_runs
     notes = [f"everything of {stage} is kept: a run works on it just now" for stage in sorted(making)]
     finished = {study: max((f.modified for f, r in of if r["finished"]), default=0.0) for study, of in runs.items()}
     for file, record in kept_runs:
-        is_newest = not record["finished"] and file.modified > finished[file.path.split("/")[1]]
-        for stages, note in _pinned(store, file, record, is_newest, now):
+        is_last = file.modified > finished[file.path.split("/")[1]] or file.path in leased
+        for stages, note in _pinned(store, file, record, is_last and not record["finished"], now):
             making |= stages
             notes.append(note)
         for folder in {*record["stages"].values(), *record.get("uses", ())}:
@@ -176,17 +176,19 @@ def _kept_runs(runs: list[Run], keep_runs: int, young: float, at_work: set[str])
 
 
 def _pinned(
-    store: Store, file: FileInfo, record: dict[str, Any], is_newest: bool, now: float
+    store: Store, file: FileInfo, record: dict[str, Any], is_open: bool, now: float
 ) -> Iterator[tuple[set[str], str]]:
-    """The stages of which a kept run keeps everything, each time with the reason. is_newest: it did not finish, and no
-    run of its study finished since."""
+    """The stages of which a kept run keeps everything, each time with the reason.
+
+    is_open: it did not finish, and no run of its study finished since, or it holds a live lease.
+    """
     making, study = record.get("making"), record["study"]
-    if is_newest and now - file.modified < _LEASE_SECONDS:
+    if is_open and now - file.modified < _LEASE_SECONDS:
         yield (
             {_ALL},
             f"everything is kept: {file.path} is a run that looks for what is there just now; try again later",
         )
-    elif is_newest and making != []:
+    elif is_open and making != []:
         stages = ", ".join(making) if making else "all stages"  # an earlier version did not say which
         yield (
             set(making or [_ALL]),

@@ -183,11 +183,13 @@ def test_what_a_live_lease_is_making_is_kept_whatever_its_age(tmp_path: Path) ->
     [record] = [file.path for file in store.files.find("runs")]
     [manifest] = [file.path for file in store.files.find("datasets") if file.path.endswith(".json")]
     commits = {file.path for file in store.files.find("commits/samples")}
+    graded = {file.path for file in store.files.find("commits/graded")}  # streamed behind it, under the same lease
+    assert graded
     study(store, Config(count=8))
     age(tmp_path, 30)
     with Lease(store.files, f"samples-{'0' * 16}", lambda: False, print, record):
         removed = {file.path for file in garbage(store, grace_seconds=0).files}
-    assert not removed & {record, manifest, *commits}
+    assert not removed & {record, manifest, *commits, *graded}
     removed = {file.path for file in garbage(store, grace_seconds=0).files}
     assert {record, manifest} <= removed
     assert removed & commits
