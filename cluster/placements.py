@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.stage import Pool
+from components.dataflow.stage import Pool
 
 KINDS = ("engines", "graders", "scorers", "training")
 _SETTINGS: dict[str, type] = {

@@ -15,25 +15,28 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from components.evaluation.curves import EstimationConfig
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
-from components import report
-from components.candidates import CandidatesConfig, candidates
-from components.datasets import Dataset
-from components.estimation import BandConfig
-from components.grading import GRADER_VERSION
-from components.plain_text import printable
-from components.runner import Runner
-from components.scored_file import (
+from components.data.scored_samples_file import (
     describe_scored,
     file_samples,
     scored_file_attributes,
     scored_file_samples,
 )
-from components.standing import StudyError
-from flows import checks, report_file, results, summary
-from flows.errors import run_and_report_errors
-from flows.options import Parser
+from components.dataflow.datasets import Dataset
+from components.dataflow.errors import StudyError
+from components.dataflow.plain_text import printable
+from components.dataflow.runner import Runner
+from components.evaluation.answer_clusters import CandidatesConfig, candidates
+from components.evaluation.curves import BandConfig
+from components.report import main_study
+from components.sampling.grading import GRADER_VERSION
+from flows.command_line import checks
+from flows.command_line.errors import run_and_report_errors
+from flows.command_line.options import Parser
+from flows.studies import report_file, results, summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +55,7 @@ def evaluate(options: argparse.Namespace) -> None:
     answers = run.table(candidates(CandidatesConfig(GRADER_VERSION)), grades=samples)
     scored = run.table(scored_file_samples(file), file_samples=samples, candidates=answers)
     attributes = run.table(scored_file_attributes(file), file_samples=samples)
-    config = results.EstimationConfig(band=BandConfig() if options.paper_band else None)
+    config = EstimationConfig(band=BandConfig() if options.paper_band else None)
     results.compute(run, config, scored, attributes)
     _write(run, samples, file.names)
 
@@ -65,20 +68,20 @@ def _write(run: Runner, samples: Dataset, names: Sequence[str]) -> None:
     if curves.empty:
         raise StudyError("no problem has a sample that can be used; see the errors of file_samples in the store")
     num_problems = int(curves["num_problems"].max())
-    verdicts = report.verdicts(frames["comparisons"], num_problems)
+    verdicts = main_study.verdicts(frames["comparisons"], num_problems)
     notes = _notes(run, samples, names)
     details = dict.fromkeys(("problems", "solutions", "grades", "scores"), samples)
     report_file.write(run, folder, frames, verdicts, notes, [], 0, details)
-    put(f"{folder}/best_of_n.png", report.picture(curves, f"{run.study}: {num_problems} problems"))
+    put(f"{folder}/best_of_n.png", main_study.picture(curves, f"{run.study}: {num_problems} problems"))
     errors = run.store.read(samples, ["error"])["error"].to_pandas()
     content = {"study": run.study, "num_test_problems": num_problems, "verdicts": verdicts, "notes": notes}
-    content |= summary.of_results(frames) | {"errors": report.error_causes({samples.name: errors})}
+    content |= summary.of_results(frames) | {"errors": main_study.error_causes({samples.name: errors})}
     put(f"{folder}/summary.json", summary.as_json(content))
     where = {n: run.store.files.url(r.folder) for n, r in run.results.items() if isinstance(r, Dataset)}
     put(f"{folder}/index.json", summary.as_json(where))
     run.write_record(finished=True)
     print("\n% of problems solved by the pick out of N samples")
-    print(report.table(curves, "test"))
+    print(main_study.table(curves, "test"))
     print()
     for line in [*verdicts, *notes]:
         print(f"- {printable(line)}")

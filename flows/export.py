@@ -20,7 +20,7 @@ formats, by the tables that they are made of:
   processbench_predictions                the same and scores: `prediction` and `match` beside each `label`
   labelling_queue                         a selection at its largest size, small_solutions and small_grades
 
-A row that is bad, or that the format cannot hold, is left out and counted by cause; `components/published_formats.py`
+A row that is bad, or that the format cannot hold, is left out and counted by cause; `components/data/export_formats.py`
 says what each format loses. FILE is there whole at the end, over one of that name, or not at all.
 """
 
@@ -38,19 +38,20 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any f
 
 import pyarrow as pa
 
-from components.datasets import Dataset, StoreError
-from components.export_file import ExportFile
-from components.input_files import InputError
-from components.plain_text import printable
-from components.published_formats import LeftOut
-from components.records import is_name, note_of
-from components.step_errors import StepErrorsConfig
-from components.store import Store
-from flows import checks, export_rows
-from flows.errors import run_and_report_errors
-from flows.export_rows import Convert, Lost, Row
-from flows.options import Parser
-from flows.queue_rows import queue_rows
+from components.data.export_file import ExportFile
+from components.data.export_formats import LeftOut
+from components.dataflow.datasets import Dataset
+from components.dataflow.errors import InputError, StoreError
+from components.dataflow.plain_text import printable
+from components.dataflow.records import is_name, note_of
+from components.dataflow.store import Store
+from components.evaluation.first_error import StepErrorsConfig
+from flows.command_line import checks
+from flows.command_line.errors import run_and_report_errors
+from flows.command_line.options import Parser
+from flows.exporting import export_rows
+from flows.exporting.export_rows import Convert, Lost, Row
+from flows.exporting.queue_rows import queue_rows
 from schemas import exports
 
 _KEYS = ("problem_id", "sample_index")
@@ -67,7 +68,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Study:
+class StoredStudy:
     """A finished study: where its tables and models lie, by name."""
 
     store: Store
@@ -116,7 +117,7 @@ def export(options: argparse.Namespace) -> None:
     _tell(options.out, tally)
 
 
-def open_study(store: Store, name: str) -> Study:
+def open_study(store: Store, name: str) -> StoredStudy:
     """The study by its index. Raises InputError."""
     path = f"studies/{checks.study_name(name)}/index.json"
     try:
@@ -125,7 +126,7 @@ def open_study(store: Store, name: str) -> Study:
         raise InputError(f"--study {name}: no finished study is there: {store.files.url(path)} is missing") from None
     if not index:
         raise InputError(f"{store.files.url(path)} is damaged: no index of tables; run the study again")
-    return Study(store, name, index)
+    return StoredStudy(store, name, index)
 
 
 def _converted(row: Row, convert: Convert, options: argparse.Namespace, tally: Tally) -> Row | None:
@@ -156,7 +157,7 @@ def _tell(out: Path, tally: Tally) -> None:
 # Rows, shard by shard -----------------------------------------------------------------------------------------------
 
 
-def _labelled(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
+def _labelled(study: StoredStudy, options: argparse.Namespace) -> Iterator[list[Row]]:
     rated = [name for name in study.index if name.endswith("_labels") and name != "held_out_step_labels"]
     if options.step_labels is not None:
         if options.step_labels not in rated:
@@ -173,7 +174,7 @@ def _labelled(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
     return _joined(study.store, study.table("solutions").select(split="train"), study.table("step_labels"))
 
 
-def _graded(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
+def _graded(study: StoredStudy, options: argparse.Namespace) -> Iterator[list[Row]]:
     split = options.split or "train"
     return _joined(study.store, *(study.table(name).select(split=split) for name in ("solutions", "grades")))
 
@@ -185,7 +186,7 @@ def _stage_folder(path: str) -> str:
     return outer if is_name("content", inner) else inner
 
 
-def _held_out(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
+def _held_out(study: StoredStudy, options: argparse.Namespace) -> Iterator[list[Row]]:
     names = ["solutions", "held_out_step_labels", "grades"]
     names += ["scores"] if options.format == "processbench_predictions" else []
     tables = [study.table(name).without(split="train") for name in names]
@@ -195,7 +196,7 @@ def _held_out(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
     return ([row | {"generator": generator} for row in rows] for rows in _joined(study.store, *tables))
 
 
-def _queued(study: Study, options: argparse.Namespace) -> Iterator[list[Row]]:
+def _queued(study: StoredStudy, options: argparse.Namespace) -> Iterator[list[Row]]:
     there = [name for name in study.index if name.startswith("selection")]
     if not there:
         raise InputError(f"--study {study.name}: it has no selection of solutions, which this format is made of")
@@ -224,7 +225,7 @@ def _joined(store: Store, *tables: Dataset) -> Iterator[list[Row]]:
         yield rows
 
 
-Source = Callable[[Study, argparse.Namespace], Iterator[list[Row]]]
+Source = Callable[[StoredStudy, argparse.Namespace], Iterator[list[Row]]]
 _FORMATS: dict[str, tuple[pa.Schema, Source, Convert]] = {
     "trl_stepwise": (exports.TRL_STEPWISE, _labelled, export_rows.trl_stepwise),
     "trl_unpaired": (exports.TRL_UNPAIRED, _graded, export_rows.trl_unpaired),

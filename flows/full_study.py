@@ -8,44 +8,38 @@ choice of problems, not of subsampling.
 
 from __future__ import annotations
 
-import functools
 import sys
 from pathlib import Path
 
+from flows.study import Study
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
-from components.candidates import CandidatesConfig, candidates
-from components.contamination import contamination
-from components.datasets import Dataset
-from components.format_examples import keep_right
-from components.generation import generate
-from components.graded_solutions import graded_solutions
-from components.grading import GRADER_VERSION, grade
-from components.labelled_solutions import label_counts, labelled_solutions
-from components.labelling import LabellingConfig, label_steps
-from components.models import GeneratorConfig, generator
-from components.problems import file_attributes, file_problems, file_rows, teacher, world_attributes, world_problems
-from components.reference_solutions import reference_solutions
-from components.score_quality import reductions, step_calibration
-from components.scored_samples import scored_samples
-from components.scoring import score
-from components.stage import Model
-from components.step_errors import first_errors, step_errors
-from flows import cli, label_sources, results, reward_models, summary
-from flows.label_sources import Labels
+from components.dataflow.datasets import Dataset
+from components.evaluation.answer_clusters import CandidatesConfig, candidates
+from components.evaluation.first_error import first_errors, step_errors
+from components.evaluation.score_quality import reductions, step_calibration
+from components.evaluation.scored_samples import scored_samples
+from components.labels.rule_labels import LabellingConfig, label_steps
+from components.sampling.generation import generate
+from components.sampling.grading import GRADER_VERSION, grade
+from components.verifiers.scoring import score
+from flows.command_line import cli
+from flows.studies import generators, inputs, label_sources, results, reward_models, summary
+from flows.studies.label_sources import Labels
 
 
-def full_study(study: cli.Study) -> None:
+def full_study(study: Study) -> None:
     """The study, top to bottom. Each `run` is one stage: reused where the store has it, else computed."""
     preset, run = study.preset, study.runner
 
     # The problems: worked arithmetic, or files. Held-out problems are in nothing that is trained on.
-    problems, attributes = read_problems(study)
-    labelled, graded = labelled_by_people(study), graded_by_others(study)
-    look_for_contamination(study, problems, labelled_solutions=labelled, graded_solutions=graded)
+    problems, attributes = inputs.read_problems(study)
+    labelled, graded = inputs.labelled_by_people(study), inputs.graded_by_others(study)
+    inputs.look_for_contamination(study, problems, labelled_solutions=labelled, graded_solutions=graded)
 
     # The generator (§2.2): fixed from here on.
-    base = train_generator(study, problems)
+    base = generators.train_generator(study, problems)
 
     # N samples per problem (§3.1), graded by their final answer while more are sampled.
     solutions, grades = run.map(problems, generate(preset.sampling, base), grade())
@@ -59,7 +53,7 @@ def full_study(study: cli.Study) -> None:
     orm_inputs = {"solutions": train_solutions, "grades": train_grades}
     if graded is not None:
         orm_inputs = {"graded_solutions": graded}
-    prm_inputs = step_supervision(study, base, labels)
+    prm_inputs = label_sources.step_supervision(study, base, labels)
     orm_config = reward_models.best_rate(study, preset.orm, base, orm_inputs)
     prm_config = reward_models.best_rate(study, preset.prm, base, prm_inputs)
     scores: dict[str, Dataset] = {}
@@ -88,19 +82,7 @@ def full_study(study: cli.Study) -> None:
     summary.write(study)
 
 
-def read_problems(study: cli.Study) -> tuple[Dataset, Dataset]:
-    """The tables of problems and of their attributes."""
-    preset, run = study.preset, study.runner
-    if study.files is not None:
-        problems = run.table(file_problems(study.files, study.problem_paths))
-        return problems, run.table(file_attributes(study.files, study.problem_paths))
-    if preset.needs_files:
-        what = "--train-problems, --test-problems"
-        return run.awaits("problems", what), run.awaits("problem_attributes", what)
-    return run.table(world_problems(preset.world)), run.table(world_attributes(preset.world))
-
-
-def look_at_steps(study: cli.Study, solutions: Dataset, samples: Dataset, scores: dict[str, Dataset]) -> None:
+def look_at_steps(study: Study, solutions: Dataset, samples: Dataset, scores: dict[str, Dataset]) -> None:
     """The PRM by itself: by each reduction of its steps' probabilities (table 4); and where a rule rates steps, whether
     their probabilities mean what they say, and whether it finds the first wrong one."""
     preset, run = study.preset, study.runner
@@ -110,68 +92,6 @@ def look_at_steps(study: cli.Study, solutions: Dataset, samples: Dataset, scores
         run.table(step_calibration(), held_out_step_labels=labels, **scores)
         run.table(step_errors(preset.step_errors), held_out_step_labels=labels, **scores)
         run.table(first_errors(preset.step_errors), held_out_step_labels=labels, **scores)
-
-
-def train_generator(study: cli.Study, problems: Dataset) -> Model:
-    """A base model finetuned for the format; without one, a tiny model trained from nothing on the embedded world's
-    teacher, whatever the problems are."""
-    preset, run = study.preset, study.runner
-    if study.base_model is not None or preset.needs_files:
-        base = study.base_model or Model("--base-model", None)  # only a plan comes so far without one
-        return finetune(study, problems, base, preset.finetuning)
-    return run.train(generator(preset.generator, None), solutions=run.table(teacher(preset.world)))
-
-
-def finetune(study: cli.Study, problems: Dataset, base: Model, config: GeneratorConfig, prefix: str = "") -> Model:
-    """A base model after some epochs on its own right few-shot solutions, or on those that come with the problems.
-    prefix: of the stages' names."""
-    preset, run, stage = study.preset, study.runner, generator(config, base, f"{prefix}generator")
-    if study.learns_from_solutions and study.files is not None:
-        rows = functools.partial(file_rows, study.files, study.problem_paths)
-        return run.train(stage, solutions=run.table(reference_solutions(study.files, rows)))
-    few_shot = generate(preset.few_shot, base, name=f"{prefix}few_shot_solutions")
-    graded = grade(name=f"{prefix}few_shot_grades")
-    shots, grades = run.map(problems.select(split="train"), few_shot, graded)
-    examples = run.table(keep_right(preset.keep_right, f"{prefix}format_examples"), solutions=shots, grades=grades)
-    return run.train(stage, solutions=examples)
-
-
-def labelled_by_people(study: cli.Study) -> Dataset | None:
-    """Solutions that people rated: PRM800K's files, or any. None where the study has none."""
-    preset, run = study.preset, study.runner
-    if study.labelled is not None:
-        excluded = study.held_out if study.labelled.excluded else ()
-        labelled = run.table(labelled_solutions(study.labelled, study.labelled_paths, excluded))
-        run.table(label_counts(), labelled_solutions=labelled)
-        return labelled
-    if "human" in study.label_sources:  # only a plan comes so far without a file
-        return run.awaits("labelled_solutions", "--labelled-solutions", preset.plan.labelled_rows)
-    return None
-
-
-def graded_by_others(study: cli.Study) -> Dataset | None:
-    """Solutions that come with their outcome, in place of the study's own samples. None where the study has none."""
-    if study.graded is None:
-        return None
-    excluded = study.held_out if study.graded.excluded else ()
-    return study.runner.table(graded_solutions(study.graded, study.graded_paths, excluded))
-
-
-def look_for_contamination(study: cli.Study, problems: Dataset, **trained_on: Dataset | None) -> None:
-    """List the evaluation problems that are much like a text that is trained on (§2.1); the same ones were refused
-    before any work. The embedded world's splits differ by construction."""
-    if study.files is not None:
-        given = {name: table for name, table in trained_on.items() if table is not None}
-        study.runner.table(contamination(study.preset.contamination), problems=problems, **given)
-
-
-def step_supervision(study: cli.Study, base: Model, labels: Labels) -> dict[str, Dataset] | None:
-    """What the first PRM learns from, or None where no source rates the steps. labels: takes the source's, if they are
-    of the study's own solutions."""
-    if not study.label_sources:
-        return None
-    label_sources.rate(study, study.label_sources[0], base, None, labels)
-    return labels.inputs(study.label_sources[0])
 
 
 if __name__ == "__main__":

@@ -12,59 +12,62 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from flows.study import Study
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
-from components.active_selection import SelectionConfig, selection
-from components.agreement import AgreementConfig, agreement
-from components.data_scaling import (
+from components.data.problems import teacher
+from components.dataflow.datasets import Dataset
+from components.dataflow.stage import Model
+from components.evaluation.data_scaling import (
     VerifiersConfig,
     data_efficiency,
     data_scaling,
     series_comparisons,
     verifier_accuracy,
 )
-from components.datasets import Dataset
-from components.generation import generate
-from components.grading import grade
-from components.label_budget import Round, RoundsConfig, rounds
-from components.labelling import LabellingConfig, label_steps
-from components.models import generator, reward_model
-from components.problems import teacher
-from components.stage import Model
-from flows import cli, full_study, options, small_scale_budget, small_scale_summary
-from flows.label_sources import Labels
-from flows.small_scale_series import (
+from components.evaluation.label_budget import Round, RoundsConfig, rounds
+from components.labels.active_learning import ActiveLearningConfig, selection
+from components.labels.agreement import AgreementConfig, agreement
+from components.labels.rule_labels import LabellingConfig, label_steps
+from components.sampling.generation import generate
+from components.sampling.grading import grade
+from components.training.stages import generator, reward_model
+from flows.command_line import cli, options
+from flows.studies import generators, inputs, label_sources, small_scale_budget, small_scale_summary
+from flows.studies.label_sources import Labels
+from flows.studies.small_scale_series import (
     SUPERVISIONS,
+    ActiveLearningRound,
     Chosen,
-    Turn,
-    World,
-    choose_at_once,
-    go_on_in_rounds,
+    SmallScaleContext,
     label,
+    run_remaining_rounds,
     score_all,
+    select_one_shot,
     train,
 )
 
 
-def small_scale(study: cli.Study) -> None:
+def small_scale(study: Study) -> None:
     """The study, top to bottom. Each `run` is one stage: reused where the store has it, else computed."""
     preset, run, small = study.preset, study.runner, study.preset.small_scale
     seeds = range(small.training_seeds)
-    problems, _ = full_study.read_problems(study)
+    problems, _ = inputs.read_problems(study)
 
     # PRM_large (§4.1): the main study's PRM, by the same stages. A small generator, with many solutions per problem.
     trains_labeller = small.labeller == "prm" and study.labelling_prm is None
-    labelled = full_study.labelled_by_people(study) if trains_labeller else None
-    full_study.look_for_contamination(study, problems, labelled_solutions=labelled)
+    labelled = inputs.labelled_by_people(study) if trains_labeller else None
+    inputs.look_for_contamination(study, problems, labelled_solutions=labelled)
     labeller = prm_large(study, problems, labelled) if trains_labeller else study.labelling_prm
     base = train_small_generator(study, problems)
     shown = problems.first(small.train_problems, split="train")
     sampled = generate(small.sampling, base, name="small_solutions")
     solutions, grades = run.map(shown, sampled, grade("small_grades"))
-    world = World(study, base, solutions, grades, labeller)
+    world = SmallScaleContext(study, base, solutions, grades, labeller)
 
     # Three supervisions of the same solutions, the first ones of each problem (figure 4a).
-    uniform = SelectionConfig("uniform", small.sizes)
+    uniform = ActiveLearningConfig("uniform", small.sizes)
     first = run.table(selection(uniform, "selection_uniform"), grades=world.pool_grades)
     chosen = label(world, {"uniform": first})["uniform"]
     compare_with_rule(world, chosen)
@@ -74,8 +77,8 @@ def small_scale(study: cli.Study) -> None:
 
     # Active learning (§4.2): a PRM trained on one solution per problem chooses from the pool, in one go or in rounds.
     selectors = [one for one in verifiers if (one.name.series, one.name.size) == ("process", small.sizes[0])]
-    at_once, turns = choose_at_once(world, selectors)
-    turns = go_on_in_rounds(world, turns)
+    at_once, turns = select_one_shot(world, selectors)
+    turns = run_remaining_rounds(world, turns)
     verifiers += [*at_once, *(turn.verifier for turn in turns)]
 
     # What they say: best-of-N on the same held-out samples.
@@ -92,17 +95,17 @@ def small_scale(study: cli.Study) -> None:
     small_scale_summary.write(study)
 
 
-def prm_large(study: cli.Study, problems: Dataset, labelled: Dataset | None) -> Model:
+def prm_large(study: Study, problems: Dataset, labelled: Dataset | None) -> Model:
     """The main study's PRM, trained by the same stages. labelled: solutions that people rated, if it has any."""
     preset, run = study.preset, study.runner
-    base, solutions = full_study.train_generator(study, problems), None
+    base, solutions = generators.train_generator(study, problems), None
     if study.label_sources[0] != "human":
         [solutions] = run.map(problems.select(split="train"), generate(preset.sampling, base))
-    inputs = full_study.step_supervision(study, base, Labels(solutions, labelled))
+    inputs = label_sources.step_supervision(study, base, Labels(solutions, labelled))
     return run.train(reward_model(preset.prm, base), **inputs or {})
 
 
-def train_small_generator(study: cli.Study, problems: Dataset) -> Model:
+def train_small_generator(study: Study, problems: Dataset) -> Model:
     """From nothing on the embedded world's teacher; or the small base model given, finetuned for the format."""
     preset, run, small = study.preset, study.runner, study.preset.small_scale
     if study.small_base_model is None and not preset.needs_files:
@@ -110,10 +113,10 @@ def train_small_generator(study: cli.Study, problems: Dataset) -> Model:
             generator(small.generator, None, "small_generator"), solutions=run.table(teacher(preset.world))
         )
     base = study.small_base_model or Model("--small-base-model", None)  # only a plan comes so far without one
-    return full_study.finetune(study, problems, base, small.generator, "small_")
+    return generators.finetune(study, problems, base, small.generator, "small_")
 
 
-def compare_with_rule(world: World, chosen: Chosen) -> None:
+def compare_with_rule(world: SmallScaleContext, chosen: Chosen) -> None:
     """How far the labeller agrees with the exact rule, where there are both."""
     if world.labeller is None or not world.study.embedded:
         return
@@ -122,7 +125,7 @@ def compare_with_rule(world: World, chosen: Chosen) -> None:
     run.table(agreement(AgreementConfig(("prm_large", "rule"))), prm_large=labels, rule=by_rule)
 
 
-def compare_rounds(world: World, accuracy: Dataset, turns: Sequence[Turn]) -> None:
+def compare_rounds(world: SmallScaleContext, accuracy: Dataset, turns: Sequence[ActiveLearningRound]) -> None:
     """The table of rounds: is it stable to train the selector anew (§4.2: it was not)?"""
     if not turns:
         return

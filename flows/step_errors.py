@@ -18,19 +18,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
-from components import report
-from components.datasets import Dataset
-from components.plain_text import printable
-from components.published_verifiers import CHAT_STYLES, OURS, STYLES
-from components.rated_files import describe_rated, file_labels, file_solutions
-from components.report_sections import percent
-from components.runner import Runner
-from components.score_quality import step_calibration
-from components.scoring import ScoringConfig, score
-from components.step_errors import StepErrorsConfig, first_errors, step_errors
-from flows import checks, cli, model_checks, summary
-from flows.errors import run_and_report_errors
-from flows.options import Parser
+from components.data.rated_solutions import describe_rated, file_labels, file_solutions
+from components.dataflow.datasets import Dataset
+from components.dataflow.plain_text import printable
+from components.dataflow.runner import Runner
+from components.evaluation.first_error import StepErrorsConfig, first_errors, step_errors
+from components.evaluation.score_quality import step_calibration
+from components.report import main_study
+from components.report.sections import percent
+from components.verifiers.published import CHAT_STYLES, OURS, STYLES
+from components.verifiers.scoring import ScoringConfig, score
+from flows.command_line import checks, cli, model_checks
+from flows.command_line.errors import run_and_report_errors
+from flows.command_line.options import Parser
+from flows.studies import summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,13 +65,13 @@ def _write(run: Runner, found: Dataset, scores: Dataset) -> None:
     run.store.files.put(f"{folder}/index.json", summary.as_json(where))
     run.write_record(finished=True)
     print(f"\n{'source':<28}{'P(neg) from':>12}{'with error':>12}{'found %':>9}{'without':>9}{'kept %':>8}{'F1 %':>7}")
-    for row in report.records(run.store.read(found).to_pandas()):
+    for row in main_study.records(run.store.read(found).to_pandas()):
         print(
             f"{printable(row['source']):<28}{row['threshold']:>12g}{row['num_wrong']:>12,}{percent(row['accuracy_wrong']):>9}"
             f"{row['num_right']:>9,}{percent(row['accuracy_right']):>8}{percent(row['f1']):>7}"
         )
     errors = run.store.read(scores, ["error"])["error"].to_pandas()
-    for cause, count in report.error_causes({"scores": errors}).get("scores", {}).items():
+    for cause, count in main_study.error_causes({"scores": errors}).get("scores", {}).items():
         print(f"- {count} solutions have no scores and do not count: {printable(cause)}")
     print(f"\n{run.store.files.url(folder)}/index.json says where each table lies")
 

@@ -1,5 +1,5 @@
-"""The contract of exported files: columns as the ecosystem's own data sets have them (`components/published_formats.py`
-shows a row of each)."""
+"""The contract of exported files: columns as the ecosystem's own data sets have them (a row of each is
+shown in `components/data/export_formats.py`)."""
 
 from __future__ import annotations
 

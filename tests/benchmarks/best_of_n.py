@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 
-from components.selection import best_of_n
+from components.statistics.best_of_n import best_of_n
 
 PROBLEMS, SLOTS, TRIALS, PAIRS = 500, 1860, 400, 3
 SHUFFLE_NS = [1, 2, 5, 10, 25, 50, 100, 200, 300, 500, 750, 1000, 1500, 1860]

@@ -27,17 +27,17 @@ import numpy as np
 import pyarrow as pa
 
 from cluster.placements import auto
-from components.generation import Generate, generate
-from components.grading import grade
-from components.model_files import folder_digest
-from components.problems import problem_id, world_problems
-from components.runner import Runner
-from components.sampling import Request, SamplingConfig, open_vllm, vllm_parameters
-from components.stage import Model, Pool, seed_for
-from components.store import Store
-from components.text_format import render_prompts
-from components.worked_arithmetic import WorldConfig, chains
-from flows.presets import LAPTOP
+from components.data.problems import problem_id, world_problems
+from components.dataflow.model_files import folder_digest
+from components.dataflow.runner import Runner
+from components.dataflow.stage import Model, Pool, seed_for
+from components.dataflow.store import Store
+from components.sampling.engines import Request, SamplingConfig, open_vllm, vllm_parameters
+from components.sampling.generation import Generate, generate
+from components.sampling.grading import grade
+from components.text.rendering import render_prompts
+from components.worlds.worked_arithmetic import WorldConfig, chains
+from flows.presets.laptop import LAPTOP
 
 
 class TimedGenerate(Generate):

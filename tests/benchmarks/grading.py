@@ -49,7 +49,7 @@ def make_pairs(answers: list[str], count: int, rng: random.Random) -> list[tuple
 
 def comparison(side: str) -> Callable[[str, str], Any]:
     if side == "ours_alone":
-        from components.equality import decide
+        from components.grader.equality import decide
 
         return decide
     if side == "math_verify":
@@ -72,9 +72,9 @@ def comparison(side: str) -> Callable[[str, str], Any]:
 def run_side(side: str, pairs: list[tuple[str, str]]) -> dict[str, float]:
     """CPU seconds for all pairs, and the quantiles of single ones in milliseconds."""
     if side == "ours":
-        from components.grading_pool import GradingPool
+        from components.grader.sandbox import GradingSandbox
 
-        pool = GradingPool()
+        pool = GradingSandbox()
         pool.verdicts([("1", "1.0"), (r"\sqrt{8}", r"2\sqrt{2}"), (r"\sum_{k=1}^{3} k", "6")])  # imports
         assert pool.worker is not None
         import psutil

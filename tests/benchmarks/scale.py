@@ -29,9 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 import pyarrow as pa
 
-from components.runner import Runner
-from components.stage import MapStage, Pool, TableStage
-from components.store import Store
+from components.dataflow.runner import Runner
+from components.dataflow.stage import MapStage, Pool, TableStage
+from components.dataflow.store import Store
 
 ROWS = pa.schema(
     [

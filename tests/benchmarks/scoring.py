@@ -21,8 +21,8 @@ import pandas as pd
 import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-from components.text_format import render
-from components.verifier import Verifier
+from components.text.rendering import render
+from components.verifiers.verifier import Verifier
 
 Rows = list[dict[str, Any]]
 

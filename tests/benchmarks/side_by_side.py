@@ -17,14 +17,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from components.models import GeneratorConfig, TrainingConfig, generator
-from components.problems import teacher
-from components.runner import Runner
-from components.stage import ModelStage
-from components.store import Store
-from components.worked_arithmetic import WorldConfig
-from flows.cli import start_ray
-from flows.presets import PRESETS
+from components.data.problems import teacher
+from components.dataflow.runner import Runner
+from components.dataflow.stage import ModelStage
+from components.dataflow.store import Store
+from components.training.config import GeneratorConfig, TrainingConfig
+from components.training.stages import generator
+from components.worlds.worked_arithmetic import WorldConfig
+from flows.command_line.cli import start_ray
+from flows.presets.presets import PRESETS
 
 
 def stages(models: int) -> list[ModelStage]:
@@ -46,7 +47,7 @@ def seconds(models: int, at_once: int) -> float:
         asked = stages(models)
         began = time.perf_counter()
         for at in range(0, models, at_once):
-            runner.train_side_by_side(*((stage, {"solutions": solutions}) for stage in asked[at : at + at_once]))
+            runner.train_concurrently(*((stage, {"solutions": solutions}) for stage in asked[at : at + at_once]))
         return time.perf_counter() - began
 
 

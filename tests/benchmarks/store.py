@@ -24,9 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.runner import Runner
-from components.stage import MapStage, Pool, TableStage
-from components.store import Store
+from components.dataflow.runner import Runner
+from components.dataflow.stage import MapStage, Pool, TableStage
+from components.dataflow.store import Store
 from tests.faults.fake import serial_stream
 
 ROWS = pa.schema([pa.field("number", pa.int64(), nullable=False), ("text", pa.string()), ("error", pa.string())])

@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
-from components.text_format import PROMPT_SEPARATOR, STEP_SEPARATOR, Rendered, render
+from components.text.rendering import PROMPT_SEPARATOR, STEP_SEPARATOR, Rendered, render
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 MAX_TOKENS = 2048
@@ -75,7 +75,7 @@ def train_tokenizer(data: Path, size: int = 8000) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from components.tokenizer import END_OF_TEXT, PADDING
+    from components.worlds.tokenizer import END_OF_TEXT, PADDING
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -189,10 +189,10 @@ def train_with_ours(
     """One epoch of our loop, on the same ids and targets."""
     import torch
 
-    from components.examples import Example
-    from components.models import TrainingConfig
-    from components.prefix_tree import prefix_tree
-    from components.training import LogitsAt, optimise
+    from components.training.config import TrainingConfig
+    from components.training.examples import Example
+    from components.training.loop import SelectiveLogits, optimise
+    from components.training.prefix_tree import prefix_tree
 
     examples = []
     for row, one in zip(rows, rendered(tokenizer, rows), strict=True):
@@ -200,7 +200,7 @@ def train_with_ours(
         at, weights = np.array(one.step_ends, dtype=np.int32), np.ones(len(labels), dtype=np.float32)
         examples.append(Example(tree.ids, tree.positions, tree.until, at, labels, weights, at, None, len(at)))
     config = TrainingConfig(epochs=1, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
-    logits = LogitsAt(model.to("cuda" if torch.cuda.is_available() else "cpu"), MAX_TOKENS)
+    logits = SelectiveLogits(model.to("cuda" if torch.cuda.is_available() else "cpu"), MAX_TOKENS)
     began = time.perf_counter()
     optimise(logits, examples, config)
     tokens = sum(len(example.ids) for example in examples)

@@ -17,13 +17,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from components import store_marker
-from components.datasets import Dataset
-from components.files import Files
-from components.runner import Runner
-from components.stage import MapStage, Pool, TableStage, digest, recipe
-from components.store import Store
-from components.streaming import ShardWorker, Task
+from components.dataflow import store_marker
+from components.dataflow.datasets import Dataset
+from components.dataflow.map_executor import ShardWorker, Task
+from components.dataflow.runner import Runner
+from components.dataflow.stage import MapStage, Pool, TableStage, digest, recipe
+from components.dataflow.storage import Files
+from components.dataflow.store import Store
 
 ROWS = pa.schema(
     [pa.field("number", pa.int64(), nullable=False), ("split", pa.string()), pa.field("error", pa.string())]

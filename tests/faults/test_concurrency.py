@@ -14,16 +14,16 @@ from unittest import mock
 import pyarrow as pa
 import pytest
 
-from components import leases
-from components.datasets import StoreError
-from components.files import Files
-from components.garbage import collect, garbage
-from components.runner import Runner
-from components.side_by_side import TrainingRun
-from components.stage import Model, ModelStage, Pool
-from components.store import Store
-from components.upkeep import verify
-from flows import commands
+from components.dataflow import leases
+from components.dataflow.errors import StoreError
+from components.dataflow.garbage import collect, garbage
+from components.dataflow.maintenance import verify
+from components.dataflow.runner import Runner
+from components.dataflow.stage import Model, ModelStage, Pool
+from components.dataflow.storage import Files
+from components.dataflow.store import Store
+from components.dataflow.train_executor import TrainingRun
+from flows.command_line import commands
 from tests.faults.fake import ROWS, Config, rows_of, study, threaded_stream
 
 
@@ -171,11 +171,11 @@ def test_two_runs_train_a_model_that_they_share_once(tmp_path: Path, monkeypatch
     def work(*names: str) -> None:
         runner = Runner(Store(tmp_path / "store"), say=lambda line: None)
         stages = [ModelStage(name, 1, Config(), lambda runs, pool: None) for name in names]
-        models.append(runner.train_side_by_side(*((stage, {}) for stage in stages)))
+        models.append(runner.train_concurrently(*((stage, {}) for stage in stages)))
 
     (tmp_path / "built").mkdir()
     (tmp_path / "built/weights").write_bytes(b"w")
-    monkeypatch.setattr("components.runner.train_side_by_side", train)
+    monkeypatch.setattr("components.dataflow.runner.train_concurrently", train)
     models: list[list[Model]] = []
     threads = [threading.Thread(target=work, args=names) for names in (("orm", "prm"), ("orm", "other_prm"))]
     for thread in threads:
@@ -202,10 +202,10 @@ def test_gc_keeps_what_runs_use_and_removes_the_rest(tmp_path: Path) -> None:
     study(store, Config(count=40))
     _, datasets = study(store)  # the newest run of this study: 24 numbers
     assert garbage(store, grace_seconds=3600).files == ()  # all is young
-    rubbish = garbage(store, grace_seconds=0)
-    assert rubbish.files
+    unneeded = garbage(store, grace_seconds=0)
+    assert unneeded.files
     before = rows_of(store, datasets)
-    collect(store, rubbish)
+    collect(store, unneeded)
     assert rows_of(store, datasets) == before
     assert verify(store, deep=True).findings == []
     runner, again = study(store)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components.store import Store
-from components.upkeep import verify
+from components.dataflow.maintenance import verify
+from components.dataflow.store import Store
 from tests.conftest import Counted
 from tests.faults.fake import Config, crashing_store, in_child, rows_of, study
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from components.datasets import StoreError
-from components.files import Files
-from components.store import Store
-from components.upkeep import repair, verify
+from components.dataflow.errors import StoreError
+from components.dataflow.maintenance import repair, verify
+from components.dataflow.storage import Files
+from components.dataflow.store import Store
 from tests.conftest import Counted
 from tests.faults.fake import rows_of, study
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from components.files import Files
-from components.store import Store
-from components.upkeep import verify
+from components.dataflow.maintenance import verify
+from components.dataflow.storage import Files
+from components.dataflow.store import Store
 from tests.conftest import Counted
 from tests.faults.fake import in_child, rows_of, study
 

@@ -15,21 +15,21 @@ from pathlib import Path
 
 import pytest
 
-from components import store_marker
-from components.datasets import StoreError
-from components.files import Files
-from components.garbage import collect, garbage
-from components.leases import Lease
-from components.model_files import folder_digest
-from components.records import OWN_FOLDERS, seal, unseal
-from components.runner import Runner
-from components.stage import Model
-from components.store import Store
-from components.upkeep import repair, verify
+from components.dataflow import store_marker
+from components.dataflow.errors import StoreError
+from components.dataflow.garbage import collect, garbage
+from components.dataflow.leases import Lease
+from components.dataflow.maintenance import repair, verify
+from components.dataflow.model_files import folder_digest
+from components.dataflow.records import OWN_FOLDERS, seal, unseal
+from components.dataflow.runner import Runner
+from components.dataflow.stage import Model
+from components.dataflow.storage import Files
+from components.dataflow.store import Store
 from tests.conftest import Counted
 from tests.faults import s3
 from tests.faults.fake import Config, in_child, publish_model, serial_stream, stages, study
-from tests.test_commands import do
+from tests.flows.test_commands import do
 
 DAY = 86_400.0
 Printed = pytest.CaptureFixture[str]

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from components import store_marker, visibility
-from components.datasets import Dataset, StoreError
-from components.files import Files
-from components.runner import Runner
-from components.side_by_side import TrainingRun
-from components.stage import Model, ModelStage, Pool
-from components.store import Store
+from components.dataflow import store_marker, visibility
+from components.dataflow.datasets import Dataset
+from components.dataflow.errors import StoreError
+from components.dataflow.runner import Runner
+from components.dataflow.stage import Model, ModelStage, Pool
+from components.dataflow.storage import Files
+from components.dataflow.store import Store
+from components.dataflow.train_executor import TrainingRun
 from tests.faults.fake import Config, publish_model, rows_of, serial_stream, stages, study
 
 
@@ -94,7 +95,7 @@ def test_a_trained_model_that_is_not_visible_yet(
         for one in runs:
             publish_model(Store(tmp_path / "store"), one.stage.name, one.key, b"weights", tmp_path / "built")
 
-    monkeypatch.setattr("components.runner.train_side_by_side", train)
+    monkeypatch.setattr("components.dataflow.runner.train_concurrently", train)
     monkeypatch.setattr(visibility, "_SECONDS", 3.0 if seconds < 10 else 0.5)
     store = Store(tmp_path / "store")
     store.files = LateFiles(store.root, seconds)

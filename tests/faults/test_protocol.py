@@ -14,13 +14,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from components import store_marker
-from components.datasets import Dataset, Shard
-from components.files import Files
-from components.garbage import collect, garbage
-from components.records import seal
-from components.store import Store
-from components.upkeep import repair, verify
+from components.dataflow import store_marker
+from components.dataflow.datasets import Dataset, Shard
+from components.dataflow.garbage import collect, garbage
+from components.dataflow.maintenance import repair, verify
+from components.dataflow.records import seal
+from components.dataflow.storage import Files
+from components.dataflow.store import Store
 from tests.faults.fake import ROWS
 
 KEYS = [f"{number:064x}" for number in range(4)]

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from components import store_marker
-from components.garbage import collect, garbage
-from components.store import Store
-from components.upkeep import verify
+from components.dataflow import store_marker
+from components.dataflow.garbage import collect, garbage
+from components.dataflow.maintenance import verify
+from components.dataflow.store import Store
 from tests.conftest import Counted
 
 KEY = "a" * 64
@@ -141,6 +141,6 @@ def test_two_publishers_leave_one_whole_model(tmp_path: Path, counted: Counted) 
 
 
 def _run(store: Store, model: Any) -> bytes:
-    from components.records import seal
+    from components.dataflow.records import seal
 
     return seal({"study": "s", "finished": True, "stages": {"prm": store.folder_of(model)}, "making": []})

@@ -17,12 +17,12 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from components.datasets import Dataset
-from components.runner import Runner
-from components.stage import MapStage, Pool, TableStage
-from components.store import Store
-from components.upkeep import verify
-from components.watchdog import Watchdog
+from components.dataflow.datasets import Dataset
+from components.dataflow.maintenance import verify
+from components.dataflow.runner import Runner
+from components.dataflow.stage import MapStage, Pool, TableStage
+from components.dataflow.store import Store
+from components.sampling.watchdog import Watchdog
 from tests.conftest import Counted
 from tests.faults.fake import ROWS, Config, Multiply, numbers, rows_of
 

@@ -19,18 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components import store_marker, visibility
-from components.datasets import StoreError
-from components.garbage import garbage
-from components.isolation import Attempts
-from components.records import is_name, seal, stage_of, unseal
-from components.side_by_side import progress_of
-from components.standing import StudyError
-from components.store import Store
-from components.upkeep import repair, verify
+from components.dataflow import store_marker, visibility
+from components.dataflow.errors import StoreError, StudyError
+from components.dataflow.garbage import garbage
+from components.dataflow.maintenance import repair, verify
+from components.dataflow.poison_rows import Attempts
+from components.dataflow.records import is_name, seal, stage_of, unseal
+from components.dataflow.store import Store
+from components.dataflow.train_executor import progress_of
 from tests.conftest import Counted
 from tests.faults.fake import Config, publish_model, rows_of, study
-from tests.test_commands import do
+from tests.flows.test_commands import do
 
 KEY = "a" * 64
 SMALL = Config(count=6)

@@ -11,14 +11,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components.files import Files
-from components.garbage import collect, garbage
-from components.input_files import InputError, fetch
-from components.labelled_solutions import read_labelled
-from components.model_files import file_digest
-from components.problem_files import describe_file
-from components.store import Store
-from components.upkeep import verify
+from components.data.labelled_solutions import read_labelled
+from components.data.problem_files import describe_file
+from components.data.readers import fetch
+from components.dataflow.errors import InputError
+from components.dataflow.garbage import collect, garbage
+from components.dataflow.maintenance import verify
+from components.dataflow.model_files import file_digest
+from components.dataflow.storage import Files
+from components.dataflow.store import Store
 from tests.conftest import Counted
 from tests.faults import s3
 from tests.faults.fake import Config, rows_of, study, threaded_stream
@@ -54,8 +55,8 @@ def test_a_store_on_s3_is_the_one_on_disk(root: str, tmp_path: Path) -> None:
     assert sorted(frame["number"]) == sorted(number for number, _, _ in rows_of(store, remote)[2])
     assert verify(store, deep=True).findings == []
     assert garbage(store, grace_seconds=3600).files == ()
-    rubbish = garbage(store, grace_seconds=0)
-    collect(store, rubbish)
+    unneeded = garbage(store, grace_seconds=0)
+    collect(store, unneeded)
     assert rows_of(store, remote) == rows_of(Store(tmp_path), local)
 
 

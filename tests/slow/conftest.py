@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from flows import cli, full_study
+from flows import full_study
+from flows.command_line import cli
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ["--preset", "smoke", "--placement", str(ROOT / "tests/slow/placement.toml")]

@@ -18,17 +18,19 @@ import pandas as pd
 import pytest
 from transformers import AutoTokenizer
 
-from components.generation import generate
-from components.grading import grade
-from components.problems import file_problems
-from components.sampling import Request, VllmEngine
-from components.text_format import end_of_turn_ids, render_chat_prompts
-from components.tokenizer import build_tokenizer
-from components.worked_arithmetic import VOCABULARY
-from flows import cli, full_study
-from flows.presets import CHAT_INSTRUCTION
+from components.data.problems import file_problems
+from components.sampling.engines import Request, VllmEngine
+from components.sampling.generation import generate
+from components.sampling.grading import grade
+from components.text.rendering import end_of_turn_ids, render_chat_prompts
+from components.worlds.tokenizer import build_tokenizer
+from components.worlds.worked_arithmetic import VOCABULARY
+from flows.command_line import cli
+from flows.presets.preset import CHAT_INSTRUCTION
+from flows.studies import generators
+from flows.study import Study
+from tests.sampling.test_chat_prompts import TEMPLATE
 from tests.slow.conftest import ROOT, SMOKE, explained, index, run_study, table
-from tests.test_chat_prompts import TEMPLATE
 
 pytestmark = pytest.mark.slow
 GENERATOR_PART = [sys.executable, "-m", "tests.slow.test_base_models", *SMOKE]
@@ -52,13 +54,13 @@ def save_base(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def generator_part(study: cli.Study) -> None:
+def generator_part(study: Study) -> None:
     """The generator and its graded samples; and what a base model with a chat template says when it is asked by it."""
     preset, run = study.preset, study.runner
     assert study.files is not None
     assert study.base_model is not None
     problems = run.table(file_problems(study.files, study.problem_paths))
-    run.map(problems, generate(preset.sampling, full_study.train_generator(study, problems)), grade())
+    run.map(problems, generate(preset.sampling, generators.train_generator(study, problems)), grade())
     where = {name: run.store.files.url(run.store.folder_of(one)) for name, one in run.results.items()}
     where["generator"] = run.results["generator"].path  # type: ignore[union-attr]
     run.store.files.put("where.json", json.dumps(where).encode())

@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForTokenClassification
 
-from components.examples import Example
-from components.models import TrainingConfig
-from components.training import LogitsAt, batch_of, optimise, predict, weighted_loss
+from components.training.config import TrainingConfig
+from components.training.examples import Example
+from components.training.loop import SelectiveLogits, batch_of, optimise, predict, weighted_loss
 from tests.conftest import Counted
 from tests.slow.test_flex_attention import random_trees
 
@@ -26,13 +26,13 @@ def _fresh_compiler() -> None:
     torch._dynamo.utils.counters.clear()
 
 
-def small_model(layers: int = 3) -> LogitsAt:
+def small_model(layers: int = 3) -> SelectiveLogits:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=64, hidden_size=192, num_hidden_layers=layers, num_attention_heads=6, num_key_value_heads=2,
         intermediate_size=256, num_labels=3,
     )  # fmt: skip
-    return LogitsAt(LlamaForTokenClassification(config), 4096)
+    return SelectiveLogits(LlamaForTokenClassification(config), 4096)
 
 
 def random_examples(count: int, length: int = 300) -> list[Example]:
@@ -48,10 +48,12 @@ def random_examples(count: int, length: int = 300) -> list[Example]:
     return found
 
 
-def gradients(model: LogitsAt, examples: list[Example], device: torch.device) -> tuple[float, dict[str, torch.Tensor]]:
+def gradients(
+    model: SelectiveLogits, examples: list[Example], device: torch.device
+) -> tuple[float, dict[str, torch.Tensor]]:
     model.zero_grad()
     batch = batch_of(examples, device)
-    loss = weighted_loss(model(batch.row, batch.at_U), batch)
+    loss = weighted_loss(model(batch.row, batch.positions_U), batch)
     loss.backward()
     found = {name: one.grad.cpu() for name, one in model.named_parameters() if one.grad is not None}
     return float(loss.detach()), found

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from components.packed_attention import pack
-from components.prefix_tree import PrefixTree, prefix_tree
-from tests.test_training import tiny_model
+from components.training.packed_attention import pack
+from components.training.prefix_tree import PrefixTree, prefix_tree
+from tests.training.test_loop import tiny_model
 
 pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")

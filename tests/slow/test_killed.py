@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from components.store import Store
-from components.upkeep import verify
+from components.dataflow.maintenance import verify
+from components.dataflow.store import Store
 from tests.conftest import Counted
 from tests.slow.conftest import run_study, sample_ids, start_until, summary, table, wait_for
 

@@ -11,10 +11,10 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing
 
-from components.models import TrainingConfig
-from components.parallel import full_weights, load_full_weights, spread
-from components.training import optimise
-from tests.test_training import random_examples, tiny_model
+from components.training.config import TrainingConfig
+from components.training.distributed import full_weights, load_full_weights, spread
+from components.training.loop import optimise
+from tests.training.test_loop import random_examples, tiny_model
 
 pytestmark = pytest.mark.slow
 CONFIG = TrainingConfig(epochs=2, batch_size=8, learning_rate=3e-3)

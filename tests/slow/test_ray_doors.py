@@ -20,9 +20,9 @@ pytestmark = pytest.mark.slow
 # As a flow starts Ray, or as Ray is without a token; with the address of its head, then idle until killed.
 HOST = """
 import sys, time
-from components.runner import Runner
-from components.store import Store
-from flows import ray_cluster
+from components.dataflow.runner import Runner
+from components.dataflow.store import Store
+from flows.command_line import ray_cluster
 if sys.argv[1] == "study":
     ray_cluster.start_ray(Runner(Store(sys.argv[2])), False)
     import ray
@@ -164,10 +164,10 @@ def test_an_address_without_a_cluster_is_told_in_time(tmp_path: Path, address: s
 def test_rays_own_failure_to_start_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    from components.runner import Runner
-    from components.standing import StudyError
-    from components.store import Store
-    from flows import ray_cluster
+    from components.dataflow.errors import StudyError
+    from components.dataflow.runner import Runner
+    from components.dataflow.store import Store
+    from flows.command_line import ray_cluster
 
     def fails(*given: object, **more: object) -> None:
         raise RuntimeError("The current node timed out during startup. This could happen because\nmany reasons")

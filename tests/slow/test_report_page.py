@@ -17,12 +17,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-from components.report_page import page as page_of
-from components.scaling_sections import scaling_sections
+from components.report.page import page as page_of
+from components.report.small_scale_sections import scaling_sections
 from flows import evaluate
 from tests.conftest import Counted
+from tests.report.test_small_scale import frames
 from tests.slow.conftest import ROOT
-from tests.test_scaling_report import frames
 
 pytestmark = pytest.mark.slow
 MEGABYTE = 1_000_000

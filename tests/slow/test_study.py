@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from components.grading import grade
+from components.sampling.grading import grade
 from flows import full_study
 from tests.slow.conftest import ROOT, explained, index, run_study, sample_ids, summary, table
 

@@ -22,13 +22,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.models import Architecture, GeneratorConfig, TrainingConfig, generator
-from components.problems import teacher
-from components.runner import Runner
-from components.stage import MapStage, Pool, TableStage
-from components.store import Store
-from components.upkeep import verify
-from components.worked_arithmetic import WorldConfig
+from components.data.problems import teacher
+from components.dataflow.maintenance import verify
+from components.dataflow.runner import Runner
+from components.dataflow.stage import MapStage, Pool, TableStage
+from components.dataflow.store import Store
+from components.training.config import Architecture, GeneratorConfig, TrainingConfig
+from components.training.stages import generator
+from components.worlds.worked_arithmetic import WorldConfig
 from tests.faults import s3
 from tests.faults.fake import ROWS, Config, Multiply, numbers
 

@@ -20,8 +20,8 @@ import pandas as pd
 import psutil
 import pytest
 
-from components.store import Store
-from components.upkeep import verify
+from components.dataflow.maintenance import verify
+from components.dataflow.store import Store
 from tests.conftest import Counted
 from tests.faults import s3
 from tests.slow.conftest import ROOT, SMOKE, wait_for

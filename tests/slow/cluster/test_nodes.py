@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from components.runner import Runner
-from components.store import Store
+from components.dataflow.runner import Runner
+from components.dataflow.store import Store
 from tests.conftest import Counted
 from tests.faults.fake import serial_stream
 from tests.slow.cluster.nodes import Nodes, check, ended, roots, start, strike_down, study, under_way

@@ -1,0 +1,60 @@
+"""Solutions that come with their outcome: files, as the ORM's training data in place of the study's own samples.
+
+    {"problem": "What is 7 + 5?", "text": "7 + 5 = 12\\n# Answer\\n\\n12", "is_correct": true}
+    {"prompt": "What is 7 + 5?", "completion": "7 + 5 = 12", "label": true}            TRL's unpaired preference
+
+Texts are cut into steps by what they show (`segmentation.py`, auto). A row that cannot be used is kept, with its error.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from components.data.import_formats import as_graded
+from components.data.readers import read_records
+from components.data.solution_files import SHARD_ROWS, SolutionFiles, describe_solutions, read_shards
+from components.dataflow.errors import InputError
+from components.dataflow.stage import TableStage
+from components.text.answer_extraction import extract_answer
+from schemas.tables import GRADED_SOLUTIONS
+
+
+def graded_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: Collection[str] = ()) -> TableStage:
+    """The stage that reads the files, shard by shard in bounded memory. excluded: `same_text` of held-out problems,
+    whose solutions are not used."""
+    compute = functools.partial(_graded_solutions, paths=paths, excluded=frozenset(excluded))
+    return TableStage("graded_solutions", 1, config, GRADED_SOLUTIONS, compute, shard_rows=SHARD_ROWS)
+
+
+def describe_graded(paths: Sequence[Path], held_out: Mapping[str, str], drop_contaminated: bool) -> SolutionFiles:
+    """Read the files once, to be sure that they can be used. Raises InputError (see describe_solutions)."""
+    return describe_solutions(paths, read_graded, held_out, drop_contaminated)
+
+
+def read_graded(path: Path, file: int = 0) -> Iterator[dict[str, Any]]:
+    """The rows of the `graded_solutions` table, one by one."""
+    for number, record in enumerate(read_records(path)):
+        yield _row(number, record) | {"source_file": file}
+
+
+def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {"problem": "", "steps": [], "is_correct": None, "dropped": None, "finished": True}
+    row |= {"source_row": number, "error": None}
+    try:
+        found = as_graded(record)
+    except InputError as error:
+        return row | {"error": f"row {number}: {error}"}
+    if not found["steps"]:
+        return row | {"problem": found["problem"], "error": f"row {number}: the solution is empty"}
+    # One that gives no answer was cut, and has no end of text to learn from.
+    row["finished"] = extract_answer(found["text"])[0] is not None
+    return row | {name: found[name] for name in ("problem", "steps", "is_correct")}
+
+
+def _graded_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: frozenset[str]) -> Iterator[pa.Table]:
+    return read_shards(config, paths, excluded, read_graded, GRADED_SOLUTIONS)

@@ -1,0 +1,196 @@
+"""Process labels that people (or anyone) gave to solutions of their own: files, as the PRM's training data.
+
+One solution per row of JSON Lines (also gzipped) or Parquet: a problem, and its steps with ratings −1, 0 or +1:
+
+    {"problem": "What is 2 + 2?", "steps": [{"text": "2 + 2 = 4", "rating": 1}, …]}
+
+or a line of PRM800K as it was released (`prm800k.py`), or a row of TRL's stepwise supervision, of Math-Shepherd or of
+ProcessBench (`published_rows.py`).
+
+A step that nobody rated has a null rating or none. In place of a rating a step may have `probabilities`, a soft label:
+of being negative, neutral and positive. A row is a finished solution where `finished` says so, or else where its last
+step has a line "# Answer". A step may have `alternatives`: other steps in its place, rated like it (paper §2.4: several
+were shown to the labelers at each step). Labels count through the first negative step. A row that cannot be used is
+kept, with its error; one that is not to be used, with its cause in `dropped`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.data.import_formats import as_labelled
+from components.data.prm800k import is_prm800k, read_line
+from components.data.readers import read_records
+from components.data.solution_files import SHARD_ROWS, SolutionFiles, describe_solutions, read_shards
+from components.dataflow.errors import InputError
+from components.dataflow.stage import TableStage
+from components.text.rendering import has_answer
+from schemas.ratings import PRM_LABELS, one_hot
+from schemas.tables import LABEL_COUNTS, LABELLED_SOLUTIONS
+
+
+def labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: Collection[str] = ()) -> TableStage:
+    """The stage that reads the files, shard by shard in bounded memory. excluded: `same_text` of held-out problems,
+    whose solutions are not used."""
+    compute = functools.partial(_labelled_solutions, paths=paths, excluded=frozenset(excluded))
+    return TableStage("labelled_solutions", 3, config, LABELLED_SOLUTIONS, compute, shard_rows=SHARD_ROWS)
+
+
+def label_counts() -> TableStage:
+    """The stage labelled_solutions → how many rows, labels and steps there are, and what becomes of them."""
+    reads = ["ratings", "probabilities", "provenance", "dropped", "num_labels", "num_alternative_labels", "error"]
+    return TableStage("label_counts", 1, _Counting(), LABEL_COUNTS, _counts, reads={"labelled_solutions": reads})
+
+
+@dataclass(frozen=True)
+class _Counting:
+    """It has no settings."""
+
+
+def describe_labelled(
+    paths: Sequence[Path], held_out: Mapping[str, str] | None = None, drop_contaminated: bool = False
+) -> SolutionFiles:
+    """Read the files once, to be sure that they can be used. Raises InputError (see describe_solutions)."""
+    return describe_solutions(paths, read_labelled, held_out or {}, drop_contaminated)
+
+
+def read_labelled(path: Path, file: int = 0) -> Iterator[dict[str, Any]]:
+    """The rows of the `labelled_solutions` table, one by one."""
+    for number, record in enumerate(read_records(path)):
+        yield _row(number, record) | {"source_file": file}
+
+
+def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
+    raw, dropped, broken = record, None, None
+    try:
+        if is_prm800k(raw):
+            record = read_line(raw)
+            dropped = record["dropped"]
+        elif "problem" not in raw or "label" in raw:
+            record = as_labelled(raw)
+    except InputError as error:
+        about = raw["question"] if isinstance(raw.get("question"), dict) else raw
+        names = ("problem", "prompt", "input")
+        record, broken = {"problem": next((about[name] for name in names if name in about), None)}, error
+    problem, given = record.get("problem"), record.get("steps")
+    given = given if isinstance(given, list) else []
+    row: dict[str, Any] = {
+        "problem": problem if isinstance(problem, str) else "",
+        "steps": [],
+        "ratings": [],
+        "probabilities": None,
+        "alternatives": [],
+        "provenance": [],
+        "dropped": dropped,
+        "num_labels": sum(_count_labels(step) for step in given),
+        "num_alternative_labels": sum(_count_labels(step) - _is_labelled(step) for step in given),
+        "finished": False,
+        "source_row": number,
+        "error": None,
+    }
+    try:
+        if broken is not None:
+            raise broken
+        if not row["problem"].strip():
+            raise InputError("'problem' is empty")
+        if not given and dropped is not None:
+            return row  # there was nothing to rate, and nothing is lost
+        if not given:
+            raise InputError("'steps' is empty or not a list")
+        finished = record.get("finished")
+        if not isinstance(finished, bool | None):
+            raise InputError(f"'finished' is {finished!r}, not true, false or null")
+        labels = [_label(step, f"steps[{at}]") for at, step in enumerate(given)]
+        alternatives = [
+            {"step": at, **_label(other, f"steps[{at}].alternatives[{place}]")}
+            for at, step in enumerate(given)
+            for place, other in enumerate(_alternatives(step, f"steps[{at}]"))
+        ]
+    except InputError as error:
+        return row | {"error": f"row {number}: {error}"}
+    soft = any(label["probabilities"] is not None for label in labels)
+    return row | {
+        "steps": [label["text"] for label in labels],
+        "ratings": [label["rating"] for label in labels],
+        "probabilities": [label["probabilities"] or one_hot(label["rating"]) for label in labels] if soft else None,
+        "alternatives": alternatives,
+        "provenance": [str(step.get("provenance") or "file") for step in given],
+        "finished": has_answer(labels[-1]["text"]) if finished is None else finished,
+    }
+
+
+def _alternatives(step: Mapping[str, Any], where: str) -> list[Any]:
+    """A step's alternatives, which have none of their own. Raises InputError."""
+    given = step.get("alternatives")
+    given = [] if given is None else list(given) if isinstance(given, list | np.ndarray) else given
+    if not isinstance(given, list):
+        raise InputError(f"{where}.alternatives is {given!r}, not a list")
+    for place, other in enumerate(given):
+        if isinstance(other, dict) and other.get("alternatives"):
+            raise InputError(f"{where}.alternatives[{place}] has alternatives of its own")
+    return given
+
+
+def _label(step: Any, where: str) -> dict[str, Any]:
+    """text, rating and probabilities of a step. Raises InputError."""
+    if not isinstance(step, dict) or not isinstance(step.get("text"), str):
+        raise InputError(f"{where} has no text")
+    rating, probabilities = step.get("rating"), step.get("probabilities")
+    if rating not in (None, -1, 0, 1) or isinstance(rating, bool):
+        raise InputError(f"{where}.rating is {rating!r}, not −1, 0, 1 or null")
+    if probabilities is not None:
+        good = isinstance(probabilities, list | np.ndarray) and len(probabilities) == len(PRM_LABELS)
+        if not good or not all(isinstance(p, int | float) and 0 <= p <= 1 for p in probabilities):
+            raise InputError(f"{where}.probabilities is not three numbers in [0, 1]: negative, neutral, positive")
+        if abs(sum(probabilities) - 1) > 0.01:
+            raise InputError(f"{where}.probabilities add up to {sum(probabilities):g}, not 1")
+        probabilities = [float(p) for p in probabilities]
+    return {
+        "text": step["text"],
+        "rating": None if rating is None else int(rating),
+        "probabilities": probabilities,
+    }
+
+
+def _is_labelled(step: Any) -> bool:
+    return isinstance(step, dict) and (step.get("rating") is not None or step.get("probabilities") is not None)
+
+
+def _count_labels(step: Any) -> int:
+    """How many labels a step has in the file, its alternatives' included, whatever they are worth."""
+    others = step.get("alternatives") if isinstance(step, dict) else None
+    return int(_is_labelled(step)) + (sum(map(_count_labels, others)) if isinstance(others, list) else 0)
+
+
+def _labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: frozenset[str]) -> Iterator[pa.Table]:
+    return read_shards(config, paths, excluded, read_labelled, LABELLED_SOLUTIONS)
+
+
+def _counts(config: _Counting, labelled_solutions: pa.Table) -> pa.Table:
+    """Rows and labels add up: all are those used, and those dropped by cause."""
+    counts: Counter[str] = Counter()
+    for batch in labelled_solutions.to_batches(max_chunksize=SHARD_ROWS):
+        for row in batch.to_pylist():
+            cause = "error" if row["error"] is not None else row["dropped"]
+            became = f"dropped, {cause}" if cause else "used"
+            counts.update({"rows": 1, f"rows {became}": 1})
+            counts.update({"labels": row["num_labels"], f"labels in rows {became}": row["num_labels"]})
+            if cause is None:
+                counts["labels of alternatives in rows used"] += row["num_alternative_labels"]
+                counts["steps in rows used"] += len(row["ratings"])
+                soft = row["probabilities"] or [None] * len(row["ratings"])
+                unrated = [rating is None and label is None for rating, label in zip(row["ratings"], soft, strict=True)]
+                counts["steps without a rating"] += sum(unrated)
+                for said in row["provenance"]:
+                    # The first word is the source, the second its phase; what follows is worth knowing.
+                    counts.update(f"steps {note}" for note in said.split(", ")[2:])
+    rows = [{"what": what, "count": count, "error": None} for what, count in counts.items()]
+    return pa.Table.from_pylist(rows, schema=LABEL_COUNTS)

@@ -1,0 +1,144 @@
+"""Problems: from the embedded world, or from files of the user's own (`problem_files.py`)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from components.data.problem_files import ProblemFile, folder_or_file_digest, problem_id, read_problems
+from components.dataflow.errors import InputError
+from components.dataflow.stage import TableStage, field_added_later
+from components.worlds.worked_arithmetic import Chain, WorldConfig, chains, teacher_solutions
+from schemas.results import PROBLEM_ATTRIBUTES
+from schemas.tables import PROBLEMS, TEACHER_SOLUTIONS
+
+PROBLEMS_PER_SHARD = 150
+EXCLUDED = "excluded"  # the split of train problems that are evaluation problems
+
+
+@dataclass(frozen=True)
+class ProblemFiles:
+    """A field per split."""
+
+    train: ProblemFile
+    test: ProblemFile
+    ood: ProblemFile | None = field_added_later(None, value_before=None)  # noqa: RUF009
+    # Train problems that are an evaluation problem are in the split `excluded`, of which nothing is sampled, instead of
+    # stopping the study.
+    drop_contaminated: bool = field_added_later(False, value_before=False)
+
+
+def world_problems(config: WorldConfig) -> TableStage:
+    """The stage that makes the embedded world's problems: train, test and ood."""
+    return TableStage("problems", 2, config, PROBLEMS, _world_problems, PROBLEMS_PER_SHARD, shard_by="split")
+
+
+def file_problems(config: ProblemFiles, paths: Mapping[str, Path]) -> TableStage:
+    """The stage that reads the user's problems. paths: where the file of each split lies."""
+    compute = functools.partial(_file_problems, paths=paths)
+    return TableStage("problems", 1, config, PROBLEMS, compute, PROBLEMS_PER_SHARD, shard_by="split")
+
+
+def world_attributes(config: WorldConfig) -> TableStage:
+    """The stage that says how long the embedded world's problems are."""
+    return TableStage("problem_attributes", 1, config, PROBLEM_ATTRIBUTES, _world_attributes)
+
+
+def file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> TableStage:
+    """The stage that reads the columns `level`, `subject` and `source` of the user's problems, where they are."""
+    compute = functools.partial(_file_attributes, paths=paths)
+    return TableStage("problem_attributes", 1, config, PROBLEM_ATTRIBUTES, compute)
+
+
+def teacher(config: WorldConfig) -> TableStage:
+    """The stage that writes the texts which the embedded generator learns from."""
+    return TableStage("teacher_solutions", 2, config, TEACHER_SOLUTIONS, _teacher_solutions, shard_rows=4000)
+
+
+def held_out_texts(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Evaluation problems by their normalised text: which row of which split each is. rows: of read_problems."""
+    return {
+        row["same_text"]: f"{row['split']} row {row['source_row']}" for row in rows if row["split"] in ("test", "ood")
+    }
+
+
+def check_disjoint(rows: list[dict[str, Any]]) -> None:
+    """Raises InputError when a problem of one split is, after normalisation, one of another."""
+    seen: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        other = seen.setdefault(row["same_text"], row)
+        if other["split"] == row["split"] or not row["problem"].strip():
+            continue
+        drop = "; or leave such train rows out with --contaminated drop" if other["split"] == "train" else ""
+        raise InputError(
+            f"{row['split']} row {row['source_row']} is the same problem as {other['split']} row "
+            f"{other['source_row']} (spacing and LaTeX aside); remove one of them, or the curves would measure "
+            f"memory{drop}"
+        )
+
+
+def _world_problems(config: WorldConfig) -> pa.Table:
+    rows: list[dict[str, Any]] = [
+        {"problem_id": problem_id(chain.problem), "split": split, "problem": chain.problem}
+        | {"ground_truth_answer": str(chain.answer), "source": "worked_arithmetic", "source_row": number, "error": None}
+        for split, number, chain in _world_chains(config)
+    ]
+    return pa.Table.from_pylist(rows, schema=PROBLEMS)
+
+
+def _world_attributes(config: WorldConfig) -> pa.Table:
+    rows = [
+        {"problem_id": problem_id(chain.problem), "split": split, "error": None}
+        | {"source": f"chains of {len(chain.operations)}" if split == "ood" else "worked_arithmetic"}
+        | {"level": f"{len(chain.operations)} operations", "subject": None}
+        for split, _, chain in _world_chains(config)
+    ]
+    return pa.Table.from_pylist(rows, schema=PROBLEM_ATTRIBUTES)
+
+
+def _world_chains(config: WorldConfig) -> Iterator[tuple[str, int, Chain]]:
+    """(split, number in it, chain)."""
+    counts = {"train": config.train_problems, "test": config.test_problems, "ood": config.ood_problems}
+    for split, count in counts.items():
+        for number, chain in enumerate(chains(config, split, count)):
+            yield split, number, chain
+
+
+def _file_problems(config: ProblemFiles, paths: Mapping[str, Path]) -> pa.Table:
+    return pa.Table.from_pylist(file_rows(config, paths), schema=PROBLEMS)
+
+
+def _file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> pa.Table:
+    rows = []
+    for row in file_rows(config, paths):
+        if row["split"] == EXCLUDED:
+            continue
+        named = row.pop("attributes")
+        rows.append(row | named | {"source": named["source"] or "file", "error": None})
+    return pa.Table.from_pylist(rows, schema=PROBLEM_ATTRIBUTES)
+
+
+def file_rows(config: ProblemFiles, paths: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """The rows of all splits, as read_problems gives them. Raises InputError when a file has changed since."""
+    rows = []
+    for split, file in (("train", config.train), ("test", config.test), ("ood", config.ood)):
+        if file is not None:
+            if folder_or_file_digest(paths[split]) != file.digest:
+                raise InputError(f"{paths[split]}: changed while the study ran; start it again")
+            rows += read_problems(paths[split], file, split)
+    if config.drop_contaminated:
+        held_out = held_out_texts(rows)
+        for row in rows:
+            if row["split"] == "train" and row["same_text"] in held_out:
+                row["split"] = EXCLUDED
+    return rows
+
+
+def _teacher_solutions(config: WorldConfig) -> pa.Table:
+    rows = [{"problem": chain.problem, "steps": steps, "error": None} for chain, steps in teacher_solutions(config)]
+    return pa.Table.from_pylist(rows, schema=TEACHER_SOLUTIONS)

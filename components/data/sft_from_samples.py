@@ -1,0 +1,66 @@
+"""What a base model is finetuned on for the format (paper §2.2): its own few-shot solutions that reached the right
+answer. One epoch over them teaches the newline-delimited steps and the answer section, not skill. However a model gave
+its answer (in a box, say, as those that were taught to chat do), here it stands in its section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from components.dataflow.datasets import Dataset
+from components.dataflow.errors import InputError
+from components.dataflow.stage import TableStage
+from components.text.rendering import join_steps
+from components.text.solution_cleanup import before_answer, solution_steps
+from schemas.tables import TEACHER_SOLUTIONS
+
+
+@dataclass(frozen=True)
+class KeepRightConfig:
+    max_per_problem: int = 4  # so that easy problems do not crowd out the others
+
+
+def keep_right(config: KeepRightConfig, name: str = "format_examples") -> TableStage:
+    """The stage (solutions, grades) → solutions to finetune on, in sample order within each problem."""
+    return TableStage(
+        name,
+        2,
+        config,
+        TEACHER_SOLUTIONS,
+        _keep_right,
+        shard_rows=4000,
+        expected_rows=_expected_rows,
+    )
+
+
+def _expected_rows(config: KeepRightConfig, inputs: Mapping[str, Dataset]) -> tuple[int, str]:
+    """So many, if every sample is right: of each problem no more than are kept of it."""
+    blocks = [(shard.rows, shard.attributes) for shard in inputs["solutions"].shards]
+    problems = sum(rows // int(at["sample_count"]) for rows, at in blocks if at["sample_start"] == "0")
+    return min(inputs["solutions"].rows, problems * config.max_per_problem), "≤"
+
+
+def _keep_right(config: KeepRightConfig, solutions: pa.Table, grades: pa.Table) -> pa.Table:
+    """Raises InputError when no solution is right: there would be nothing to learn from."""
+    kept: dict[str, int] = {}
+    rows = []
+    for solution, grade in zip(solutions.to_pylist(), grades.to_pylist(), strict=True):
+        identity = solution["problem_id"]
+        if not grade["is_correct"] or kept.get(identity, 0) >= config.max_per_problem:
+            continue
+        text = before_answer(join_steps(solution["steps"]), grade["answer"], grade["extract_rule"])
+        steps = solution_steps(text, grade["answer"]) if text is not None else []
+        if not steps:  # an answer alone, or several
+            continue
+        rows.append({"problem": solution["problem"], "steps": steps, "error": None})
+        kept[identity] = kept.get(identity, 0) + 1
+    if not rows:
+        raise InputError(
+            "none of the base model's few-shot solutions is right, so there is nothing to finetune it on; "
+            "use a stronger base model, or more samples; or let it learn the format from the problems' own solutions: "
+            "--format-from solutions"
+        )
+    return pa.Table.from_pylist(rows, schema=TEACHER_SOLUTIONS)

@@ -1,0 +1,84 @@
+"""What a plan foresees of a stage that is not there: its shards, with their rows and attributes, and no digest.
+
+A foreseen shard has no key and no digest, and whatever would hash it is refused (`datasets.content_digest`,
+`streaming.tasks_of`): what is foreseen is for people to read, and never a part of a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from components.dataflow.datasets import Dataset, Shard, content_digest, cut, encode
+from components.dataflow.stage import MapStage, TableStage, digest
+
+
+def of_map(stage: MapStage, source: Dataset, done: Sequence[Shard | None] = ()) -> Dataset:
+    """The dataset of a map stage, as far as its input is known or foreseen: one shard per input shard and item.
+
+    done: in that order, the shards that are committed already, None for the others; (): none is.
+    """
+    shards = [
+        _shard(
+            stage.name,
+            stage.expected_rows(item, shard.rows),
+            {**shard.attributes, **{name: str(value) for name, value in item.items()}},
+        )
+        for shard in source.shards
+        for item in stage.items(stage.config, shard.attributes)
+    ]
+    if done:
+        shards = [there or shard for there, shard in zip(done, shards, strict=True)]
+    return Dataset(stage.name, "", None, tuple(shards), source.rows_are)
+
+
+def of_table(stage: TableStage, inputs: Mapping[str, Dataset]) -> Dataset:
+    """The dataset of a barrier stage whose rows follow from how many its inputs have; else one without shards.
+
+    A stage whose rows are cut by a column is known where it expects so many rows of each of the column's values.
+    """
+    known = all(dataset.shards for dataset in inputs.values())
+    if known and stage.shards_like:
+        like = inputs[stage.shards_like]
+        shards = tuple(_shard(stage.name, shard.rows, shard.attributes) for shard in like.shards)
+        return Dataset(stage.name, "", None, shards, like.rows_are)
+    expected = stage.expected_rows(stage.config, inputs) if known else None
+    if expected is None:
+        return unknown(stage.name)
+    rows, rows_are = expected
+    if isinstance(rows, int):
+        return unknown(stage.name) if stage.shard_by else assumed_rows(stage.name, rows, rows_are, stage.shard_rows)
+    assert stage.shard_by is not None
+    groups = tuple(
+        _shard(stage.name, shard.rows, {stage.shard_by: value})
+        for value, of_value in rows.items()
+        for shard in assumed_rows(stage.name, of_value, rows_are, stage.shard_rows).shards
+    )
+    return Dataset(stage.name, "", None, groups, rows_are)
+
+
+def assumed_rows(name: str, rows: int, rows_are: str, shard_rows: int) -> Dataset:
+    """A dataset of so many rows, cut into slices as a barrier stage's are. rows_are: as in Dataset."""
+    slices = [min(shard_rows, rows - at) for at in range(0, max(1, rows), shard_rows)]
+    return Dataset(name, "", None, tuple(_shard(name, size, {}) for size in slices), rows_are)
+
+
+def unknown(name: str) -> Dataset:
+    """A dataset of which nothing can be told."""
+    return Dataset(name, "", None, ())
+
+
+def made(stage: TableStage, key: str) -> tuple[Dataset, dict[str, pa.Table]]:
+    """A table that is made from nothing, made and not stored: it has the digest that a run would give it. With it, by
+    digest, the rows of its shards."""
+    shards, rows = [], {}
+    for index, (part, attributes) in enumerate(cut(stage.compute(stage.config), stage, {})):
+        shard, _ = encode(stage.name, digest([key, index]), stage.schema, part, attributes)
+        rows[shard.digest] = part
+        shards.append(shard)
+    return Dataset(stage.name, "", content_digest(shards), tuple(shards)), rows
+
+
+def _shard(stage: str, rows: int, attributes: Mapping[str, str]) -> Shard:
+    return Shard(stage, "", "", 0, rows, 0, attributes)

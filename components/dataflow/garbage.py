@@ -1,0 +1,274 @@
+"""Garbage collection: what no kept run needs, among the files that the store itself has named.
+
+A file whose name is not of the store's own form is listed and left. What cannot be known is not guessed: a folder that
+cannot be listed, a damaged record of a run, and a store without any record of a run stop the collection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from components.dataflow import store_marker
+from components.dataflow.errors import StoreError
+from components.dataflow.leases import run_of_holder
+from components.dataflow.records import (
+    FILES,
+    MANIFEST,
+    OWN_FOLDERS,
+    dataset_of,
+    model_files_of,
+    run_of,
+    stage_of,
+    unseal,
+    without_temporary,
+)
+from components.dataflow.storage import FileInfo
+from components.dataflow.store import Store, model_path
+
+_LEASE_SECONDS = 600.0  # without a renewal, after which a lease is no sign of work, by the storage's clock
+_AT_WORK_SECONDS = 3600.0  # in which a temporary file may still be written
+_LOOKS_EVERY = 1000  # files removed, for runs that began meanwhile
+_ALL = ""  # stands for every stage among those that a run is making
+_KEPT_FOLDERS = {"studies", "quarantine", ".probes"}  # of any form, and never removed
+Run = tuple[FileInfo, dict[str, Any]]  # its record's file, and the record
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What gc would remove, or has removed, in this order: records first, so that no record names a missing file.
+
+    foreign: files in the store's own folders, and names in its root, that the store did not give; they are left. notes:
+    what is kept beyond what finished runs need, and why, a sentence each.
+    """
+
+    files: tuple[FileInfo, ...]
+    kept: int
+    foreign: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    at_work: frozenset[str] = frozenset()  # what told of runs: names of leases, and of records with their times
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+def garbage(store: Store, grace_seconds: float, keep_runs: int = 1, without_runs: bool = False) -> Garbage:
+    """Files that no kept run uses and that are older than the grace period, by the storage's own clock.
+
+    Kept runs: of each study the newest `keep_runs` finished ones, and every unfinished one that is younger than the
+    grace period or newer than those. Whatever a kept run used or made is kept, and so are the records that lead there.
+    Everything is kept of a stage that an unfinished one of them was making, whose lease is live, or whose finished
+    table a kept run needs and its manifest is gone. without_runs: go on where no run is recorded, so that nothing is
+    kept but what is young.
+
+    Raises StoreError when what is needed cannot be known: a root that is no store, no record of a run, a damaged one.
+    Raises OSError for a folder that cannot be listed, ValueError for limits below their least.
+    """
+    if not grace_seconds >= 0 or keep_runs < 1:
+        raise ValueError(f"a grace period of {grace_seconds} s or {keep_runs} runs to keep: at least 0 s and 1 run")
+    store_marker.require(store.files)
+    now, seen = _now(store), _at_work(store)
+    runs = _runs(store, keep_runs)
+    if not runs and not without_runs:
+        raise StoreError(
+            f"{store.root} has no record of a run, so all of it would be garbage: nothing was looked at. Give "
+            "--delete-everything if that is meant"
+        )
+    making, leased = _leased(store, now)
+    kept_runs = [
+        run for of_study in runs.values() for run in _kept_runs(of_study, keep_runs, now - grace_seconds, leased)
+    ]
+    live = {file.path for file, _ in kept_runs}
+    notes = [f"everything of {stage} is kept: a run works on it just now" for stage in sorted(making)]
+    finished = {study: max((f.modified for f, r in of if r["finished"]), default=0.0) for study, of in runs.items()}
+    for file, record in kept_runs:
+        is_last = file.modified > finished[file.path.split("/")[1]] or file.path in leased
+        for stages, note in _pinned(store, file, record, is_last and not record["finished"], now):
+            making |= stages
+            notes.append(note)
+        for folder in {*record["stages"].values(), *record.get("uses", ())}:
+            live |= _needed(store, folder)
+    named, found, foreign, kept = _named_model_files(store), list[FileInfo](), list[str](), 0
+    for kind in OWN_FOLDERS:
+        for file in store.files.find(kind):
+            stage = named.get(without_temporary(file.path), stage_of(file.path))
+            if stage is None:
+                foreign.append(file.path)
+            elif _is_kept(file, stage, live, making, now - grace_seconds, now):
+                kept += 1
+            else:
+                found.append(file)
+    known = {f"{kind}/" for kind in (*OWN_FOLDERS, *_KEPT_FOLDERS)} | {store_marker.MARKER}
+    foreign += [name for name in store.files.top() if name not in known]
+    files = tuple(sorted(found, key=_removal_order))
+    return Garbage(files, kept, tuple(sorted(foreign)), tuple(dict.fromkeys(notes)), seen)
+
+
+def collect(store: Store, found: Garbage) -> list[FileInfo]:
+    """Remove what was found, but for what was written anew since. Returns what was removed.
+
+    Raises StoreError, and removes no more, when a run began or went on since: it may use what is in the list.
+    """
+    removed: list[FileInfo] = []
+    # Of object storage, a listing tells fractions of a second that an object itself does not.
+    precision = 0.0 if store.files.is_local else 1.0
+    for number, file in enumerate(found.files):
+        if number % _LOOKS_EVERY == 0 and not _at_work(store) <= found.at_work:
+            raise StoreError(
+                f"a run began or went on while gc looked, so it stopped after {len(removed):,} of {len(found.files):,} "
+                "files; run it again"
+            )
+        modified = store.files.modified(file.path)
+        if modified is not None and abs(modified - file.modified) <= precision:
+            store.files.delete(file.path)
+            removed.append(file)
+    return removed
+
+
+def _at_work(store: Store) -> frozenset[str]:
+    """What tells of runs, now. Records that gc itself removes are missing later, which is no run."""
+    records = {f"{file.path} {file.modified}" for file in store.files.find("runs")}
+    return frozenset(records | {without_temporary(file.path) for file in store.files.find("leases")})
+
+
+def _now(store: Store) -> float:
+    """The storage's own time; of a storage that cannot be written, and so loses nothing, this machine's."""
+    try:
+        return store.files.now()
+    except OSError:
+        return time.time()
+
+
+def _runs(store: Store, keep_runs: int) -> dict[str, list[Run]]:
+    """The run records of each study. Raises StoreError where one was put aside that may be among those to keep."""
+    runs: dict[str, list[Run]] = {}
+    for file in store.files.find("runs"):
+        if stage_of(file.path) is not None and file.path.endswith(".json"):
+            record = store.record(file.path)
+            if record is not None:
+                study = file.path.split("/")[1]
+                runs.setdefault(study, []).append((file, run_of(record, store.files.url(file.path))))
+    for file in store.files.find("quarantine/runs"):
+        path = file.path.removeprefix("quarantine/")
+        since = [run for run, record in runs.get(path.split("/")[1], []) if record["finished"] and run.path > path]
+        if stage_of(path) is not None and len(since) < keep_runs:
+            raise StoreError(
+                f"a damaged record of a run was put aside: {store.files.url(file.path)}. What it needs is unknown: run "
+                f"the study again until {keep_runs} of its runs have finished since, or remove that file"
+            )
+    return runs
+
+
+def _kept_runs(runs: list[Run], keep_runs: int, young: float, at_work: set[str]) -> list[Run]:
+    """The newest runs of a study, by the storage's clock and by their own: a copied store has lost the first."""
+    kept: dict[str, Run] = {}
+    for order in (lambda run: (run[0].modified, run[0].path), lambda run: (run[0].path.rpartition("/")[2], 0.0)):
+        finished = 0
+        for file, record in sorted(runs, key=order, reverse=True):
+            if finished < keep_runs or file.modified > young or file.path in at_work:
+                kept[file.path] = file, record
+            finished += record["finished"]
+    return list(kept.values())
+
+
+def _pinned(
+    store: Store, file: FileInfo, record: dict[str, Any], is_open: bool, now: float
+) -> Iterator[tuple[set[str], str]]:
+    """The stages of which a kept run keeps everything, each time with the reason.
+
+    is_open: it did not finish, and no run of its study finished since, or it holds a live lease.
+    """
+    making, study = record.get("making"), record["study"]
+    if is_open and now - file.modified < _LEASE_SECONDS:
+        yield (
+            {_ALL},
+            f"everything is kept: {file.path} is a run that looks for what is there just now; try again later",
+        )
+    elif is_open and making != []:
+        stages = ", ".join(making) if making else "all stages"  # an earlier version did not say which
+        yield (
+            set(making or [_ALL]),
+            f"everything of {stages} is kept: {file.path} is a run that did not finish while it made that. Let study "
+            f"{study} run to its end, or remove that record",
+        )
+    folders = {*record["stages"].values(), *record.get("uses", ())}
+    gone = sorted({folder.partition("/")[2].rpartition("-")[0] for folder in folders if store.manifest(folder) is None})
+    if gone:
+        yield (
+            set(gone),
+            f"everything of {', '.join(gone)} is kept: {file.path} needs it, and its manifest is gone. Run study "
+            f"{study} again",
+        )
+
+
+def _leased(store: Store, now: float) -> tuple[set[str], set[str]]:
+    """Of the leases that are live: their stages, and the records of the runs that hold them. A lease of several stages
+    says which only in its run's record."""
+    stages, runs = set[str](), set[str]()
+    for file in store.files.find("leases"):
+        if now - file.modified < _LEASE_SECONDS:
+            stages |= {stage_of(file.path) or _ALL} - {_ALL}
+            with contextlib.suppress(FileNotFoundError):
+                runs.add(run_of_holder(store.files.read(file.path)))
+    return stages, runs
+
+
+def _is_kept(file: FileInfo, stage: str, live: set[str], making: set[str], young: float, now: float) -> bool:
+    """Whether a file of the store's own is needed, or too young to tell. young: the end of the grace period."""
+    kind, folder = file.path.partition("/")[0], file.path.rpartition("/")[0]
+    if file.path in live or folder in live or file.modified > young:
+        return True
+    if without_temporary(file.path) != file.path:
+        return now - file.modified < _AT_WORK_SECONDS
+    if kind == "leases":
+        return now - file.modified < _LEASE_SECONDS
+    return kind != "runs" and (stage in making or _ALL in making)
+
+
+def _needed(store: Store, folder: str) -> set[str]:
+    """The paths that lead to a finished stage's rows or files, and those themselves, and the folder of its logs; none
+    where it is gone."""
+    manifest = store.manifest(folder)
+    if manifest is None:
+        return set()
+    name = f"{folder}/{MANIFEST}"
+    if folder.startswith("models/"):
+        inner = model_path(folder, manifest)
+        files = model_files_of(manifest, store.files.url(name))
+        logs = folder.replace("models/", "tensorboard/", 1)
+        return {logs, name, f"{inner}/{FILES}", *(f"{inner}/{file}" for file in files)}
+    shards = dataset_of(manifest, folder, store.files.url(name)).shards
+    paths = {name, *(f"{folder}/part-{index:05d}.parquet" for index in range(len(shards)))}
+    return paths | {path for s in shards for path in (s.path, f"commits/{s.stage}/{s.key}.json")}
+
+
+def _named_model_files(store: Store) -> dict[str, str]:
+    """The files inside models' folders that a record beside them names, or did until it was put aside: path → stage."""
+    named: dict[str, str] = {}
+    for file in (*store.files.find("models"), *store.files.find("quarantine/models")):
+        path = file.path.removeprefix("quarantine/")
+        folder, _, name = path.rpartition("/")
+        stage = stage_of(path)
+        if stage and name in (MANIFEST, FILES):
+            try:
+                record = unseal(store.files.read(file.path), file.path)
+                files = model_files_of(record, file.path)
+            except (StoreError, FileNotFoundError):
+                continue  # of a model that is needed, this was told before; what another damaged record names is left
+            inner = f"{folder}/{str(record.get('digest'))[:16]}" if name == MANIFEST and "folder" in record else folder
+            named |= {f"{inner}/{file_name}": stage for file_name in files}
+    return named
+
+
+def _removal_order(file: FileInfo) -> tuple[int, str]:
+    """Manifests, then commit records, then what they name; a model's list of files after its files."""
+    name = file.path.rpartition("/")[2]
+    if name == MANIFEST:
+        return 0, file.path
+    if name == FILES:
+        return 3, file.path
+    return (1 if file.path.startswith(("commits/", "runs/")) else 2), file.path

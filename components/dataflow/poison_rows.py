@@ -1,0 +1,118 @@
+"""Poisonous rows: a row on which a stage's worker fails, or dies, gets an error and stops nothing.
+
+A worker carries a row that has an error to its output as it is, so a failing row is given one and passed again. Deaths
+are counted in the store, since a dead process can count nothing: Ray starts its actor anew, and for ever.
+
+A process that died together with its node, or with the driver, most likely died of that: a preempted node is no row's
+fault. A row can also be what a node dies of (of memory), so such a death counts a third.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from components.dataflow.errors import StoreError
+from components.dataflow.records import note_of
+from components.dataflow.stage import MapWorker
+from components.dataflow.storage import Files
+
+_DEATHS = 2  # on a shard, before its rows are passed one by one; on a row, before it is given up
+_DEATHS_WITH_THE_PLACE = 3  # that count as one
+_NO_ROWS_FAULT = (StoreError, OSError, MemoryError)
+_ERROR_LENGTH = 300  # characters of a message that a row keeps
+
+
+class Attempts:
+    """The attempts at one shard, by all processes that ever tried. name: of the stage and key."""
+
+    def __init__(self, files: Files, name: str) -> None:
+        self.files, self.path = files, f"scratch/attempts/{name}.json"
+        try:
+            # What was under way when a process ended, "shard" or the number of a row → where each of them worked.
+            noted = note_of(files.read(self.path))
+        except FileNotFoundError:
+            noted = {}
+        self.deaths: dict[str, list[str]] = {
+            what: [str(place) for place in at] for what, at in noted.items() if isinstance(at, list)
+        }
+        self.here = _here()
+
+    def compute(self, worker: MapWorker, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        """The worker's rows for a shard: at once, or row by row when processes died on the shard or the worker fails.
+
+        Raises what the worker raised when that is no row's fault: a failing disk or store, or no row that works and no
+        refusal (ValueError) either. Such rows would else be stored as errors for good.
+        """
+        if not self._is_deadly("shard"):
+            self._begin("shard")
+            try:
+                return worker(table, item)
+            except _NO_ROWS_FAULT:
+                raise
+            except Exception:
+                if len(table) == 0:
+                    raise
+                self.deaths["shard"].pop()  # it failed, but nothing died
+        return self._row_by_row(worker, table, item)
+
+    def forget(self) -> None:
+        """To be called once the shard is committed."""
+        self.files.delete(self.path)
+
+    def _row_by_row(self, worker: MapWorker, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        failures: list[Exception] = []
+        parts = []
+        for at in range(len(table)):
+            row = table.slice(at, 1)
+            if self._is_deadly(str(at)):
+                parts.append(worker(_with_error(row, "the process that worked on this row died, each time"), item))
+                continue
+            self._begin(str(at))
+            try:
+                parts.append(worker(row, item))
+            except _NO_ROWS_FAULT:
+                raise
+            except Exception as error:
+                failures.append(error)
+                parts.append(worker(_with_error(row, f"{type(error).__name__}: {error}"), item))
+            self.deaths[str(at)].pop()  # noted with the next row
+        if len(failures) == len(table) and not all(isinstance(error, ValueError) for error in failures):
+            raise failures[0]
+        return pa.concat_tables(parts)
+
+    def _begin(self, what: str) -> None:
+        self.deaths.setdefault(what, []).append(self.here)
+        self.files.put(self.path, json.dumps(self.deaths).encode())
+
+    def _is_deadly(self, what: str) -> bool:
+        gone = [_is_gone(place) for place in self.deaths.get(what, [])]
+        return sum(gone) + _DEATHS_WITH_THE_PLACE * gone.count(False) >= _DEATHS_WITH_THE_PLACE * _DEATHS
+
+
+def _here() -> str:
+    """Where this process works: its node and its driver's job, in Ray; "" elsewhere."""
+    import ray
+
+    if not ray.is_initialized():
+        return ""
+    context = ray.get_runtime_context()
+    return f"{context.get_node_id()}/{context.get_job_id()}"
+
+
+def _is_gone(place: str) -> bool:
+    """Whether the node or the driver of a place has ended."""
+    import ray
+
+    node, _, job = place.partition("/")
+    if not job or not ray.is_initialized():
+        return False
+    nodes = {one["NodeID"] for one in ray.nodes() if one["Alive"]}
+    return node not in nodes or job != ray.get_runtime_context().get_job_id()
+
+
+def _with_error(row: pa.Table, message: str) -> pa.Table:
+    at = row.column_names.index("error")
+    return row.set_column(at, row.schema.field(at), pa.array([message.splitlines()[0][:_ERROR_LENGTH]]))

@@ -1,0 +1,280 @@
+"""The store: content-named shards, exclusive commit records, manifests written last. No stage is known here.
+
+    store.json                                       "this is a store": its format, and when it was begun
+    shards/<stage>/<sha256 of the bytes>.parquet     never changed once written
+    commits/<stage>/<key>.json                       "this key's rows are that shard"; created exclusively
+    datasets/<stage>-<key>/_manifest.json            written last: the stage is done; beside it its shards once more
+    models/<stage>-<key>/_manifest.json              written last: which of the folders beside it is the model
+    models/<stage>-<key>/<digest>/                   a model folder, named by what it contains
+    scratch/<stage>-<key>/                           training checkpoints
+    runs/<study>/<run>.json                          what a run used and made: the roots of `gc`
+    studies/<name>/                                  what people read: index.json, summary.json, the picture
+
+On a folder or on object storage (`storage.py`). A reader goes through manifests and checks digests, and every record
+carries a digest of itself (`records.py`). A kill at any point leaves at worst a file that no record names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.dataflow.datasets import Dataset, Shard, content_digest, content_error, encode
+from components.dataflow.errors import NotThere, StoreError
+from components.dataflow.model_files import folder_digest
+from components.dataflow.records import (
+    FILES,
+    MANIFEST,
+    dataset_of,
+    is_name,
+    manifest_of,
+    model_files_of,
+    seal,
+    shard_of,
+    unseal,
+)
+from components.dataflow.stage import Model
+from components.dataflow.storage import Files
+
+
+class Store:
+    """A store under a folder or a URL. Any number of processes may work on one at once."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.files = Files(root)
+
+    @property
+    def root(self) -> str:
+        return self.files.root
+
+    def folder(self, kind: str, stage: str, key: str) -> str:
+        return f"{kind}/{stage}-{key[:16]}"
+
+    # Writing ----------------------------------------------------------------------------------------------------
+
+    def create_record(self, path: str, value: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a record, and return the one that counts: this one, or that of whoever was first."""
+        return unseal(self.files.create(path, seal(value)), self.files.url(path))
+
+    def commit(self, stage: str, key: str, schema: pa.Schema, table: pa.Table, attributes: Mapping[str, str]) -> Shard:
+        """Store a table under its key and return the shard that counts: ours, or that of whoever was first.
+
+        Raises StoreError when the table breaks its schema.
+        """
+        shard, data = encode(stage, key, schema, table, attributes)
+        self.files.put(shard.path, data)
+        path = _commit_path(stage, key)
+        return shard_of(self.create_record(path, asdict(shard)), self.files.url(path), stage, key)
+
+    def write_dataset(self, stage: str, key: str, shards: Iterable[Shard], about: Mapping[str, Any]) -> Dataset:
+        """Publish a finished stage: second names of its shards, for people, then the manifest."""
+        shards = tuple(shards)
+        folder = self.folder("datasets", stage, key)
+        parts = [(shard.path, f"{folder}/part-{index:05d}.parquet") for index, shard in enumerate(shards)]
+        self.files.at_once(lambda part: self.files.copy(*part), parts)
+        manifest = {
+            "stage": stage,
+            "key": key,
+            "digest": content_digest(shards),
+            "rows_out": sum(shard.rows - shard.rows_error for shard in shards),
+            "rows_error": sum(shard.rows_error for shard in shards),
+            **about,
+            "shards": [asdict(shard) for shard in shards],
+        }
+        name = f"{folder}/{MANIFEST}"
+        record = manifest_of(self.create_record(name, manifest), self.files.url(name), stage, key)
+        return dataset_of(record, folder, self.files.url(name))
+
+    def write_model(self, stage: str, key: str, built: Path, about: Mapping[str, Any]) -> None:
+        """Publish a model folder built on this machine: its files under a folder named by their digest, so that two
+        publishers never mix theirs, then the manifest. The first manifest counts."""
+        folder = self.folder("models", stage, key)
+        if self.manifest(folder) is not None:
+            return
+        value, names = folder_digest(built)
+        inner = f"{folder}/{value[:16]}"
+        listed = {"stage": stage, "key": key, "digest": value, "files": names}
+        self.files.put(f"{inner}/{FILES}", seal(listed))  # first: `gc` removes only files that a record names
+        for name in names:
+            self.files.upload(built / name, f"{inner}/{name}")
+        self.create_record(f"{folder}/{MANIFEST}", {**about, **listed, "folder": value[:16]})
+
+    # Reading ----------------------------------------------------------------------------------------------------
+
+    def record(self, path: str) -> dict[str, Any] | None:
+        """A record, or None where there is none. Raises StoreError for a damaged one."""
+        try:
+            data = self.files.read(path)
+        except FileNotFoundError:
+            return None
+        return unseal(data, self.files.url(path))
+
+    def committed(self, stage: str, key: str) -> Shard | None:
+        """The shard that is committed under a key, if any; StoreError when its file is gone or cut, or the record is
+        not of this stage and key."""
+        path = _commit_path(stage, key)
+        record = self.record(path)
+        if record is None:
+            return None
+        shard = shard_of(record, self.files.url(path), stage, key)
+        size = self.files.size(shard.path)
+        if size != shard.size:
+            raise (NotThere if size is None else StoreError)(
+                f"{self.files.url(shard.path)} is {'missing' if size is None else f'{size} bytes long'}, not "
+                f"{shard.size} bytes: `verify --repair` puts it aside, and it is computed again"
+            )
+        return shard
+
+    def all_committed(self, stage: str, keys: Iterable[str]) -> dict[str, Shard]:
+        """The shards that are committed under these keys, by key."""
+        shards = self.files.at_once(lambda key: self.committed(stage, key), keys)
+        return {shard.key: shard for shard in shards if shard is not None}
+
+    def dataset(self, stage: str, key: str) -> Dataset | None:
+        """A finished stage's dataset, or None. Raises StoreError for a manifest of another stage or key."""
+        folder = self.folder("datasets", stage, key)
+        manifest = self.manifest(folder, stage, key)
+        return None if manifest is None else dataset_of(manifest, folder, self.files.url(f"{folder}/{MANIFEST}"))
+
+    def dataset_in(self, folder: str) -> Dataset | None:
+        """The dataset in a folder of this store, as an index or a run's record names it, or None."""
+        manifest = self.manifest(folder)
+        return None if manifest is None else dataset_of(manifest, folder, self.files.url(f"{folder}/{MANIFEST}"))
+
+    def model(self, stage: str, key: str) -> tuple[Model, dict[str, Any]] | None:
+        """A trained model and its manifest, or None. Raises StoreError for a manifest of another stage or key."""
+        folder = self.folder("models", stage, key)
+        manifest = self.manifest(folder, stage, key)
+        if manifest is None:
+            return None
+        files = model_files_of(manifest, self.files.url(f"{folder}/{MANIFEST}"))
+        path = self.files.url(model_path(folder, manifest))
+        return Model(path, manifest["digest"], files, manifest["metrics"]), manifest
+
+    def manifest(self, folder: str, stage: str | None = None, key: str | None = None) -> dict[str, Any] | None:
+        """The manifest in a folder of this store, or None; its shards or files are not checked. Raises StoreError for
+        one that is damaged, or of another folder, stage or key."""
+        path = f"{folder}/{MANIFEST}"
+        record = self.record(path)
+        if record is None:
+            return None
+        manifest = manifest_of(record, self.files.url(path), stage, key)
+        if self.folder(folder.partition("/")[0], manifest["stage"], manifest["key"]) != folder:
+            raise StoreError(
+                f"{self.files.url(path)} is the record of another folder, {manifest['stage']}-{manifest['key'][:16]}; "
+                "`verify --repair` puts it aside"
+            )
+        return manifest
+
+    def folder_of_given(self, model: Model) -> str | None:
+        """The folder of a model that was given by its path, where that is one of this store's own; else None."""
+        path, root = model.path, self.root
+        if self.files.is_local:
+            path, root = os.path.realpath(path), os.path.realpath(root)
+        folder = "/".join(path.removeprefix(f"{root}/").split("/")[:2])
+        return folder if path.startswith(f"{root}/") and is_name("folder", folder) else None
+
+    def folder_of(self, result: Dataset | Model) -> str:
+        """The folder, in this store, of the manifest of a dataset or of a model that was trained here."""
+        if isinstance(result, Dataset):
+            return result.folder
+        return "/".join(result.path.removeprefix(f"{self.root}/").split("/")[:2])
+
+    def read_shard(self, shard: Shard, columns: list[str] | None = None) -> pa.Table:
+        """A shard's rows; StoreError when its bytes are not those that were committed."""
+        name = self.files.url(shard.path)
+        try:
+            data = self.files.read(shard.path)
+        except FileNotFoundError:
+            raise NotThere(f"{name} is missing; `verify --repair` lets it be computed again") from None
+        if hashlib.sha256(data).hexdigest() != shard.digest:
+            raise StoreError(
+                f"{name} is damaged: its bytes are not those that were committed; `verify --repair` puts it aside, "
+                "and it is computed again"
+            )
+        try:
+            file = pq.ParquetFile(io.BytesIO(data))
+            what = content_error(file.metadata, shard)
+            if not what:
+                return file.read(columns=columns)
+        except pa.ArrowException as error:
+            what = str(error).splitlines()[0]
+        raise StoreError(f"{name} is not what its record says: {what}; `verify --repair` puts the record aside")
+
+    def read(self, dataset: Dataset, columns: list[str] | None = None) -> pa.Table:
+        tables = self.files.at_once(lambda shard: self.read_shard(shard, columns), dataset.shards)
+        try:
+            return pa.concat_tables(tables)
+        except pa.ArrowException as error:
+            what = str(error).splitlines()[0]
+            raise StoreError(f"{self.files.url(dataset.folder)}: its shards are not of one table: {what}") from error
+
+    def local_model(self, model: Model) -> Path:
+        """A model's files on this machine, checked against its digest: where they are, or fetched once into a cache.
+
+        Raises StoreError when they are not what the digest says.
+        """
+        if "://" not in model.path:
+            folder = Path(model.path)
+            missing = [name for name in model.files if not (folder / name).is_file()]
+            if missing:
+                raise NotThere(f"{folder} is damaged or changed: {missing[0]} is missing")
+            if folder_digest(folder)[0] != model.digest:
+                raise StoreError(
+                    f"{folder} is damaged or changed: its files are not those that the study started with. If it is in "
+                    "the store, `verify --deep --repair` puts it aside, and it is trained again"
+                )
+            return folder
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stepverify" / str(model.digest)
+        if cache.exists() and folder_digest(cache)[0] == model.digest:
+            return cache
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        fetched = Path(tempfile.mkdtemp(dir=cache.parent))
+        try:
+            for name in model_files_of({"files": dict(model.files)}, model.path):
+                self.files.download(f"{model.path.removeprefix(self.root + '/')}/{name}", fetched / name)
+            if folder_digest(fetched)[0] != model.digest:
+                raise StoreError(
+                    f"{model.path} is damaged or changed: its files are not those that its record names; `verify "
+                    "--deep --repair` puts it aside, and it is trained again"
+                )
+            _swap_in(fetched, cache)
+        finally:
+            shutil.rmtree(fetched, ignore_errors=True)
+        return cache
+
+
+def _swap_in(fetched: Path, cache: Path) -> None:
+    """Put a fetched folder in its place, in place of a damaged one; another process may have done so meanwhile."""
+    try:
+        fetched.rename(cache)
+    except OSError:
+        aside = cache.with_name(f"{cache.name}.{uuid.uuid4().hex}")
+        try:
+            cache.rename(aside)
+            fetched.rename(cache)
+        except OSError:
+            if not cache.exists():
+                raise
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def model_path(folder: str, manifest: Mapping[str, Any]) -> str:
+    """Where in the store a model's files are, by its checked manifest. Earlier versions kept them beside it."""
+    return f"{folder}/{manifest['digest'][:16]}" if "folder" in manifest else folder
+
+
+def _commit_path(stage: str, key: str) -> str:
+    return f"commits/{stage}/{key}.json"

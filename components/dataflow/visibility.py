@@ -1,0 +1,36 @@
+"""What another process has just written may not be visible here yet: a network file system can remember for a minute
+that a name was not there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from components.dataflow.errors import NotThere, StoreError
+
+_SECONDS = 60.0  # as long as NFS clients keep that a name was not there, by default (acdirmax)
+_Result = TypeVar("_Result")
+
+
+def awaited(look: Callable[[], _Result | None], what: str) -> _Result:
+    """What `look` finds, looked for again for a minute while it finds None or raises NotThere.
+
+    Raises StoreError when it is still not there then; `what` names it in the message.
+    """
+    until, pause = time.monotonic() + _SECONDS, 0.1
+    while True:
+        cause = ""
+        try:
+            found = look()
+        except NotThere as error:
+            found, cause = None, f" ({error})"
+        if found is not None:
+            return found
+        if time.monotonic() > until:
+            raise StoreError(
+                f"{what}: it was written, and the store has not shown it for {_SECONDS:g} s{cause}. A network file "
+                "system can show names late: run the study again, which goes on from here"
+            )
+        time.sleep(pause)
+        pause = min(2.0, 2 * pause)

@@ -1,0 +1,260 @@
+"""The small-scale study's estimates (paper §4): the accuracy of each of its verifiers, how accuracy grows with the
+solutions that a verifier is trained on, how series of them compare, and how data-efficient they are.
+
+A series is a way to supervise, or to choose what is supervised; it is trained at several sizes (solutions labelled per
+problem) and with several seeds. Shapes: S training seeds, P test problems, K sizes N or statistics, B resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from components.dataflow.stage import TableStage
+from components.evaluation.scored_samples import ReductionConfig, scores_of
+from components.statistics.best_of_n import Bools, Floats, best_of_n, sizes
+from components.statistics.bootstrap import BootstrapConfig, estimates, resampled_means, stretch, two_way_interval
+from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION
+from schemas.small_scale import DATA_EFFICIENCY, DATA_SCALING, SERIES_COMPARISONS, VERIFIER_ACCURACY
+
+BASELINE = "process"
+POLICIES = ("active", "uncertainty", "top_k", "iterated")
+_COMPARED = [(BASELINE, "outcome_prm"), (BASELINE, "outcome_final_answer"), ("outcome_prm", "outcome_final_answer")]
+_COMPARED += [*((policy, BASELINE) for policy in POLICIES), ("iterated", "active")]
+_SERIES = (*POLICIES, BASELINE, "outcome_prm", "outcome_final_answer")
+_KEYS = ["problem_id", "sample_index"]
+_FURTHEST = 100.0  # doublings: more of them is no number that anyone could mean
+
+
+@dataclass(frozen=True)
+class VerifierName:
+    """One trained verifier, and where its scores are."""
+
+    series: str
+    size: int
+    seed: int  # which training, from 0
+    scores: str  # name of the input table with its scores (schema SCORES)
+    kind: str  # prm: prm_score, by the study's reduction; orm: orm_score
+
+
+@dataclass(frozen=True)
+class VerifiersConfig:
+    reduction: ReductionConfig
+    verifiers: tuple[VerifierName, ...]
+
+
+def verifier_accuracy(config: VerifiersConfig) -> TableStage:
+    """The stage (grades, and each table of scores that the config names) → best-of-N accuracy per verifier and test
+    problem; exact. Raises ValueError when problems have unequal numbers of samples, and when a table of scores lacks a
+    sample or has no score at all."""
+    is_papers = (config.reduction.reduction, config.reduction.neutral) == (PAPER_REDUCTION, PAPER_NEUTRAL)
+    columns = {"orm": ["orm_score"], "prm": ["prm_score"] if is_papers else ["prm_score", "step_probabilities"]}
+    reads = {"grades": [*_KEYS, "split", "answer", "is_correct", "error"]}
+    for one in config.verifiers:
+        reads[one.scores] = list(dict.fromkeys([*reads.get(one.scores, _KEYS), *columns[one.kind]]))
+    return TableStage("verifier_accuracy", 1, config, VERIFIER_ACCURACY, _verifier_accuracy, reads=reads)
+
+
+def data_scaling(config: BootstrapConfig) -> TableStage:
+    """The stage verifier_accuracy → accuracy by series, size and N, with intervals over problems (figures 4a, 4b)."""
+    return TableStage("data_scaling", 1, config, DATA_SCALING, _data_scaling)
+
+
+def series_comparisons(config: BootstrapConfig) -> TableStage:
+    """The stage verifier_accuracy → paired differences between series at the largest N, at each size that both have
+    with the same training seeds; intervals over problems and seeds (`two_way_interval`)."""
+    return TableStage("series_comparisons", 1, config, SERIES_COMPARISONS, _comparisons)
+
+
+def data_efficiency(config: BootstrapConfig) -> TableStage:
+    """The stage verifier_accuracy → per series the least-squares line of its accuracy at the largest N in log2 of its
+    size, beside that of `process` over the sizes and training seeds that both have (two sizes or more; else no row).
+
+    efficiency is the ratio of the slopes (§4.2). Resamples are paired: the same problems and seeds for both lines. One
+    in which the baseline does not rise has no ratio; it counts as infinite in the interval, and where more of them are
+    so than the interval leaves out above, there is no upper end that data could support, and the interval is null.
+    """
+    return TableStage("data_efficiency", 1, config, DATA_EFFICIENCY, _data_efficiency)
+
+
+@dataclass(frozen=True)
+class _Graded:
+    """The test samples in the order that every verifier's scores are brought into: P problems, M slots each."""
+
+    problem_ids: list[str]
+    keys: pd.DataFrame  # problem_id and sample_index of each slot, (P · M) rows
+    is_empty_PM: Bools
+    is_correct_PM: Bools
+
+
+def _graded(grades: pa.Table) -> _Graded:
+    frame = grades.to_pandas()
+    frame = frame[frame["split"] == "test"]
+    usable = frame["error"].isna().groupby(frame["problem_id"]).transform("any")
+    frame = frame[usable].sort_values(_KEYS)
+    problem_ids = frame["problem_id"].unique().tolist()
+    slots = len(frame) // max(1, len(problem_ids))
+    if not (frame.groupby("problem_id", sort=False).size() == slots).all() or frame.duplicated(_KEYS).any():
+        raise ValueError("grades: problems have unequal numbers of samples")
+    shape = (len(problem_ids), slots)
+    is_empty = (frame["answer"].isna() | frame["error"].notna()).to_numpy(dtype=np.bool_)
+    is_correct = frame["is_correct"].eq(True).to_numpy(dtype=np.bool_)
+    return _Graded(problem_ids, frame[_KEYS], is_empty.reshape(shape), is_correct.reshape(shape))
+
+
+def _verifier_accuracy(config: VerifiersConfig, grades: pa.Table, **scores: pa.Table) -> pa.Table:
+    graded = _graded(grades)
+    problems, slots = graded.is_empty_PM.shape
+    ns = sizes(slots)
+    parts = []
+    for one in config.verifiers:
+        scores_PM = _in_order(graded, config.reduction, one, scores[one.scores])
+        accuracy_PK = best_of_n(scores_PM, graded.is_correct_PM, ns)
+        part = {"problem_id": np.repeat(graded.problem_ids, len(ns)), "series": one.series, "size": one.size}
+        part |= {"training_seed": one.seed + 1, "n": np.tile(ns, problems), "accuracy": accuracy_PK.ravel()}
+        parts.append(pd.DataFrame(part | {"error": None}))
+    if not parts:
+        return pa.Table.from_pylist([], schema=VERIFIER_ACCURACY)
+    return pa.Table.from_pandas(pd.concat(parts), schema=VERIFIER_ACCURACY, preserve_index=False)
+
+
+def _in_order(graded: _Graded, reduction: ReductionConfig, one: VerifierName, table: pa.Table) -> Floats:
+    """A verifier's scores of the graded samples, shape (P, M); NaN where the slot is empty or has no score."""
+    column = f"{one.kind}_score"
+    found = scores_of(reduction, table, [column]) if one.kind == "prm" else table.select([*_KEYS, column]).to_pandas()
+    rows = graded.keys.merge(found, on=_KEYS, how="left", validate="one_to_one", indicator=True)
+    if (rows["_merge"] != "both").any():
+        raise ValueError(f"{one.scores}: some graded samples have no row of scores")
+    scores = rows[column].to_numpy(dtype=np.float64)
+    if np.isnan(scores).all():
+        raise ValueError(f"{one.scores}: no sample has a {column}")
+    return np.where(graded.is_empty_PM, np.nan, scores.reshape(graded.is_empty_PM.shape))
+
+
+@dataclass(frozen=True)
+class _VerifierAccuracies:
+    """(series, size) → training seed → accuracy, shape (P, K); the K sizes N are `ns`."""
+
+    ns: list[int]
+    of: dict[tuple[str, int], dict[int, Floats]]
+
+    def last(self, series: str, size: int) -> dict[int, Floats]:
+        """Training seed → accuracy at the largest N, shape (P,)."""
+        return {seed: values_PK[:, -1] for seed, values_PK in self.of[series, size].items()}
+
+    def sizes_of(self, series: str) -> list[int]:
+        return sorted(size for name, size in self.of if name == series)
+
+
+def _accuracies(table: pa.Table) -> _VerifierAccuracies:
+    frame = table.to_pandas().sort_values(["problem_id", "n"], kind="stable")
+    ns = sorted(frame["n"].unique().tolist())
+    found: dict[tuple[str, int], dict[int, Floats]] = {}
+    for (series, size, seed), rows in frame.groupby(["series", "size", "training_seed"], sort=False):
+        found.setdefault((series, size), {})[seed] = rows["accuracy"].to_numpy().reshape(-1, len(ns))
+    return _VerifierAccuracies(ns, found)
+
+
+def _data_scaling(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Table:
+    found = _accuracies(verifier_accuracy)
+    rows = []
+    for (series, size), by_seed in found.of.items():
+        values_SPK = np.stack([by_seed[seed] for seed in sorted(by_seed)])
+        about = {"series": series, "size": size, "num_problems": values_SPK.shape[1], "error": None}
+        made = zip(found.ns, estimates(values_SPK, config, "accuracy"), strict=True)
+        rows += [about | {"n": n} | one for n, one in made]
+    return pa.Table.from_pylist(rows, schema=DATA_SCALING)
+
+
+def _comparisons(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Table:
+    found = _accuracies(verifier_accuracy)
+    rows = []
+    for series, baseline in _COMPARED:
+        for size in found.sizes_of(series):
+            if (baseline, size) not in found.of or {*found.of[series, size]} != {*found.of[baseline, size]}:
+                continue
+            ours, theirs = found.last(series, size), found.last(baseline, size)
+            values_SP1 = np.stack([ours[seed] - theirs[seed] for seed in sorted(ours)])[:, :, None]
+            [low], [high] = two_way_interval(values_SP1, config)
+            [one] = estimates(values_SP1, config, "difference")
+            about = {"series": series, "baseline": baseline, "size": size, "n": found.ns[-1], "error": None}
+            about |= one | {"ci_low": low, "ci_high": high, "num_problems": values_SP1.shape[1]}
+            rows.append(about)
+    return pa.Table.from_pylist(rows, schema=SERIES_COMPARISONS)
+
+
+def _data_efficiency(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Table:
+    found = _accuracies(verifier_accuracy)
+    rows = []
+    for series, common, seeds in _fitted(found):
+        lines = np.stack([_lines(found, name, common, seeds) for name in (series, BASELINE)])
+        about = {"series": series, "baseline": BASELINE, "n": found.ns[-1], "error": None}
+        rows.append(about | _efficiency(config, lines, common[-1]))
+    return pa.Table.from_pylist(rows, schema=DATA_EFFICIENCY)
+
+
+def _fitted(found: _VerifierAccuracies) -> Iterator[tuple[str, list[int], list[int]]]:
+    """(series, sizes, training seeds) that the series has in common with the baseline, where there is a line."""
+    for series in _SERIES:
+        common = sorted({*found.sizes_of(series)} & {*found.sizes_of(BASELINE)})
+        trained = [{*found.of[name, size]} for size in common for name in (series, BASELINE)]
+        seeds = sorted(set.intersection(*trained)) if trained else []
+        if len(common) > 1 and seeds:
+            yield series, common, seeds
+
+
+def _lines(found: _VerifierAccuracies, series: str, common: list[int], seeds: list[int]) -> Floats:
+    """Per seed and problem (intercept at size 1, slope per doubling) of the least-squares line, shape (S, P, 2)."""
+    values_SPL = np.stack([np.stack([found.last(series, size)[seed] for size in common], -1) for seed in seeds])
+    design_L2 = np.stack([np.ones(len(common)), np.log2(common)], -1)
+    return np.asarray(values_SPL @ np.linalg.pinv(design_L2).T, dtype=np.float64)
+
+
+def _efficiency(config: BootstrapConfig, lines: Floats, largest: int) -> dict[str, Any]:
+    """lines: of the series and of the baseline, shape (2, S, P, 2). The lines are means over seeds and problems of
+    lines, since least squares are linear, and so they are resampled as means are."""
+    (intercept, slope), (base, base_slope) = np.moveaxis(lines, -1, 1)
+    # The slopes, and how far above the baseline's intercept the series' line ends.
+    values_SP3 = np.stack([slope, base_slope, intercept - base + slope * np.log2(largest)], -1)
+    mean = values_SP3.mean((0, 1))
+    resampled_B3 = resampled_means(values_SP3, config)
+    low, high = two_way_interval(values_SP3[:, :, :1], config)
+    row = {"slope": mean[0], "slope_low": low[0], "slope_high": high[0], "baseline_slope": mean[1]}
+    row |= {"num_seeds": lines.shape[1], "num_problems": lines.shape[2]}
+    ratio, doublings = (_ratio(config, values_SP3, resampled_B3, above) for above in (0, 2))
+    row["share_no_rise"] = ratio.share_none
+    for end, own, other in zip(("", "_low", "_high"), ratio.ends, doublings.ends, strict=True):
+        row[f"efficiency{end}"] = own
+        name = f"equivalent{end or '_data'}"
+        more = None if other is None else np.clip(other - np.log2(largest), -_FURTHEST, _FURTHEST)
+        row[name] = None if more is None else float(np.exp2(more))
+    return row
+
+
+@dataclass(frozen=True)
+class _Ratio:
+    ends: tuple[float | None, float | None, float | None]  # itself, and its interval's low and high
+    share_none: float  # of the resamples
+
+
+def _ratio(config: BootstrapConfig, values_SP3: Floats, resampled_B3: Floats, above: int) -> _Ratio:
+    """Statistic `above` by statistic 1, the baseline's slope. Deviations are stretched as the linear statistic's whose
+    zero is the ratio (Fieller's), or the baseline's slope's, if more."""
+    mean, tail = values_SP3.mean((0, 1)), (1 - config.confidence) / 2
+    value = float(mean[above] / mean[1]) if mean[1] > 0 else None
+    linear_SP = values_SP3[:, :, above] - (value or 0.0) * values_SP3[:, :, 1]
+    factors = stretch(np.stack([linear_SP, values_SP3[:, :, 1]], -1), config.confidence)
+    widened_B3 = mean + (resampled_B3 - mean) * factors.max()
+    rises = widened_B3[:, 1] > 0
+    share_none = float(1 - rises.mean())
+    if value is None or share_none > tail:
+        return _Ratio((value, None, None), share_none)
+    ratios = np.full(len(rises), np.inf)
+    ratios[rises] = widened_B3[rises, above] / widened_B3[rises, 1]
+    low, high = (float(np.quantile(ratios, at, method="lower")) for at in (tail, 1 - tail))
+    return _Ratio((value, low, high), share_none)

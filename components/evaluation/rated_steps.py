@@ -1,0 +1,42 @@
+"""Rated solutions beside what the PRM said of their steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from components.statistics.best_of_n import Floats, Ints
+from schemas.ratings import NEGATIVE, NO_ERROR
+
+
+@dataclass(frozen=True)
+class RatedSolution:
+    """ratings: −1, 0, +1 per step through the first −1 (what comes after a wrong step has no meaning of its own).
+    negative: P(negative) of every step."""
+
+    split: str
+    ratings: Ints
+    negative: Floats
+
+    @property
+    def first_error(self) -> int:
+        """The 0-based index of the first wrong step, −1 for none."""
+        wrong = np.flatnonzero(self.ratings == NEGATIVE)
+        return int(wrong[0]) if len(wrong) else NO_ERROR
+
+
+def rated_steps(step_labels: pa.Table, scores: pa.Table) -> Iterator[RatedSolution]:
+    """The solutions that are rated and were scored by a PRM.
+
+    step_labels, scores: tables of those schemas; rows are matched by problem_id and sample_index.
+    """
+    keys = ["problem_id", "sample_index"]
+    labels = step_labels.select([*keys, "split", "ratings", "error"]).to_pandas()
+    found = scores.select([*keys, "step_probabilities"]).to_pandas().merge(labels, on=keys, validate="one_to_one")
+    found = found[found["error"].isna() & found["step_probabilities"].notna() & found["ratings"].map(len).gt(0)]
+    for split, ratings, steps in zip(found["split"], found["ratings"], found["step_probabilities"], strict=True):
+        negative = np.array([float(step[0]) for step in steps])
+        yield RatedSolution(str(split), np.asarray(ratings, dtype=np.int64), negative)

@@ -1,0 +1,194 @@
+"""What best-of-N does not show of a verifier: whether its scores mean what they say, and what they go by.
+
+Within-problem AUC, calibration of scores as probabilities, score against length (stages of `scored_samples`), and the
+other ways to make the PRM's score out of its step probabilities (table 4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from components.dataflow.stage import TableStage
+from components.evaluation.rated_steps import rated_steps
+from components.evaluation.scored_samples import models_of, samples_by_split
+from components.statistics.best_of_n import Floats, Samples, best_of_n, sizes, within_problem_auc
+from components.statistics.bootstrap import BootstrapConfig, estimates
+from components.statistics.classification import calibration_error
+from components.statistics.score_reduction import NEUTRALS, REDUCTIONS, solution_scores
+from schemas import results
+
+_BINS = 10
+
+
+@dataclass(frozen=True)
+class NoConfig:
+    """Nothing to choose."""
+
+
+def score_quality() -> TableStage:
+    """The stage scored_samples → per verifier: within-problem AUC, calibration, correlation with length."""
+    return TableStage("score_quality", 3, NoConfig(), results.SCORE_QUALITY, _score_quality)
+
+
+def calibration() -> TableStage:
+    """The stage scored_samples → do scores mean the share that is right? By bins of the score."""
+    return TableStage("calibration", 1, NoConfig(), results.CALIBRATION, _calibration)
+
+
+def step_calibration() -> TableStage:
+    """The stage (held_out_step_labels, scores of one training seed or more) → the same of the PRM's steps."""
+    return TableStage("step_calibration", 1, NoConfig(), results.CALIBRATION, _step_calibration)
+
+
+def score_by_length() -> TableStage:
+    """The stage scored_samples → mean score, share right and share picked by number of steps."""
+    return TableStage("score_by_length", 1, NoConfig(), results.SCORE_BY_LENGTH, _score_by_length)
+
+
+def reductions(config: BootstrapConfig) -> TableStage:
+    """The stage (scored_samples, scores of one training seed or more) → best-of-N of the PRM by each reduction, with
+    neutral steps counted as positive and as negative: the paper's table 4, and the two that are used since."""
+    return TableStage("reductions", 1, config, results.REDUCTIONS, _reductions)
+
+
+def is_probability(scores: Floats) -> bool:
+    """Whether all scores that are there lie in [0, 1]."""
+    there = scores[~np.isnan(scores)]
+    return bool(len(there)) and bool((there >= 0).all() and (there <= 1).all())
+
+
+def _score_quality(config: NoConfig, scored_samples: pa.Table) -> pa.Table:
+    lengths = _lengths(scored_samples)
+    rows = []
+    for split, seed, samples in samples_by_split(scored_samples):
+        steps_PM = _in_shape(lengths[split, seed], samples.problem_ids, samples.answer_PM.shape)
+        for name, scores_PM in samples.scores.items():
+            there = ~np.isnan(scores_PM)
+            error = (
+                calibration_error(scores_PM[there], samples.is_correct_PM[there]) if is_probability(scores_PM) else None
+            )
+            row = {"split": split, "training_seed": seed, "model": name, "calibration_error": error, "error": None}
+            row["within_problem_auc"] = _or_null(within_problem_auc(scores_PM, samples.is_correct_PM))
+            row["length_correlation"] = _or_null(_rank_correlation(scores_PM, steps_PM))
+            rows.append(row)
+    return pa.Table.from_pylist(rows, schema=results.SCORE_QUALITY)
+
+
+def _lengths(scored_samples: pa.Table) -> dict[tuple[str, int], pd.DataFrame]:
+    frame = scored_samples.select(["split", "training_seed", "problem_id", "sample_index", "num_steps"]).to_pandas()
+    groups = frame.sort_values(["problem_id", "sample_index"]).groupby(["split", "training_seed"])
+    return {(str(split), int(seed)): part for (split, seed), part in groups}
+
+
+def _in_shape(part: pd.DataFrame, problem_ids: list[str], shape: tuple[int, ...]) -> Floats:
+    rows = part[part["problem_id"].isin(problem_ids)]
+    return rows["num_steps"].to_numpy(dtype=np.float64).reshape(shape)
+
+
+def _rank_correlation(scores_PM: Floats, steps_PM: Floats) -> float:
+    """Spearman's, within each problem in which both vary, averaged over problems; NaN where there is none."""
+    found = []
+    for scores, steps in zip(scores_PM, steps_PM, strict=True):
+        pair = pd.DataFrame({"score": scores, "steps": steps}).dropna().rank()
+        if len(pair) > 1 and (pair.nunique() > 1).all():
+            found.append(float(np.corrcoef(pair["score"], pair["steps"])[0, 1]))
+    return float(np.mean(found)) if found else math.nan
+
+
+def _or_null(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _calibration(config: NoConfig, scored_samples: pa.Table) -> pa.Table:
+    frame = scored_samples.to_pandas()
+    rows: list[dict[str, Any]] = []
+    for split, part in frame.groupby("split", sort=False):
+        for name in models_of(scored_samples):
+            found = part[part["candidate"].notna() & part[f"{name}_score"].notna()]
+            scores = found[f"{name}_score"].to_numpy(dtype=np.float64)
+            rows += _bins(str(split), name, "solution", scores, found["is_correct"].eq(True))
+    return pa.Table.from_pylist(rows, schema=results.CALIBRATION)
+
+
+def _step_calibration(config: NoConfig, held_out_step_labels: pa.Table, **scores: pa.Table) -> pa.Table:
+    steps = [one for table in scores.values() for one in rated_steps(held_out_step_labels, table)]
+    rows: list[dict[str, Any]] = []
+    for split in dict.fromkeys(one.split for one in steps):
+        negative = np.concatenate([one.negative[: len(one.ratings)] for one in steps if one.split == split])
+        ratings = np.concatenate([one.ratings for one in steps if one.split == split])
+        rows += _bins(split, "prm", "step", 1 - negative, ratings >= 0)
+    return pa.Table.from_pylist(rows, schema=results.CALIBRATION)
+
+
+def _bins(split: str, model: str, unit: str, scores: Floats, is_right: Any) -> Iterator[dict[str, Any]]:
+    if not is_probability(scores):
+        return
+    right = np.asarray(is_right, dtype=np.float64)
+    places = np.minimum((scores * _BINS).astype(np.int64), _BINS - 1)
+    for place in np.unique(places):
+        chosen = places == place
+        yield {
+            "split": split, "model": model, "unit": unit, "error": None,
+            "bin_low": place / _BINS, "bin_high": (place + 1) / _BINS, "count": int(chosen.sum()),
+            "mean_score": float(scores[chosen].mean()), "share_right": float(right[chosen].mean()),
+        }  # fmt: skip
+
+
+def _score_by_length(config: NoConfig, scored_samples: pa.Table) -> pa.Table:
+    frame = scored_samples.to_pandas()
+    frame = frame[frame["candidate"].notna() & frame["num_steps"].notna()]
+    rows = []
+    for split, part in frame.groupby("split", sort=False):
+        for name in models_of(scored_samples):
+            scored = part[part[f"{name}_score"].notna()]
+            # Equal scores share the pick, as in best-of-N.
+            group = scored.groupby(["training_seed", "problem_id"])[f"{name}_score"]
+            top = scored[f"{name}_score"].eq(group.transform("max"))
+            ties = top.groupby([scored["training_seed"], scored["problem_id"]]).transform("sum")
+            picked = (top / ties).groupby(scored["num_steps"]).sum() / max(1, group.ngroups)
+            for num_steps, of_length in scored.groupby("num_steps"):
+                rows.append(
+                    {"split": split, "model": name, "num_steps": num_steps, "count": len(of_length), "error": None}
+                    | {"share_right": of_length["is_correct"].eq(True).mean(), "share_picked": picked[num_steps]}
+                    | {"mean_score": of_length[f"{name}_score"].mean()}
+                )
+    return pa.Table.from_pylist(rows, schema=results.SCORE_BY_LENGTH)
+
+
+def _reductions(config: BootstrapConfig, scored_samples: pa.Table, **scores: pa.Table) -> pa.Table:
+    keys = ["problem_id", "sample_index", "training_seed"]
+    frame = scored_samples.drop_columns(["prm_score"]).to_pandas()
+    tables = [table.to_pandas().assign(training_seed=seed) for seed, table in enumerate(scores.values(), start=1)]
+    probabilities = pd.concat(tables)[[*keys, "step_probabilities"]]
+    joined = frame.merge(probabilities, on=keys, how="left", validate="one_to_one")
+    rows = []
+    if joined["step_probabilities"].isna().all():
+        return pa.Table.from_pylist([], schema=results.REDUCTIONS)
+    columns = [None if step is None else np.stack(step) for step in joined["step_probabilities"]]
+    for reduction in REDUCTIONS:
+        for neutral in NEUTRALS:
+            joined["prm_score"] = solution_scores(columns, reduction, neutral)
+            table = pa.Table.from_pandas(joined.drop(columns="step_probabilities"), preserve_index=False)
+            for split, values_SPK, ns in _best_of_n_by_split(table):
+                about = {"split": split, "reduction": reduction, "neutral": neutral, "error": None}
+                about["num_problems"] = values_SPK.shape[1]
+                found = estimates(values_SPK, config, "accuracy")
+                rows += [about | {"n": n} | one for n, one in zip(ns, found, strict=True)]
+    return pa.Table.from_pylist(rows, schema=results.REDUCTIONS)
+
+
+def _best_of_n_by_split(table: pa.Table) -> Iterator[tuple[str, Floats, list[int]]]:
+    """(split, accuracies of shape (S, P, K), the K sizes) of the PRM."""
+    by_split: dict[str, list[Samples]] = {}
+    for split, _, samples in samples_by_split(table):
+        by_split.setdefault(split, []).append(samples)
+    for split, of_seeds in by_split.items():
+        ns = sizes(of_seeds[0].answer_PM.shape[1])
+        yield split, np.stack([best_of_n(one.scores["prm"], one.is_correct_PM, ns) for one in of_seeds]), ns

@@ -1,0 +1,121 @@
+"""The one table that every result is computed from: a row per held-out sample and training seed, with its candidate
+answer, its grade, and a score per verifier. A study joins it from its stages; `flows/evaluate.py` reads it from
+anyone's file."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from components.dataflow.datasets import Dataset
+from components.dataflow.stage import TableStage
+from components.statistics.best_of_n import Samples
+from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_scores
+from schemas.results import scored_samples as schema
+
+_KEYS = ["problem_id", "sample_index"]
+READS = {
+    "grades": [*_KEYS, "answer", "is_correct", "error"],
+    "solutions": [*_KEYS, "steps"],
+}
+
+
+@dataclass(frozen=True)
+class ReductionConfig:
+    reduction: str = PAPER_REDUCTION  # of step probabilities to the PRM's score: product, min, last or mean
+    neutral: str = PAPER_NEUTRAL  # how it counts a neutral step: positive or negative
+
+
+def scored_samples(config: ReductionConfig, more_prms: Sequence[str] = ()) -> TableStage:
+    """The stage (grades, candidates, solutions, scores of one training seed or more) → scored_samples, of the splits
+    that are scored. more_prms: PRMs besides the first, whose scores are inputs too: to each table of scores of the ORM
+    and the first PRM (`scores`, …) one called <PRM>_scores, …. Raises ValueError when a scored sample has no grade."""
+    models = ("prm", *more_prms, "orm")
+    compute = functools.partial(_scored_samples, more_prms=tuple(more_prms))
+    return TableStage("scored_samples", 1, config, schema(models), compute, reads=READS, expected_rows=_expected_rows)
+
+
+def _expected_rows(config: ReductionConfig, inputs: Mapping[str, Dataset]) -> tuple[int, str]:
+    """Each sample once per training seed."""
+    others = ("grades", "candidates", "solutions")
+    scores = [dataset for name, dataset in inputs.items() if name not in others and not name.startswith("prm_")]
+    return sum(dataset.rows for dataset in scores), max(dataset.rows_are for dataset in scores)
+
+
+def _scored_samples(
+    config: ReductionConfig,
+    grades: pa.Table,
+    candidates: pa.Table,
+    solutions: pa.Table,
+    more_prms: tuple[str, ...] = (),
+    **scores: pa.Table,
+) -> pa.Table:
+    named = candidates.select(["problem_id", "answer", "candidate", "candidate_is_correct"]).to_pandas()
+    graded = grades.select(READS["grades"]).to_pandas()
+    graded["answer"] = graded["answer"].where(graded["error"].isna())  # what could not be graded has no vote
+    graded = graded.merge(named, on=["problem_id", "answer"], how="left")
+    steps = pc.list_value_length(solutions["steps"])
+    lengths = solutions.select(_KEYS).to_pandas().assign(num_steps=steps.to_pandas())
+    parts = []
+    extra = {f"{prm}_{name}" for prm in more_prms for name in scores}
+    for seed, name in enumerate([name for name in scores if name not in extra], start=1):
+        left = scores_of(config, scores[name], ["split", "orm_score", "prm_score"]).assign(training_seed=seed)
+        for prm in more_prms:
+            other = scores_of(config, scores[f"{prm}_{name}"], ["prm_score"])
+            other = other.rename(columns={"prm_score": f"{prm}_score"})
+            left = left.merge(other, on=_KEYS, how="left", validate="one_to_one")
+        rows = left.merge(graded, on=_KEYS, how="left", validate="one_to_one", indicator=True)
+        if (rows["_merge"] != "both").any():
+            raise ValueError("some scored samples have no grade")
+        parts.append(rows.merge(lengths, on=_KEYS, how="left", validate="one_to_one"))
+    return pa.Table.from_pandas(pd.concat(parts), schema=schema(("prm", *more_prms, "orm")), preserve_index=False)
+
+
+def scores_of(config: ReductionConfig, table: pa.Table, columns: list[str]) -> pd.DataFrame:
+    """The rows of a table of scores with their keys and the columns asked for; prm_score is by the config's reduction,
+    for which any but the paper's needs the table's step_probabilities."""
+    found = table.select([*_KEYS, *columns]).to_pandas()
+    if (config.reduction, config.neutral) != (PAPER_REDUCTION, PAPER_NEUTRAL):
+        probabilities = table["step_probabilities"].to_pylist()
+        found["prm_score"] = solution_scores(probabilities, config.reduction, config.neutral)
+    return found
+
+
+def models_of(table: pa.Table) -> list[str]:
+    """The verifiers that a table of scored samples has a column of."""
+    return [name.removesuffix("_score") for name in table.column_names if name.endswith("_score")]
+
+
+def samples_by_split(table: pa.Table) -> Iterator[tuple[str, int, Samples]]:
+    """The samples of each split and training seed, without problems that could not be used at all (every row failed: a
+    bad row of a file, a prompt that does not fit). Verifiers without a score are left out.
+
+    Raises ValueError when a slot is missing or double.
+    """
+    frame = table.to_pandas()
+    frame = frame[frame["error"].isna().groupby([frame["training_seed"], frame["problem_id"]]).transform("any")]
+    for (split, seed), part in frame.groupby(["split", "training_seed"], sort=False):
+        part = part.sort_values(_KEYS)
+        problem_ids = part["problem_id"].unique().tolist()
+        slots = len(part) // max(1, len(problem_ids))
+        if not (part.groupby("problem_id", sort=False).size() == slots).all() or part.duplicated(_KEYS).any():
+            raise ValueError(f"split {split}: problems have unequal numbers of samples")
+        shape = (len(problem_ids), slots)
+        answers = part["candidate"].fillna(-1).to_numpy(dtype=np.int64).reshape(shape)
+        scores = {
+            name: np.where(answers < 0, np.nan, part[f"{name}_score"].to_numpy(dtype=np.float64).reshape(shape))
+            for name in models_of(table)
+            if part[f"{name}_score"].notna().any()
+        }
+        is_correct, is_right_answer = (
+            part[name].eq(True).to_numpy(dtype=np.bool_).reshape(shape)
+            for name in ("is_correct", "candidate_is_correct")
+        )
+        is_correct = is_correct & (answers >= 0)  # an empty slot is wrong, whatever is said of it
+        yield str(split), int(seed), Samples(problem_ids, answers, is_correct, is_right_answer, scores)

@@ -1,0 +1,37 @@
+"""Are the test problems like the others? Shares of each level, subject and source by split (the paper's figure 5, which
+has the 500 test problems beside all 5,000 of MATH's test set)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from components.dataflow.stage import TableStage
+from schemas.results import ATTRIBUTE_SHARES
+
+_ATTRIBUTES = ("level", "subject", "source")
+
+
+@dataclass(frozen=True)
+class SharesConfig:
+    """Nothing to choose."""
+
+
+def attribute_shares() -> TableStage:
+    """The stage problem_attributes → attribute_shares."""
+    return TableStage("attribute_shares", 1, SharesConfig(), ATTRIBUTE_SHARES, _attribute_shares)
+
+
+def _attribute_shares(config: SharesConfig, problem_attributes: pa.Table) -> pa.Table:
+    frame = problem_attributes.to_pandas()
+    rows = []
+    for attribute in _ATTRIBUTES:
+        counts = frame.dropna(subset=[attribute]).groupby(["split", attribute], sort=True).size()
+        totals = counts.groupby("split").sum()
+        rows += [
+            {"attribute": attribute, "value": value, "split": split, "count": count, "error": None}
+            | {"share": count / totals[split]}
+            for (split, value), count in counts.items()
+        ]
+    return pa.Table.from_pylist(rows, schema=ATTRIBUTE_SHARES)

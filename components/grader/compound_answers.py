@@ -1,0 +1,204 @@
+"""Answers that are several values: tuples, intervals and their unions, sets, lists without brackets, matrices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from components.grader.expression_parser import Risky
+from components.grader.normalize import ROW
+from components.grader.numbers import exact_number
+from components.grader.units import Same, split_unit
+
+_OPENING, _CLOSING = "([{⟨", ")]}⟩"
+
+
+def split_top(text: str, separators: str) -> list[str]:
+    """The parts of a text between separators that stand outside of brackets."""
+    parts, depth, start = [], 0, 0
+    at = 0
+    while at < len(text):
+        character = text[at]
+        if character == "\\":
+            if text[at + 1 : at + 2] in ("{", "}"):
+                depth += 1 if text[at + 1] == "{" else -1
+            at += 2
+            continue
+        depth += (character in _OPENING) - (character in _CLOSING)
+        if depth == 0 and character in separators:
+            parts.append(text[start:at].strip())
+            start = at + 1
+        at += 1
+    return [*parts, text[start:].strip()]
+
+
+def bracketed(text: str) -> tuple[str, list[str]] | None:
+    """("(" + ")", items) of a tuple, an interval or a set; None for what is not wholly in one pair of brackets."""
+    opening = "\\{" if text.startswith("\\{") else text[:1]
+    closing = "\\}" if text.endswith("\\}") else text[-1:]
+    if opening not in ("(", "[", "\\{", "⟨") or closing not in (")", "]", "\\}", "⟩") or len(text) < 2:
+        return None
+    if (opening == "\\{") != (closing == "\\}") or (opening == "⟨") != (closing == "⟩"):
+        return None
+    inner = text[len(opening) : -len(closing)]
+    depth = 0
+    for character in re.sub(r"\\([{}])", r"\1", inner):
+        depth += (character in _OPENING) - (character in _CLOSING)
+        if depth < 0:
+            return None
+    separators = ";" if _thousands_only(inner) else ",;"
+    items = [item for item in split_top(inner, separators) if item] if inner.strip() else []
+    if len(items) < 2 and opening != "\\{":
+        return None
+    if opening == "\\{":
+        items = [expanded for item in items for expanded in _plus_minus(item)]
+    return opening + closing, items
+
+
+def by_brackets(one: str, two: str, same: Same) -> bool | None:
+    """Tuples and intervals keep their order, sets do not; the kinds are never equal."""
+    first, second = bracketed(one), bracketed(two)
+    if first is None and second is None:
+        return None
+    if re.search("[±∓]", one + two) and not (first and second and first[0] == second[0] == "\\{\\}"):
+        return False  # signs that go together are not told from those that do not
+    if first is None or second is None:
+        inside, other = (first, two) if first is not None else (second, one)
+        assert inside is not None
+        kind, items = inside
+        parts = list_items(other)
+        if kind == "\\{\\}" and parts is not None and "=" not in one + two:
+            return same_in_any_order(items, parts, same)
+        return None if kind in ("()", "(]", "[)", "[]") else False
+    named = {_name(item) for item in first[1]}, {_name(item) for item in second[1]}
+    if first[0] != second[0] or "=" in one + two or (max(map(len, named)) > 1 and named[0] != named[1]):
+        return False
+    if first[0] == "\\{\\}":
+        return same_in_any_order(first[1], second[1], same)
+    return len(first[1]) == len(second[1]) and all(map(same, first[1], second[1]))
+
+
+_AND_OR = re.compile(r"[,;]?(?:«(?:and|or)»|(?: |(?<![A-Za-z\\ ]))(?:and|or)(?: |(?![A-Za-z])))")
+
+
+def list_items(text: str) -> list[str] | None:
+    """The items of a list without brackets, `1, 2` or `1 and 2` or `\\pm 2`; None for one item."""
+    joined = [part for part in _AND_OR.split(text) if part]
+    if (
+        sum(len(split_top(part, ",")) > 1 for part in joined) > 1
+        and "=" not in text
+        and not _thousands_only(";".join(joined))
+    ):
+        return None  # lists of lists
+    text = ";".join(joined) if len(joined) > 1 else text
+    if ";" in text and len(joined) < 2 and "," in text and "=" not in text and not _thousands_only(text):
+        return None
+    if ";" in text or ("," in text and exact_number(split_unit(text)[0]) is None):
+        inner = split_top(text, ";") if ";" in text and _thousands_only(text) else split_top(text, ",;")
+    else:
+        inner = [text]
+    items = [expanded for item in inner if item for expanded in _plus_minus(item)]
+    return items if len(items) > 1 else None
+
+
+def _thousands_only(text: str) -> bool:
+    """Whether every comma of a list separates thousands."""
+    parts = split_top(text, ";")
+    return len(parts) > 1 and "," in text and all(exact_number(item) is not None for item in parts)
+
+
+def _plus_minus(item: str) -> list[str]:
+    if not re.search("[±∓]", item) or (item.count("±") > 1 and "∓" not in item):
+        return [item]  # of two signs each may be chosen by itself
+    return [item.replace("±", "+").replace("∓", "-"), item.replace("±", "-").replace("∓", "+")]
+
+
+def by_list(one: str, two: str, same: Same) -> bool | None:
+    first, second = list_items(one), list_items(two)
+    if first is None and second is None:
+        return None
+    if first is None or second is None:
+        return False
+    first, second = _with_names(first), _with_names(second)
+    named = {_name(item) for item in first}, {_name(item) for item in second}
+    if max(map(len, named)) > 1 and named[0] != named[1]:
+        return False  # which value is whose is said on one side only
+    if max(map(len, named)) > 1 and re.search("[±∓]", one + two):
+        return False  # signs that go together are not told from those that do not
+    if max(map(len, named)) > 1 and max(len(first), len(second)) > max(map(len, named)):
+        return len(first) == len(second) and all(map(same, first, second))  # several solutions, each of several names
+    if "..." in first + second:
+        return len(first) == len(second) and all(map(same, first, second))
+    joints = set(_JOINED.findall(one)), set(_JOINED.findall(two))
+    strict = max(map(len, named)) > 1 or re.search("[<>≤≥]", one + two)
+    plain = all(exact_number(split_top(item, "=")[-1]) is not None for item in first)
+    if joints[0] != joints[1] and (strict or (all(joints) and not plain)):
+        return False  # of statements, `and` is not `or`
+    return same_in_any_order(first, second, same)
+
+
+_JOINED = re.compile(r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
+
+
+def _name(item: str) -> str:
+    """Whose value an item is: the left side of an equation, the letters of an inequality, a unit."""
+    if "=" in item:
+        name, *values = split_top(item, "=")
+        return f"{name} {split_unit(values[-1])[1]}"
+    if re.search("[<>≤≥]", item):
+        return "".join(sorted(set(re.findall("[A-Za-z]", item))))
+    return split_unit(item)[1]
+
+
+def _with_names(items: list[str]) -> list[str]:
+    """`x=1, 2` is `x=1, x=2`."""
+    match = re.match(r"([A-Za-z])=", items[0])
+    return [item if "=" in item else f"{match[1]}={item}" for item in items] if match else items
+
+
+def same_in_any_order(first: Sequence[str], second: Sequence[str], same: Same) -> bool:
+    left = list(second)
+    if len(first) != len(second):
+        return False
+    for item in first:
+        found = next((other for other in left if same(item, other)), None)
+        if found is None:
+            return False
+        left.remove(found)
+    return True
+
+
+def by_matrix(one: str, two: str, same: Same) -> bool | None:
+    first, second = _rows(one), _rows(two)
+    if first is None and second is None:
+        return None
+    if first is None and second is not None and second[0] == "bars" and second[1]:
+        return same(one, _determinant(second[1]))
+    if second is None and first is not None and first[0] == "bars" and first[1]:
+        return same(_determinant(first[1]), two)
+    if first is None or second is None or first[0] != second[0] or len(first[1]) != len(second[1]):
+        return False
+    if re.search(r"[±∓]", one + two) or any("," in cell for row in first[1] + second[1] for cell in row):
+        return False
+    rows = zip(first[1], second[1], strict=True)
+    return all(len(row) == len(other) and all(map(same, row, other)) for row, other in rows)
+
+
+def _determinant(rows: list[list[str]]) -> str:
+    """A determinant written out along its first row; Risky beyond four rows."""
+    if len(rows) > 4 or any(len(row) != len(rows) for row in rows):
+        raise Risky("a determinant too large")
+    if len(rows) == 1:
+        return rows[0][0]
+    minors = [[row[:column] + row[column + 1 :] for row in rows[1:]] for column in range(len(rows))]
+    terms = [f"({cell})*({_determinant(minor)})" for cell, minor in zip(rows[0], minors, strict=True)]
+    return terms[0] + "".join("-+"[i % 2] + term for i, term in enumerate(terms[1:]))
+
+
+def _rows(text: str) -> tuple[str, list[list[str]]] | None:
+    """Whether a matrix is a determinant, and its rows of cells."""
+    match = re.fullmatch(r"[\[(]?\\begin\{(\w*?)(?:matrix\}|array\}(?:\{[^}]*\})?)(.*)\\end\{\w+\}[\])]?", text)
+    if match is None or "\\begin" in match[2]:
+        return None
+    rows = [[cell.strip() for cell in row.split("&")] for row in match[2].split(ROW) if row.strip()]
+    return ({"v": "bars", "V": "norm"}.get(match[1], "")), rows

@@ -1,0 +1,190 @@
+"""Whether two answers are equal: `decide(answer, truth)`. The first rule that knows both sides decides.
+
+Equal text; exact numbers (never floats); then values by their kind: bases, times, quantities with units, lists, sets,
+tuples, intervals, matrices, equations, inequalities, words; then expressions (expression_parser.py); and what no rule
+here can read goes to math-verify. Two answers are equal when a careful reader who does not know the question
+would say so; in doubt they are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+from components.grader import expression_equality, expression_parser
+from components.grader.compound_answers import by_brackets, by_list, by_matrix
+from components.grader.equations import by_equation, by_membership
+from components.grader.expression_parser import NotAnExpression, Risky
+from components.grader.intervals import by_inequality, by_union
+from components.grader.normalize import END, TEXT, clean
+from components.grader.numbers import exact_number, words_number
+from components.grader.units import Same, by_base, by_number, by_quantity, by_ratio, by_time, split_unit
+
+MAX_LENGTH = 2_000  # characters of an answer; a longer one is not compared
+_OPENING, _CLOSING = "([{⟨", ")]}⟩"
+_DERIVATIVE = re.compile(r"\\frac ?\{d(?:\^\{?\d\}?)?[A-Za-z]?\} ?\{d[A-Za-z]|(?<![A-Za-z])d[a-z]/d[a-z](?![A-Za-z])")
+_SYNONYMS = {
+    "ℝ": "(-∞,∞)",
+    "\\mathbb{r}": "(-∞,∞)",
+    "\\mathbbr": "(-∞,∞)",
+    "all real numbers": "(-∞,∞)",
+    "no solutions": "no solution",
+}
+_SYNONYMS |= {"no real solutions": "no real solution", "empty set": "∅"}
+_WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?: [A-Za-z][A-Za-z'.-]*)*")
+
+
+def decide(answer: str, truth: str) -> tuple[bool, str]:
+    """Whether the answers are equal, and the rule that decided it.
+
+    Raises Risky for what would be too large to compare.
+
+    >>> decide("0.5", "\\\\frac{1}{2}"), decide("(1,2)", "(2,1)")
+    ((True, 'number'), (False, 'tuple'))
+    """
+    one, two = (_SYNONYMS.get(_squeezed(side).lower(), side) for side in (clean(answer), clean(truth)))
+    if not one or not two:
+        return False, "empty"
+    if one == two or _squeezed(one) == _squeezed(two):
+        return True, "text"
+    for side in (one, two):
+        refuse_risky(side)
+    try:
+        return compare(one, two)
+    except RecursionError:
+        raise Risky("nested too deep") from None
+
+
+def canonical(answer: str) -> str:
+    """One text for answers that are plainly the same: a number as a fraction, else the squeezed text."""
+    cleaned = clean(answer)
+    number = exact_number(split_unit(cleaned)[0]) if len(cleaned) <= MAX_LENGTH else None
+    return _squeezed(cleaned) if number is None else str(number)
+
+
+def plain_number(answer: str) -> Fraction | None:
+    """The number that an answer is, or None: two plain numbers are equal by value, and `decide` says no more."""
+    return exact_number(clean(answer)) if len(answer) <= MAX_LENGTH else None
+
+
+def refuse_risky(text: str) -> None:
+    """Raises Risky for text whose reading could be endless: far too long, nested, or with long towers."""
+    if len(text) > MAX_LENGTH:
+        raise Risky("too long")
+    depth = deepest = 0
+    for character in text:
+        depth += (character in _OPENING) - (character in _CLOSING)
+        deepest = max(deepest, depth)
+    if deepest > 30:
+        raise Risky("nested too deep")
+
+
+def _squeezed(text: str) -> str:
+    """Without what only separates: spaces beside letters, marks of text, braces around one character."""
+    text = re.sub(r"\{(\w)\}(?![\w.])", r"\1", text.replace(TEXT, "").replace(END, ""))
+    return text
+
+
+def compare(one: str, two: str) -> tuple[bool, str]:
+    """The same for cleaned answers."""
+    for name, rule in _RULES:
+        equal = rule(one, two, _same)
+        if equal is not None:
+            return equal, name
+    return _by_math_verify(one, two), "math_verify"
+
+
+def by_words(one: str, two: str, same: Same) -> bool | None:
+    """Text compares as text: without case for words, as it is for letters, so `ab` is not `ba`."""
+    first, second = _as_words(one), _as_words(two)
+    if any(side and "-" in side and max(map(len, side.split("-"))) < 3 for side in (first, second)):
+        return None  # letters with signs
+    if first is None and second is None:
+        return None
+    if first is None or second is None:
+        if len(first or second or "") < 5 and TEXT not in one + two and words_number(first or second or "") is None:
+            return None  # variables beside each other
+        number = exact_number(one) if first is None else exact_number(two)
+        spelled = words_number(first or second or "")
+        return False if number is None or spelled is None else number == spelled
+    numbers = words_number(first), words_number(second)
+    if None not in numbers:
+        return numbers[0] == numbers[1]
+    if {first.lower(), second.lower()} <= {"yes", "no"}:
+        return first.lower() == second.lower()
+    if (
+        min(len(first), len(second)) < 3
+        or (first.isupper() and second.islower())
+        or (first.islower() and second.isupper())
+    ):
+        return first == second  # letters: variables, points, sides
+    return first.lower() == second.lower()
+
+
+def _as_words(text: str) -> str | None:
+    """The words of a text that is nothing else: set as text, or two letters and more without a sign."""
+    marked = TEXT in text
+    text = text.replace(TEXT, "").replace(END, "").strip()
+    text = re.sub(r"^(?:the|an?) (?=\w{3})", "", text, flags=re.IGNORECASE)
+    if match := re.fullmatch(r"\(([A-Za-z])\)", text):
+        return match[1]
+    if re.search(r"\b(?:and|or)\b", text) and words_number(text) is None:
+        return None  # a list
+    if not _WORDS.fullmatch(text) or (len(text) == 1 and not marked):
+        return text if len(text) == 1 and text.isupper() and text.isalpha() else None
+    return text.rstrip(".")
+
+
+def by_expression(one: str, two: str, same: Same) -> bool | None:
+    if one.startswith("[") != two.startswith("["):
+        return False  # [x] may be the whole part of x
+    if _DERIVATIVE.search(one + " " + two):
+        return False  # a derivative is no fraction
+    try:
+        first, second = (expression_parser.parse(_without_thousands(side)) for side in (one, two))
+    except NotAnExpression:
+        return None
+    try:
+        return expression_equality.equal(first, second)
+    except NotAnExpression:
+        return False
+
+
+def _without_thousands(text: str) -> str:
+    return text if re.search(r"[(\[{]", text) else re.sub(r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+
+
+_BEYOND = re.compile(r"\\(?:sum|prod|int|lim|max|min|gcd|lcm|bmod|pmod)(?![a-zA-Z])")
+
+
+def _by_math_verify(one: str, two: str) -> bool:
+    """What math-verify reads and we do not: sums, integrals, limits. Elsewhere it accepts too much."""
+    if not (_BEYOND.search(one) or _BEYOND.search(two)):
+        return False
+    from components.grader.math_verify_fallback import equal
+
+    return equal(one, two)
+
+
+def _same(one: str, two: str) -> bool:
+    """For the parts of an answer. They are cleaned already."""
+    return one == two or compare(one, two)[0]
+
+
+_RULES: list[tuple[str, Callable[[str, str, Same], bool | None]]] = [
+    ("number", by_number),
+    ("base", by_base),
+    ("time", by_time),
+    ("ratio", by_ratio),
+    ("words", by_words),
+    ("membership", by_membership),
+    ("matrix", by_matrix),
+    ("union", by_union),
+    ("tuple", by_brackets),
+    ("list", by_list),
+    ("inequality", by_inequality),
+    ("equation", by_equation),
+    ("quantity", by_quantity),
+    ("expression", by_expression),
+]

@@ -1,0 +1,306 @@
+"""Whether two expressions are equal: their values at several points, exact where they are rational, else in 60 digits,
+where a difference must vanish as digits are added. What would be too large to evaluate is refused before (`Risky`)."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import mpmath
+
+from components.grader.expression_parser import NotAnExpression, Risky, Tree
+
+_MAX_EXPONENT = 5_000  # of an exact power
+_MAX_BITS = 200_000  # of an exact number on the way
+_MAX_FACTORIAL = 2_000
+_DIGITS = 60
+
+
+def names(tree: Tree) -> set[str]:
+    """The variables of a tree; constants are none."""
+    found = {tree.name} if tree.kind == "name" and tree.name not in _CONSTANTS else set()
+    return found.union(*map(names, tree.parts))
+
+
+_CONSTANTS = {"pi": lambda: +mpmath.pi, "e": lambda: +mpmath.e, "i": lambda: mpmath.mpc(0, 1)}
+
+
+def exact(tree: Tree, at: Mapping[str, Fraction]) -> Fraction | None:
+    """The rational value of a tree at a point; None where it has none by rational operations alone.
+
+    Raises Risky for numbers too large, ZeroDivisionError.
+    """
+    if tree.kind == "number":
+        return tree.value
+    if tree.kind == "name":
+        return at.get(tree.name)
+    if tree.kind not in ("+", "-", "*", "/", "^", "factorial", "binom"):
+        return None
+    values = []
+    for part in tree.parts:
+        value = exact(part, at)
+        if value is None:
+            return None
+        values.append(value)
+    return _bounded(_rational(tree.kind, values))
+
+
+def _rational(kind: str, values: list[Fraction]) -> Fraction | None:
+    if kind == "+":
+        return sum(values, Fraction(0))
+    if kind == "-":
+        return -values[0]
+    if kind == "*":
+        return values[0] * values[1]
+    if kind == "/":
+        return values[0] / values[1]
+    if any(value.denominator != 1 for value in values[-1:]):
+        return None
+    if kind == "^":
+        exponent = int(values[1])
+        size = max(values[0].numerator.bit_length(), values[0].denominator.bit_length())
+        if abs(exponent) > _MAX_EXPONENT or size * abs(exponent) > _MAX_BITS:
+            if values[0] in (0, 1, -1) and exponent > 0:
+                return values[0] ** (2 + exponent % 2)
+            raise Risky("a power too large")
+        if values[0] == 0 and exponent <= 0:
+            raise ZeroDivisionError
+        return values[0] ** exponent
+    if kind == "factorial":
+        return Fraction(math.factorial(_small(values[0])))
+    if values[0].denominator != 1 or values[0] < 0 or values[1] < 0:
+        return None
+    return Fraction(math.comb(_small(values[0]), _small(values[1])))
+
+
+def _small(value: Fraction) -> int:
+    if value > _MAX_FACTORIAL:
+        raise Risky("a factorial too large")
+    if value < 0:
+        raise NotAnExpression("no factorial of a negative number")
+    return int(value)
+
+
+def _bounded(value: Fraction | None) -> Fraction | None:
+    if value is not None and max(value.numerator.bit_length(), value.denominator.bit_length()) > _MAX_BITS:
+        raise Risky("a number too large")
+    return value
+
+
+def numeric(tree: Tree, at: Mapping[str, Any]) -> Any:
+    """The value of a tree at a point, as an mpmath number in the working precision. Raises Risky, ZeroDivisionError."""
+    if tree.kind == "number":
+        assert tree.value is not None
+        return mpmath.mpf(tree.value.numerator) / tree.value.denominator
+    if tree.kind == "name":
+        return _CONSTANTS[tree.name]() if tree.name in _CONSTANTS else at[tree.name]
+    values = [numeric(part, at) for part in tree.parts]
+    if tree.kind == "+":
+        return mpmath.fsum(values)
+    if tree.kind == "-":
+        return -values[0]
+    if tree.kind == "*":
+        return values[0] * values[1]
+    if tree.kind == "/":
+        return values[0] / values[1]
+    if tree.kind == "^":
+        return _power(*values)
+    if tree.kind == "apply":  # some function, nobody knows which: equal only for equal arguments
+        return mpmath.cos(values[0] + zlib.crc32(tree.name.encode()) % 9973) + values[0] / 7
+    return _apply(tree.kind, values)
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if base == 0:
+        if mpmath.re(exponent) <= 0:
+            raise ZeroDivisionError
+        return base * 0
+    if abs(exponent) * (1 + abs(mpmath.log(abs(base)))) > 1_000_000:
+        raise Risky("a power too large")
+    if mpmath.im(base) == 0 and mpmath.re(base) < 0 and mpmath.im(exponent) == 0:
+        # An odd root of a negative number is meant to be real.
+        exponent = mpmath.re(exponent)
+        inverse = int(mpmath.nint(1 / exponent)) if exponent else 0
+        if inverse % 2 and abs(1 / exponent - inverse) < mpmath.mpf(10) ** (-_DIGITS // 2):
+            return -(mpmath.re(-base) ** exponent)
+    return base**exponent
+
+
+def _apply(kind: str, values: list[Any]) -> Any:
+    value = values[0]
+    if kind == "factorial":
+        return mpmath.factorial(_small(_whole(value)))
+    if kind == "binom":
+        return mpmath.binomial(_small(_whole(value)), _small(_whole(values[1])))
+    if kind == "degrees":
+        return value * mpmath.pi / 180
+    if kind in ("log", "lg"):
+        return mpmath.log10(value)
+    if kind == "exp":
+        return _power(+mpmath.e, value)
+    if kind in ("sinh", "cosh", "tanh") and abs(value) > 100_000:
+        raise Risky("a power too large")
+    renamed = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "abs": "fabs"}
+    return getattr(mpmath, renamed.get(kind, kind))(value)
+
+
+def _whole(value: Any) -> Fraction:
+    nearest = mpmath.nint(mpmath.re(value))
+    if abs(value - nearest) > mpmath.mpf(10) ** (-_DIGITS // 2):
+        raise NotAnExpression("no whole number")
+    return Fraction(int(nearest))
+
+
+# Equality ---------------------------------------------------------------------------------------------------------
+
+_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
+# Where variables are tried: whole numbers, small ones and large, squares, and fractions, of either sign.
+_POINTS: tuple[tuple[str, int, int], ...] = (
+    ("+", 0, 1),
+    ("+", 1, 1),
+    ("²", 0, 1),
+    ("+-", 3, 5),
+    ("-+", 5, 3),
+    ("+", 7, 1),
+    ("-", 2, 7),
+    ("--+", 4, 1),
+    ("+", 9, 1),
+    ("+", 13, 2),
+    ("-+", 16, 1),
+    ("++-", 9, 11),
+    ("k", 3, 1),
+    ("m", 1, 1),
+    ("km", 6, 7),
+)
+
+
+def equal(first: Tree, second: Tree, *, in_form: bool = True) -> bool:
+    """Whether two expressions are the same, as values where they have no variables, else as functions of them.
+
+    in_form: a product of sums that hold variables is not its expansion, since only the form tells an answer from a
+    question that asks to factor or to expand.
+    Raises Risky for what cannot be evaluated safely, NotAnExpression for what has no value at all.
+    """
+    if first == second:
+        return True
+    if _holds(first, "infinity") or _holds(second, "infinity"):
+        return _infinite(first) is not None and _infinite(first) == _infinite(second)
+    variables = sorted(names(first) | names(second))
+    if len(variables) > len(_PRIMES):
+        raise Risky("too many variables")
+    if in_form and {_form(first), _form(second)} == {"sum", "product"}:
+        return False
+    compared = 0
+    for point in range(len(_POINTS) if variables else 1):
+        try:
+            same = _equal_at(first, second, _point(variables, point))
+        except Risky:
+            if compared < 4:
+                raise
+            continue  # far out only
+        if same is False:
+            return False
+        compared += same is True
+    return compared >= (2 if variables else 1)
+
+
+def _point(variables: list[str], number: int) -> dict[str, Fraction]:
+    """A value for each variable; no two are equal, and each pair is met in either order."""
+    signs, first, denominator = _POINTS[number]
+    order = variables if number % 2 else variables[::-1]
+    point = {}
+    for i, name in enumerate(order):
+        value = Fraction(_PRIMES[(first + 3 * i) % len(_PRIMES)], denominator)
+        point[name] = {"+": value, "-": -value, "²": value * value, "k": 1009 * value, "m": -1000003 * value}[
+            signs[i % len(signs)]
+        ]
+    return point
+
+
+def _equal_at(first: Tree, second: Tree, at: Mapping[str, Fraction]) -> bool | None:
+    """None where the point says nothing: an expression has no value there, or only a complex one."""
+    try:
+        values = exact(first, at), exact(second, at)
+        if None not in values:
+            return values[0] == values[1]
+        one, two = _values(first, second, at, _DIGITS)
+        if _differ(one, two, _DIGITS):
+            are_complex = mpmath.im(one) != 0, mpmath.im(two) != 0
+            trees = (first, second)
+            # Roots and logarithms of negative numbers say nothing, unless one side was made to take them.
+            silent = all(are_complex) or (any(are_complex) and not any(_holds_kind(tree, "abs") for tree in trees))
+            return None if at and silent and not any(_holds(tree, "i") for tree in trees) else False
+        # Equal in 60 digits. A difference that is none vanishes further as digits are added; a tiny number stays.
+        more_one, more_two = _values(first, second, at, 3 * _DIGITS)
+        if _differ(more_one, more_two, 3 * _DIGITS):
+            return False
+        return all(_is_rest(few, more) for few, more in ((one, more_one), (two, more_two))) or not _tiny(
+            more_one, more_two
+        )
+    except Risky:
+        raise
+    except (ZeroDivisionError, ValueError, OverflowError):  # no value, or none but at whole numbers
+        return None if at else False
+
+
+def _values(first: Tree, second: Tree, at: Mapping[str, Fraction], digits: int) -> tuple[Any, Any]:
+    with mpmath.workdps(digits):
+        point = {name: mpmath.mpf(value.numerator) / value.denominator for name, value in at.items()}
+        return numeric(first, point), numeric(second, point)
+
+
+def _differ(one: Any, two: Any, digits: int) -> bool:
+    with mpmath.workdps(digits):
+        larger, smaller = max(abs(one), abs(two)), min(abs(one), abs(two))
+        if not mpmath.isfinite(larger):
+            raise NotAnExpression("no finite value")
+        # Beside a plain zero what cancelled leaves its rounding, some digits above the last one.
+        tolerance = mpmath.mpf(10) ** (15 - digits)
+        return bool(abs(one - two) > tolerance * (larger if smaller > tolerance else 1))
+
+
+def _tiny(one: Any, two: Any) -> bool:
+    return bool(0 < max(abs(one), abs(two)) < mpmath.mpf(10) ** -_DIGITS)
+
+
+def _is_rest(few: Any, more: Any) -> bool:
+    """Whether a tiny value is what rounding left of a zero: it changes altogether with the number of digits."""
+    return bool(more == 0 or abs(few - more) > abs(more) / 1000)
+
+
+def _holds_kind(tree: Tree, kind: str) -> bool:
+    return tree.kind == kind or any(_holds_kind(part, kind) for part in tree.parts)
+
+
+def _holds(tree: Tree, name: str) -> bool:
+    return tree.name == name or any(_holds(part, name) for part in tree.parts)
+
+
+def _infinite(tree: Tree) -> int | None:
+    """+1 or -1 for plain infinities."""
+    if tree.kind == "-":
+        inner = _infinite(tree.parts[0])
+        return None if inner is None else -inner
+    return 1 if tree.kind == "name" and tree.name == "infinity" else None
+
+
+def _form(tree: Tree) -> str:
+    """sum: several terms that hold variables; product: several factors that hold variables, a sum among them."""
+    while tree.kind == "-":
+        tree = tree.parts[0]
+    if tree.kind == "+":
+        return "sum" if names(tree) else ""
+    factors = [factor for factor in _factors(tree) if names(factor)]
+    sums = any(factor.kind == "+" for factor in factors)
+    return "product" if sums and len(factors) > 1 else ""
+
+
+def _factors(tree: Tree) -> list[Tree]:
+    if tree.kind in ("*", "-"):
+        return [factor for part in tree.parts for factor in _factors(part)]
+    if tree.kind == "^" and tree.parts[1].value is not None and tree.parts[1].value > 1:
+        return _factors(tree.parts[0]) * 2
+    return [tree]

@@ -1,0 +1,213 @@
+"""Containment: answers are compared in a process that may be killed, never in this one.
+
+Model text can make any algebra system hang or take all memory. The worker process has limits of its own, and this side
+watches: a pair on which it is silent for too long costs the process, is tried once more in a fresh one, and then has
+the status `timeout`, which is not "wrong". Works in threads and in Ray actors, since it uses neither alarms nor forks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.grader.equality import MAX_LENGTH
+
+_SECONDS = 0.5  # of silence on one verdict
+_SECONDS_LOADING = 60.0  # while the worker starts, or imports a library
+_TRIES = 2
+_MEMORY = 2 << 30  # bytes of address space
+_CPU_SECONDS = 5
+_REMEMBERED = 1_000_000  # distinct pairs
+_AHEAD = 48 << 10  # bytes of pairs that are sent before their answers are there
+
+Pairs = Sequence[tuple[str, str]]
+
+
+@dataclass
+class Verdict:
+    """How an answer compares. None: not known, for the reason that status gives."""
+
+    is_correct: bool | None = None
+    is_correct_prm800k: bool | None = None
+    method: str = ""  # the rule that decided is_correct
+    status: str = "ok"  # ok, too_long, risky, timeout, out_of_memory or error: …
+    is_whole: bool = False  # both verdicts are there
+
+
+class GradingSandbox:
+    """One worker process, started when it is needed and again when it was killed. Safe for threads: one at a time."""
+
+    def __init__(self, seconds: float = _SECONDS) -> None:
+        self.seconds = seconds
+        self.worker: subprocess.Popen[bytes] | None = None
+        self.lock = threading.Lock()
+        self.kills = 0
+        self.known: dict[tuple[str, str], Verdict] = {}  # of this process, so of one version of the grader
+        self.buffer, self.is_fresh = b"", True
+
+    def verdicts(self, pairs: Pairs) -> list[Verdict]:
+        """A verdict for each (answer, ground truth), in order."""
+        verdicts = [_without_worker(*pair) for pair in pairs]
+        waiting = [index for index, verdict in enumerate(verdicts) if verdict is None]
+        done = {index: Verdict() for index in waiting}
+        tries = dict.fromkeys(waiting, 0)
+        with self.lock:
+            try:
+                while waiting:
+                    culprit, how = self._run(pairs, waiting, done)
+                    waiting = [index for index in waiting if not done[index].is_whole]
+                    if culprit is None:
+                        continue
+                    tries[culprit] += 1
+                    if tries[culprit] >= _TRIES:
+                        _give_up(done[culprit], how)
+                        waiting.remove(culprit)
+            except BaseException:
+                if self.worker is not None:
+                    self._end()  # what it still says would be taken for answers to the next pairs
+                raise
+        return [verdict if verdict is not None else done[index] for index, verdict in enumerate(verdicts)]
+
+    def known_verdicts(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Verdict]:
+        """Verdicts by pair: equal ones are compared once, also from call to call."""
+        distinct = list(dict.fromkeys(pairs))
+        new = [pair for pair in distinct if pair not in self.known]
+        if len(self.known) + len(new) > _REMEMBERED:
+            self.known, new = {}, distinct
+        self.known |= zip(new, self.verdicts(new), strict=True)
+        return {pair: self.known[pair] for pair in distinct}
+
+    def _run(self, pairs: Pairs, waiting: list[int], done: dict[int, Verdict]) -> tuple[int | None, str]:
+        """Send pairs and take verdicts until all are there, or until the worker falls silent or dies on one: that one,
+        and how."""
+        worker = self.worker or self._start()
+        assert worker.stdin is not None
+        messages = {index: json.dumps([index, *pairs[index]]).encode() + b"\n" for index in waiting}
+        unsent, under_way = deque(waiting), deque[int]()
+        ahead = 0  # bytes under way
+        patience = _SECONDS_LOADING if self.is_fresh else self.seconds
+        try:
+            while unsent or under_way:
+                # No more than fits into the pipe: a worker that is stuck does not read, and must not block this side.
+                while unsent and ahead + len(messages[unsent[0]]) <= _AHEAD:
+                    under_way.append(unsent.popleft())
+                    ahead += worker.stdin.write(messages[under_way[-1]])
+                worker.stdin.flush()
+                line = self._line(patience)
+                if line is None:
+                    self._end()
+                    return under_way[0], "timeout"
+                self.is_fresh = False
+                index, what, value, how = json.loads(line)
+                patience = _SECONDS_LOADING if what == "loading" and how else self.seconds
+                if what == "is_correct":
+                    _note(done[index], value, how)
+                elif what == "is_correct_prm800k":
+                    done[index].is_correct_prm800k, done[index].is_whole = value, True
+                    ahead -= len(messages[under_way.popleft()])
+        except (BrokenPipeError, EOFError):
+            status = self._end()
+            known = {-signal.SIGXCPU: "timeout", -signal.SIGKILL: "out_of_memory"}
+            return (*under_way, *unsent)[0], known.get(status, f"error: the worker ended with status {status}")
+        return None, ""
+
+    def _line(self, patience: float) -> bytes | None:
+        """The worker's next line; None when it worked in silence for too long. Raises EOFError when it ended.
+
+        Its own CPU seconds count, so that a busy machine makes no timeouts; and seconds of the clock, twenty to one.
+        """
+        assert self.worker is not None
+        assert self.worker.stdout is not None
+        poller = select.poll()
+        poller.register(self.worker.stdout, select.POLLIN)
+        worked, waits = 0.0, -1
+        while b"\n" not in self.buffer:
+            if not poller.poll(1000 * (patience if waits >= 0 else 0.05)):
+                if waits < 0:  # most lines are there by now, and need no look at the process
+                    worked = _cpu_seconds(self.worker.pid)
+                elif waits >= 20 or _cpu_seconds(self.worker.pid) - worked >= 0.8 * patience:
+                    return None
+                waits += 1
+                continue
+            data = os.read(self.worker.stdout.fileno(), 1 << 16)
+            if not data:
+                raise EOFError
+            self.buffer += data
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "components.grader.worker", str(_MEMORY), str(_CPU_SECONDS)]
+        self.buffer, self.is_fresh = b"", True
+        self.worker = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        )
+        return self.worker
+
+    def _end(self) -> int:
+        """Kill the worker; its exit status."""
+        worker, self.worker = self.worker, None
+        assert worker is not None
+        status = worker.poll()
+        if status is None:
+            try:
+                status = worker.wait(timeout=0.1)  # its pipe is closed already when it is about to end by itself
+            except subprocess.TimeoutExpired:
+                worker.kill()
+                status = worker.wait()
+        self.kills += 1
+        for pipe in (worker.stdin, worker.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    continue
+        return status
+
+    def close(self) -> None:
+        with self.lock:
+            if self.worker is not None:
+                self._end()
+
+
+def _cpu_seconds(pid: int) -> float:
+    """CPU seconds that a process has used, to a hundredth; where the system does not tell, the clock's."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return time.monotonic()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _without_worker(answer: str, truth: str) -> Verdict | None:
+    """What needs no worker: equal text, and text too long to compare."""
+    if answer == truth and answer.strip():
+        return Verdict(True, True, "text")
+    if max(len(answer), len(truth)) > MAX_LENGTH:
+        return Verdict(False, False, "", "too_long")
+    return None
+
+
+def _note(verdict: Verdict, value: bool | None, how: str) -> None:
+    verdict.is_correct = value
+    if value is None or how == "risky":
+        verdict.status = how
+    else:
+        verdict.method = how
+
+
+def _give_up(verdict: Verdict, how: str) -> None:
+    """A worker was lost on this pair for the last time: what is known stays."""
+    if verdict.is_correct is None:
+        verdict.status = how

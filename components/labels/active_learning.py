@@ -1,0 +1,233 @@
+"""Which of a generator's many solutions are worth a labeler's time (paper §4.2, and §2.4 for PRM800K's second phase).
+
+The pool of a problem are its samples that have an answer, a grade without an error and, where a selector chooses, its
+score; all others are never chosen (the paper discards solutions without an answer). Of it, per problem and size N:
+
+- `uniform`: the first N by sample_index.
+- `active`: the w(N) top-scoring wrong-answer solutions, where w(N) is wrong_share × N, rounded, halves up; then, of all
+  that remain, right or wrong, the top-scoring, until N are taken.
+- `uncertainty`: the N whose score is nearest to one half.
+- `top_k`: over all problems together, the K top-scoring wrong-answer solutions, where K is N × the problems that have
+  any sample.
+
+The paper leaves open what a shortage is. Here the wrong answers that are missing are made up for by the next of what
+remains, and their `reason` says so; a pool smaller than N is taken whole. It leaves ties open too: equal scores count
+in the order of sample_index, over all problems of (problem_id, sample_index). So nothing is drawn, and a selection has
+no seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from components.dataflow.datasets import Dataset
+from components.dataflow.stage import TableStage
+from components.statistics.best_of_n import Bools, Ints
+from schemas.small_scale import CHOSEN_BEFORE, SELECTION
+
+POLICIES = {
+    "uniform": "the first samples of each problem",
+    "active": "most convincing wrong answers of each problem, then its highest-scored of the rest (paper §4.2)",
+    "uncertainty": "of each problem those whose score is nearest to one half",
+    "top_k": "the most convincing wrong answers of all problems together (PRM800K's second phase)",
+}
+_WRONG, _INSTEAD = "convincing_wrong_answer", "instead_of_a_wrong_answer"
+_REST = {
+    "uniform": "in_order",
+    "active": "highest_of_the_rest",
+    "uncertainty": "least_certain",
+    "top_k": "highest_of_the_rest",
+}
+_KEYS = ["problem_id", "sample_index"]
+_KEPT = [*_KEYS, "split", "place", "reason", "selector_score", "is_correct"]
+_READS = {
+    "grades": [*_KEYS, "split", "answer", "is_correct", "error"],
+    "scores": [*_KEYS, "prm_score"],
+    "previous": [*_KEPT, "size"],
+}
+
+
+@dataclass(frozen=True)
+class ActiveLearningConfig:
+    """Raises ValueError, naming the value, for an unknown policy, sizes that are not ascending or under 1, and a share
+    outside [0, 1]."""
+
+    policy: str  # one of POLICIES
+    sizes: tuple[int, ...]  # ascending: solutions per problem (of top_k: in the mean)
+    wrong_share: float = 0.8  # of `active`: how many of them are to have a wrong answer (paper §4.2)
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ValueError(f"policy {self.policy!r} is none of {', '.join(POLICIES)}")
+        if not self.sizes or self.sizes[0] < 1 or sorted(set(self.sizes)) != list(self.sizes):
+            raise ValueError(f"sizes {self.sizes!r} are not ascending numbers from 1 on")
+        if not 0 <= self.wrong_share <= 1:
+            raise ValueError(f"wrong_share {self.wrong_share!r} is not in [0, 1]")
+
+
+def selection(config: ActiveLearningConfig, name: str) -> TableStage:
+    """The stage grades, [scores], [previous] → a row per size and solution chosen at that size, a size a shard or more.
+
+    grades: the train rows alone. scores: a selector's; every policy but `uniform` needs them, and that takes none.
+    previous: a selection of an earlier round, of the same policy. What it chose at its largest size stays (reason
+    chosen_before), and the rule is applied to what is left of the pool, for as many per problem (top_k: in all) as N
+    lacks; places go on. Rows are in the order of sizes, of problems as they come in grades, and of places.
+
+    Smaller sizes are contained in larger ones. For `active`: the share is at most 1, so from N to N + 1 the rounded
+    w(N) grows by 0 or 1; at 0 one more of an unchanged rest is taken. At 1, N − w(N) stays, and the next wrong answer
+    either joins what is taken or was taken of the rest already, whose next then takes its place; a shortage of wrong
+    answers is the first case. The others take a prefix of one order.
+
+    The computation raises ValueError where scores are missing or not wanted, for doubled rows, for a gradable solution
+    that is not in scores, and with `previous` for several sizes, for one that is not larger than the previous, and for
+    a problem that is not in grades.
+    """
+    return TableStage(
+        name, 1, config, SELECTION, _selection, shard_by="size", reads=_READS, expected_rows=_expected_rows
+    )
+
+
+def wrong_quota(share: float, size: int) -> int:
+    """w(N): share × N, rounded, halves up. The share counts as the decimal that it is written as, since 0.7 × 45 in
+    binary would be under 31.5.
+
+    >>> [wrong_quota(0.8, size) for size in (1, 2, 3, 4, 5)], wrong_quota(0.7, 45)
+    ([1, 2, 2, 3, 4], 32)
+    """
+    return math.floor(Fraction(repr(float(share))) * size + Fraction(1, 2))
+
+
+def num_problems(samples: Dataset) -> int:
+    """How many problems a dataset of samples has, known or foreseen: its rows of one block of samples, at most. Where
+    shards do not say what block they hold, every row may be a problem of its own."""
+    problems: dict[str | None, int] = {}
+    for shard in samples.shards:
+        start = shard.attributes.get("sample_start")
+        found = shard.rows // int(shard.attributes.get("sample_count", 1))
+        problems[start] = problems.get(start, 0) + found
+    return max(problems.values(), default=0)
+
+
+def _expected_rows(config: ActiveLearningConfig, inputs: Mapping[str, Dataset]) -> tuple[Any, str]:
+    problems = num_problems(inputs["grades"])
+    return {str(size): size * problems for size in config.sizes}, "≤"
+
+
+def _selection(
+    config: ActiveLearningConfig, grades: pa.Table, scores: pa.Table | None = None, previous: pa.Table | None = None
+) -> pa.Table:
+    pool, problem_ids = _pool(config, grades, scores)
+    before = _chosen_before(config, previous, problem_ids)
+    if before is not None:
+        pool = pool[~_index(pool).isin(_index(before))]
+    pool = _in_order(config, pool)
+    parts = []
+    for size in config.sizes:
+        chosen = _chosen(config, pool, size, len(problem_ids), before)
+        chosen = chosen if before is None else pd.concat([before, chosen])
+        chosen = chosen.assign(problem=problem_ids.get_indexer(pd.Index(chosen["problem_id"])), size=size, error=None)
+        parts.append(chosen.sort_values(["problem", "place"], kind="stable"))
+    rows = pd.concat(parts)[SELECTION.names]
+    return pa.Table.from_pandas(rows, schema=SELECTION, preserve_index=False)
+
+
+def _index(rows: pd.DataFrame) -> pd.MultiIndex:
+    return pd.MultiIndex.from_frame(rows[_KEYS])
+
+
+def _named(rows: pd.DataFrame) -> str:
+    """The first of them, for a message."""
+    problem_id, sample_index = rows[_KEYS].iloc[0]
+    return f"sample {sample_index} of problem {problem_id}"
+
+
+def _pool(
+    config: ActiveLearningConfig, grades: pa.Table, scores: pa.Table | None
+) -> tuple[pd.DataFrame, pd.Index[Any]]:
+    """What may be chosen, with selector_score, and the group that it is ranked in; and all problems, in order."""
+    if (scores is None) != (config.policy == "uniform"):
+        raise ValueError(f"policy {config.policy!r} {'needs' if scores is None else 'takes no'} scores of a selector")
+    graded = _distinct("grades", grades.select(_READS["grades"]).to_pandas())
+    problem_ids: pd.Index[Any] = pd.Index(graded["problem_id"].unique())
+    pool = graded[graded["answer"].notna() & graded["error"].isna() & graded["is_correct"].notna()]
+    pool = pool.assign(is_correct=pool["is_correct"].astype(bool), selector_score=float("nan"))
+    if scores is not None:
+        found = _distinct("scores", scores.select(_READS["scores"]).to_pandas())
+        pool = pool.drop(columns="selector_score").merge(found, on=_KEYS, how="left", indicator=True)
+        if (pool["_merge"] != "both").any():
+            raise ValueError(f"scores have no row of {_named(pool[pool['_merge'] != 'both'])}")
+        pool = pool.rename(columns={"prm_score": "selector_score"})
+        pool = pool[pool["selector_score"].notna()]
+    group = 0 if config.policy == "top_k" else problem_ids.get_indexer(pd.Index(pool["problem_id"]))
+    return pool.assign(group=group), problem_ids
+
+
+def _distinct(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    if (doubled := rows.duplicated(_KEYS)).any():
+        raise ValueError(f"{name} have two rows of {_named(rows[doubled])}")
+    return rows
+
+
+def _chosen_before(
+    config: ActiveLearningConfig, previous: pa.Table | None, problem_ids: pd.Index[Any]
+) -> pd.DataFrame | None:
+    """What the earlier round chose at its largest size, with its group; None: nothing."""
+    if previous is None:
+        return None
+    rows = previous.select(_READS["previous"]).to_pandas()
+    if len(config.sizes) != 1 or not (rows["size"] < config.sizes[0]).all():
+        raise ValueError(f"sizes {config.sizes!r} are not one, larger than the previous {rows['size'].max()}")
+    rows = rows[rows["size"] == rows["size"].max()].assign(reason=CHOSEN_BEFORE)
+    if (unknown := ~rows["problem_id"].isin(problem_ids)).any():
+        raise ValueError(f"grades have no problem of the previous {_named(rows[unknown])}")
+    group = 0 if config.policy == "top_k" else problem_ids.get_indexer(pd.Index(rows["problem_id"]))
+    return rows[_KEPT].assign(group=group) if len(rows) else None
+
+
+def _in_order(config: ActiveLearningConfig, pool: pd.DataFrame) -> pd.DataFrame:
+    """The pool group by group, of each the best first."""
+    score = pool["selector_score"]
+    order = {"uniform": pool["sample_index"], "uncertainty": (score - 0.5).abs()}.get(config.policy, -score)
+    ties = _KEYS if config.policy == "top_k" else ["sample_index"]
+    return pool.assign(order=order).sort_values(["group", "order", *ties], kind="stable")
+
+
+def _chosen(
+    config: ActiveLearningConfig, pool: pd.DataFrame, size: int, problems: int, before: pd.DataFrame | None
+) -> pd.DataFrame:
+    """The rows of a pool in order that are chosen at a size, with place and reason.
+
+    One rule for all policies: the first `quota` wrong answers of a group, then the first of the rest. The quota of
+    `top_k` is everything, that of `uniform` and `uncertainty` nothing.
+    """
+    group, wrong = pool["group"].to_numpy(dtype=np.int64), ~pool["is_correct"].to_numpy(dtype=np.bool_)
+    wanted = np.full(problems, size * problems if config.policy == "top_k" else size)
+    next_place = np.zeros(problems, dtype=np.int64)
+    if before is not None:
+        wanted = np.maximum(0, wanted - np.bincount(before["group"], minlength=problems))
+        np.maximum.at(next_place, before["group"].to_numpy(), before["place"].to_numpy() + 1)
+    share = {"active": config.wrong_share, "top_k": 1.0}.get(config.policy, 0.0)
+    numbers, which = np.unique(wanted, return_inverse=True)
+    quota = np.array([wrong_quota(share, number) for number in numbers.tolist()], dtype=np.int64)[which]
+    wrong_rank = _rank(wrong, group)
+    first = wrong & (wrong_rank < quota[group])
+    num_first = np.bincount(group[first], minlength=problems)
+    rest_rank = _rank(~first, group)
+    chosen = first | (rest_rank < (wanted - num_first)[group])
+    rest = np.where(rest_rank < (wanted - quota)[group], _REST[config.policy], _INSTEAD)
+    place = next_place[group] + np.where(first, wrong_rank, num_first[group] + rest_rank)
+    return pool[chosen].assign(place=place[chosen], reason=np.where(first, _WRONG, rest)[chosen])
+
+
+def _rank(among: Bools, group: Ints) -> Ints:
+    """Per row, how many of `among` come before it in its group. The rows of a group are side by side, groups ascend."""
+    before: Ints = np.cumsum(among) - among
+    return before - before[np.searchsorted(group, group)]

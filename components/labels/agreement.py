@@ -1,0 +1,133 @@
+"""Do sources of step labels agree? Each pair of them on the same solutions: the first error, and the steps.
+
+What comes after a solution's first wrong step has no rating, so steps are compared through the earlier of the two first
+errors: each disagreement counts once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.dataflow.stage import TableStage
+from schemas.ratings import NEGATIVE, NO_ERROR
+from schemas.results import AGREEMENT, LABEL_SOURCES
+
+_READS = ["problem_id", "sample_index", "ratings", "error"]
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class AgreementConfig:
+    sources: tuple[str, ...]
+
+
+def agreement(config: AgreementConfig) -> TableStage:
+    """The stage (a table of step labels by each source) → agreement, a row per ordered pair of sources."""
+    reads = dict.fromkeys(config.sources, _READS)
+    return TableStage("agreement", 1, config, AGREEMENT, _agreement, reads=reads)
+
+
+def label_sources(config: AgreementConfig) -> TableStage:
+    """The stage (step labels by each source, and rollouts or judgements as <source>_evidence) → what each source gave,
+    and took."""
+    reads = dict.fromkeys(config.sources, _READS)
+    return TableStage("label_sources", 1, config, LABEL_SOURCES, _label_sources, reads=reads)
+
+
+def kappa(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float | None:
+    """Cohen's kappa of two boolean ratings, shape (steps,): (p_o − p_e) / (1 − p_e); None where p_e is 1.
+
+    >>> kappa(np.array([True, True, False, False]), np.array([True, False, False, False]))
+    0.5
+    """
+    if not len(one):
+        return None
+    observed = float((one == other).mean())
+    expected = float(one.mean() * other.mean() + (1 - one.mean()) * (1 - other.mean()))
+    return None if expected == 1 else (observed - expected) / (1 - expected)
+
+
+def compare(source: dict[Key, list[int]], reference: dict[Key, list[int]]) -> dict[str, Any]:
+    """The numbers of one ordered pair. source, reference: (problem_id, sample_index) → ratings."""
+    common = [key for key in source if key in reference]
+    found = np.array([_first_error(source[key]) for key in common])
+    wanted = np.array([_first_error(reference[key]) for key in common])
+    pairs = [pair for key in common for pair in zip(source[key], reference[key], strict=False)]
+    wrong = np.array(pairs, dtype=np.int64).reshape(-1, 2) == NEGATIVE
+    same = found == wanted
+
+    def share(of: np.ndarray[Any, Any]) -> float | None:
+        return float(same[of].mean()) if of.any() else None
+
+    return {
+        "num_solutions": len(common),
+        "num_steps": len(pairs),
+        "first_error_precision": share(found != NO_ERROR) if common else None,
+        "first_error_recall": share(wanted != NO_ERROR) if common else None,
+        "same_first_error": float(same.mean()) if common else None,
+        "kappa": kappa(wrong[:, 0], wrong[:, 1]),
+    }
+
+
+def _first_error(ratings: list[int]) -> int:
+    return ratings.index(NEGATIVE) if NEGATIVE in ratings else NO_ERROR
+
+
+def _ratings(labels: pa.Table) -> dict[Key, list[int]]:
+    """By solution, of those that have ratings."""
+    return {
+        (row["problem_id"], row["sample_index"]): row["ratings"]
+        for row in labels.select(_READS).to_pylist()
+        if row["error"] is None and row["ratings"]
+    }
+
+
+def _agreement(config: AgreementConfig, **labels: pa.Table) -> pa.Table:
+    rated = {source: _ratings(labels[source]) for source in config.sources}
+    rows = [
+        {"source": one, "reference": other, "error": None} | compare(rated[one], rated[other])
+        for one, other in itertools.permutations(config.sources, 2)
+    ]
+    return pa.Table.from_pylist(rows, schema=AGREEMENT)
+
+
+def _label_sources(config: AgreementConfig, **inputs: pa.Table) -> pa.Table:
+    rows = []
+    for source in config.sources:
+        labels = inputs[source].select(_READS).to_pylist()
+        good = [row["ratings"] for row in labels if row["error"] is None]
+        rated = [ratings for ratings in good if ratings]
+        row: dict[str, Any] = {
+            "source": source,
+            "num_solutions": len(labels),
+            "num_rated": len(rated),
+            "num_unrated": len(good) - len(rated),
+            "num_error": len(labels) - len(good),
+            "num_ratings": sum(map(len, rated)),
+            "share_with_error": sum(NEGATIVE in ratings for ratings in rated) / len(rated) if rated else None,
+            "num_continuations": None,
+            "num_continuations_every_step": None,
+            "num_tokens": None,
+            "error": None,
+        }
+        evidence = inputs.get(f"{source}_evidence")
+        if evidence is not None:
+            row["num_tokens"] = sum(evidence["num_tokens"].to_pylist())
+        if evidence is not None and "asked_steps" in evidence.column_names:
+            row |= _continuations(evidence)
+        rows.append(row)
+    return pa.Table.from_pylist(rows, schema=LABEL_SOURCES)
+
+
+def _continuations(rollouts: pa.Table) -> dict[str, int]:
+    """How many were sampled, and how many the same number after each step but the last would have been."""
+    asked, every = 0, 0
+    for row in rollouts.select(["num_steps", "num_rollouts", "is_correct", "error"]).to_pylist():
+        asked += sum(map(len, row["is_correct"]))
+        every += (row["num_steps"] - 1) * row["num_rollouts"] if row["error"] is None else 0
+    return {"num_continuations": asked, "num_continuations_every_step": every}

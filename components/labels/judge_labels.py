@@ -1,0 +1,201 @@
+"""Process labels by a judge: an instruction model is shown a solution with numbered steps, and names the first wrong
+one or none (as ProcessBench asks critic models, Zheng et al. 2024, §4.2).
+
+Its verdict is JSON, the last in what it writes, so that a model may think first:
+
+    {"first_wrong_step": 3}      or      {"first_wrong_step": null}
+
+Steps are numbered from 1. A text without a verdict, or with a step that is not there, is kept, counted, and gives no
+label. With `structured` vLLM holds the whole answer to a verdict's form, and nothing can be thought before it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from components.dataflow.stage import MapStage, Model, TableStage, seed_for
+from components.models.chat_template import apply_chat_template
+from components.models.model_folder import open_tokenizer
+from components.sampling.engines import Request, SamplingConfig, engine_distribution, open_engine
+from components.text.rendering import answer_step, render_prompts
+from components.worlds.worked_arithmetic import Chain, WorldConfig, rate_steps, teacher_solutions
+from schemas.ratings import NEGATIVE, POSITIVE
+from schemas.tables import JUDGEMENTS, STEP_LABELS, TEACHER_SOLUTIONS
+
+PROMPT = Path(__file__).with_name("judge_prompt.txt")
+VERDICT = r'\{"first_wrong_step": (null|[1-9][0-9]{0,2})\}'  # what `structured` holds the answer to
+_VERDICT = re.compile(r'\{\s*"first_wrong_step"\s*:\s*(null|\d+)\s*\}')
+
+
+@dataclass(frozen=True)
+class JudgeConfig:
+    sampling: SamplingConfig  # its samples_per_problem and sample_block have no meaning here
+    prompt: str  # with {problem} and {steps}
+
+
+@dataclass(frozen=True)
+class JudgeLessonsConfig:
+    world: WorldConfig  # its teacher's solutions, so many as it says
+    prompt: str
+
+
+@dataclass(frozen=True)
+class JudgeLabelsConfig:
+    """A verdict leaves nothing to choose."""
+
+
+def judgements(config: JudgeConfig, judge: Model) -> MapStage:
+    """The stage solutions → judgements, one per solution. Raises ValueError for a prompt without its places."""
+    for place in ("{problem}", "{steps}"):
+        if place not in config.prompt:
+            raise ValueError(f"the judge's prompt has no {place}")
+    return MapStage(
+        "judgements",
+        version=1,
+        config=config,
+        schema=JUDGEMENTS,
+        make_worker=Judge,
+        place="engines",
+        models={"judge": judge},
+        engines=(engine_distribution(config.sampling.engine), "torch", "transformers"),
+    )
+
+
+def judge_labels() -> TableStage:
+    """The stage (solutions, judgements) → step labels: right before the first wrong step, which is wrong."""
+    reads = {"solutions": ["problem_id", "sample_index", "split", "steps"]}
+    config = JudgeLabelsConfig()
+    return TableStage("judge_labels", 1, config, STEP_LABELS, _judge_labels, shards_like="solutions", reads=reads)
+
+
+def judge_lessons(config: JudgeLessonsConfig) -> TableStage:
+    """The stage that writes what the embedded world's judge learns from, where a real study has an instruction model:
+    prompts as problems, and what it should answer (`lesson`). The solutions are the teacher's, misconceptions included;
+    no split has their problems."""
+    return TableStage("judge_lessons", 2, config, TEACHER_SOLUTIONS, _judge_lessons, shard_rows=4000)
+
+
+def ask(prompt: str, problem: str, steps: Sequence[str]) -> str:
+    """The judge's prompt for one solution.
+
+    >>> ask("{problem}|{steps}", "1 + 1?", ["1 + 1 = 2", "# Answer\\n\\n2"])
+    '1 + 1?|1: 1 + 1 = 2\\n2: # Answer\\n\\n2'
+    """
+    numbered = "\n".join(f"{number}: {step}" for number, step in enumerate(steps, start=1))
+    places = {"{problem}": problem, "{steps}": numbered}
+    return re.sub(r"\{problem\}|\{steps\}", lambda match: places[match[0]], prompt)
+
+
+def verdict(first_error: int | None) -> str:
+    """The verdict that names a 0-based first wrong step, or none."""
+    return f'{{"first_wrong_step": {"null" if first_error is None else first_error + 1}}}'
+
+
+def read_verdict(text: str, num_steps: int) -> tuple[int | None, str]:
+    """The 0-based first wrong step of the last verdict in a text, −1 for none, and the status; None without one.
+
+    >>> read_verdict('Step 2 is off. {"first_wrong_step": 2}', 5), read_verdict("no idea", 5)
+    ((1, 'ok'), (None, 'unparsable'))
+    """
+    found: list[str] = _VERDICT.findall(text)
+    if not found:
+        return None, "unparsable"
+    if found[-1] == "null":
+        return -1, "ok"
+    number = int(found[-1])
+    return (number - 1, "ok") if 1 <= number <= num_steps else (None, "no_such_step")
+
+
+class Judge:
+    """The actor of the stage: one engine, fed a shard of solutions at a time."""
+
+    def __init__(self, config: JudgeConfig, models: dict[str, Path]) -> None:
+        self.config = config
+        self.tokenizer = open_tokenizer(models["judge"])
+        self.tokenizing = threading.Lock()
+        self._prompts(["?"])  # a template that takes for ever is better found before an engine is opened
+        self.engine = open_engine(models["judge"], config.sampling)
+
+    def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        rows = table.to_pylist()
+        texts = [ask(self.config.prompt, row["problem"], row["steps"]) for row in rows]
+        with self.tokenizing:
+            prompts = self._prompts(texts)
+        made: list[dict[str, Any]] = []
+        requests: list[tuple[int, Request]] = []
+        sampling = self.config.sampling
+        for index, (row, ids) in enumerate(zip(rows, prompts, strict=True)):
+            error = row["error"] or (None if row["steps"] else "the solution has no steps")
+            if error is None and len(ids) + sampling.max_tokens > sampling.max_model_length:
+                error = f"the judge's prompt of {len(ids)} tokens does not fit into {sampling.max_model_length}"
+            if error is None:
+                seed = seed_for(sampling.seed, "judge", row["problem_id"], row["sample_index"])
+                requests.append((index, Request(ids, seed)))
+            about = {name: row[name] for name in ("problem_id", "sample_index", "split")}
+            made.append(about | {"text": "", "status": "error", "first_error": None, "num_tokens": 0, "error": error})
+        samples = self.engine.generate([request for _, request in requests])
+        for (index, _), sample in zip(requests, samples, strict=True):
+            if sample.error is not None:
+                made[index]["error"] = sample.error
+                continue
+            with self.tokenizing:
+                text = str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
+            first_error, status = read_verdict(text, len(rows[index]["steps"]))
+            if sample.finish_reason == "length" and not sampling.regex:
+                first_error, status = None, "unparsable"  # whatever it quoted on the way, it came to no end
+            made[index] |= {"text": text, "status": status, "first_error": first_error, "num_tokens": len(sample.ids)}
+        return pa.Table.from_pylist(made, schema=JUDGEMENTS)
+
+    def _prompts(self, texts: Sequence[str]) -> list[list[int]]:
+        """By the model's chat template, where it has one; else as every prompt of the project."""
+        if not getattr(self.tokenizer, "chat_template", None):
+            return render_prompts(self.tokenizer, texts)
+        options = {"add_generation_prompt": True, "return_dict": False}
+        chats = ([{"role": "user", "content": text}] for text in texts)
+        return [list(apply_chat_template(self.tokenizer, chat, **options)) for chat in chats]
+
+
+def _judge_lessons(config: JudgeLessonsConfig) -> pa.Table:
+    rows = [
+        {"problem": ask(config.prompt, chain.problem, steps), "steps": lesson(chain, steps), "error": None}
+        for chain, steps in teacher_solutions(config.world)
+    ]
+    return pa.Table.from_pylist(rows, schema=TEACHER_SOLUTIONS)
+
+
+def lesson(chain: Chain, steps: Sequence[str]) -> list[str]:
+    """What the embedded judge should write of a solution: each step as it should be, through the first wrong one, and
+    the verdict. A tiny model cannot tell at a glance; having written what is right, it only has to compare."""
+    ratings = rate_steps(chain.problem, steps) or []
+    first_error = ratings.index(NEGATIVE) if NEGATIVE in ratings else None
+    lines = list(steps[: len(ratings) if first_error is None else first_error])
+    if first_error is not None:
+        done, value = ratings.count(POSITIVE), chain.start
+        for turn in chain.operations[:done]:
+            value = turn.apply(value)
+        turns = chain.operations[done : done + 1]
+        lines += [turn.write(value, turn.apply(value)) for turn in turns] or [answer_step(str(value))]
+    return [*(" ".join(line.split()) for line in lines), verdict(first_error)]
+
+
+def _judge_labels(config: JudgeLabelsConfig, solutions: pa.Table, judgements: pa.Table) -> pa.Table:
+    rows = []
+    for row, judged in zip(solutions.to_pylist(), judgements.to_pylist(), strict=True):
+        keys = ("problem_id", "sample_index")
+        if any(row[key] != judged[key] for key in keys):
+            raise ValueError("judgements are not in the solutions' order")
+        steps, first = row.pop("steps"), judged["first_error"]
+        ratings: list[int] = []
+        if first is not None:
+            ratings = [1] * len(steps) if first < 0 else [*[1] * first, -1]
+        labels: dict[str, Any] = {"ratings": ratings, "probabilities": None, "label_source": "judge"}
+        labels["provenance"] = [f"the judge: {judged['status']}"] * len(ratings)
+        rows.append(row | labels | {"alternatives": [], "error": judged["error"]})
+    return pa.Table.from_pylist(rows, schema=STEP_LABELS)

@@ -1,0 +1,250 @@
+"""Process labels by rollouts: a step is as good as the generator's chance to get from there to the right answer
+(Math-Shepherd, Wang et al. 2023, §3.3; OmegaPRM, Luo et al. 2024, §3.2).
+
+From the prefix that ends with a step, k continuations are sampled. Every step: all prefixes but the last, whose label
+is the solution's own grade; soft label: the share that is right, hard label: whether any is. First error: binary search
+for the first step after which no continuation is right, as if none could be after it; a solution with the right answer
+is not searched. A continuation's seed is a hash of (recipe seed, problem, sample, step, its number), so both ways see
+the same ones, and 16 rollouts are the first 8 and 8 more.
+
+Departs from Math-Shepherd in the token cap: prefix and continuation share that of a solution. Labels count through the
+first wrong step, as the paper's do; Math-Shepherd trains on all.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from components.dataflow.stage import MapStage, Model, TableStage, seed_for
+from components.grader.sandbox import GradingSandbox
+from components.models.model_folder import open_tokenizer
+from components.sampling.engines import Request, SamplingConfig, engine_distribution, open_engine
+from components.text.answer_extraction import solution_answer
+from components.text.rendering import STEP_SEPARATOR, join_steps, render
+from schemas.tables import ROLLOUTS, STEP_LABELS
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RolloutsConfig:
+    sampling: SamplingConfig  # its samples_per_problem and sample_block have no meaning here
+    search: Literal["every_step", "first_error"]
+    grader_version: int
+    rollouts_per_step: int = 8
+    rollout_block: int = 8  # so many per step in one shard: the grain of extending
+
+
+@dataclass(frozen=True)
+class RolloutLabelsConfig:
+    # soft: the share of right continuations is the probability that the step is right (every_step only).
+    target: Literal["hard", "soft"] = "hard"
+    # What the search supposes: before a step from which the right answer is reached every step is right.
+    errors_stay: bool = False
+
+
+def rollouts(config: RolloutsConfig, generator: Model, name: str = "rollouts") -> MapStage:
+    """The stage solutions → rollouts: a row per solution and block of continuations."""
+    return MapStage(
+        name,
+        version=1,
+        config=config,
+        schema=ROLLOUTS,
+        make_worker=Rollouts,
+        models={"generator": generator},
+        engines=(engine_distribution(config.sampling.engine), "torch", "transformers"),
+        items=_blocks,
+        not_in_key=("rollouts_per_step",),
+        place="engines",
+    )
+
+
+def rollout_labels(config: RolloutLabelsConfig, name: str = "rollout_labels") -> TableStage:
+    """The stage (solutions, rollouts) → step labels; all blocks of a solution count together."""
+    reads = {"solutions": ["problem_id", "sample_index", "split"]}
+    return TableStage(name, 1, config, STEP_LABELS, _rollout_labels, shards_like="solutions", reads=reads)
+
+
+def _blocks(config: RolloutsConfig, attributes: Mapping[str, str]) -> list[dict[str, int]]:
+    total, step = config.rollouts_per_step, config.rollout_block
+    return [{"rollout_start": at, "rollout_count": min(step, total - at)} for at in range(0, total, step)]
+
+
+@dataclass
+class _Search:
+    """One solution's: continuations are sampled after step `middle`; after step `right` one was right (−1: the problem
+    alone), after step `wrong` none was."""
+
+    row: Row
+    right: int
+    wrong: int
+    asked: list[int] = field(default_factory=list)
+    answers: list[list[str | None]] = field(default_factory=list)
+    is_correct: list[list[bool | None]] = field(default_factory=list)
+    num_tokens: int = 0
+    error: str | None = None
+
+    @property
+    def middle(self) -> int:
+        return (self.right + self.wrong) // 2
+
+
+class Rollouts:
+    """The actor of the stage: one engine and one grader, fed a shard of solutions at a time."""
+
+    def __init__(self, config: RolloutsConfig, models: dict[str, Path]) -> None:
+        self.config = config
+        self.tokenizer = open_tokenizer(models["generator"])
+        self.tokenizing = threading.Lock()
+        self.engine = open_engine(models["generator"], config.sampling)
+        self.grader = GradingSandbox()
+
+    def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        rows = table.to_pylist()
+        numbers = range(item["rollout_start"], item["rollout_start"] + item["rollout_count"])
+        own = self._own_grades(rows)
+        searches = [_Search(row, -1, len(row["steps"]) - 1, error=row["error"]) for row in rows]
+        for search in searches:
+            if search.error is None and not search.row["steps"]:
+                search.error = "the solution has no steps"
+        if self.config.search == "every_step":
+            good = [search for search in searches if search.error is None]
+            self._ask([(search, step) for search in good for step in range(len(search.row["steps"]) - 1)], numbers)
+        else:
+            open_ = [one for one, right in zip(searches, own, strict=True) if one.error is None and right is False]
+            while open_ := [search for search in open_ if search.error is None and search.wrong - search.right > 1]:
+                self._ask([(search, search.middle) for search in open_], numbers)
+                for search in open_:
+                    if search.error is None and True in search.is_correct[-1]:
+                        search.right = search.middle
+                    elif search.error is None:
+                        search.wrong = search.middle
+        made = [
+            {name: one.row[name] for name in ("problem_id", "sample_index", "split")}
+            | {"num_steps": len(one.row["steps"]), "own_is_correct": right}
+            | {"is_cut": one.row["finish_reason"] == "length"}
+            | {"first_rollout": numbers.start, "num_rollouts": len(numbers), "asked_steps": one.asked}
+            | {"answers": one.answers, "is_correct": one.is_correct, "num_tokens": one.num_tokens, "error": one.error}
+            for one, right in zip(searches, own, strict=True)
+        ]
+        return pa.Table.from_pylist(made, schema=ROLLOUTS)
+
+    def _own_grades(self, rows: Sequence[Row]) -> list[bool | None]:
+        """Whether each solution's own answer is right; None where it cannot be told."""
+        answers = [solution_answer(row["text"], row["finish_reason"])[0] for row in rows]
+        truths = [row["ground_truth_answer"] or "" for row in rows]
+        pairs = list(zip(answers, truths, strict=True))
+        known = self.grader.known_verdicts((answer, truth) for answer, truth in pairs if answer)
+        return [
+            None if row["error"] else known[answer, truth].is_correct if answer else False
+            for (answer, truth), row in zip(pairs, rows, strict=True)
+        ]
+
+    def _ask(self, asked: Sequence[tuple[_Search, int]], numbers: range) -> None:
+        """Sample and grade continuations after these steps of these solutions, and note them there."""
+        config = self.config.sampling
+        with self.tokenizing:
+            prompts = render(
+                self.tokenizer,
+                [search.row["problem"] for search, _ in asked],
+                [search.row["steps"][: step + 1] for search, step in asked],
+                [False] * len(asked),
+            )
+        requests: list[Request] = []
+        fits = []
+        for (search, step), prompt in zip(asked, prompts, strict=True):
+            left = config.max_tokens - (len(prompt.ids) - prompt.prompt_length)
+            fits.append(left > 0 and len(prompt.ids) + left <= config.max_model_length)
+            if not fits[-1]:
+                search.error = search.error or f"no token is left for a continuation after step {step}"
+                continue
+            for number in numbers:
+                identity = (search.row["problem_id"], search.row["sample_index"], step, number)
+                requests.append(Request(prompt.ids, seed_for(config.seed, "rollout", *identity), left))
+        samples = iter(self.engine.generate(requests))
+        found: list[tuple[_Search, int, list[tuple[str | None, int]]]] = []
+        for (search, step), is_asked in zip(asked, fits, strict=True):
+            history, continuations = join_steps(search.row["steps"][: step + 1]), []
+            for _ in numbers if is_asked else ():
+                sample = next(samples)
+                search.error = search.error or sample.error
+                with self.tokenizing:
+                    text = str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
+                answer, _ = solution_answer(history + STEP_SEPARATOR + text, sample.finish_reason)
+                continuations.append((answer, len(sample.ids)))
+            found.append((search, step, continuations))
+        truths = {id(search): search.row["ground_truth_answer"] or "" for search, _ in asked}
+        known = self.grader.known_verdicts(
+            (answer, truths[id(search)]) for search, _, continuations in found for answer, _ in continuations if answer
+        )
+        for search, step, continuations in found:
+            search.asked.append(step)
+            search.answers.append([answer for answer, _ in continuations])
+            truth = truths[id(search)]
+            search.is_correct.append(
+                [known[answer, truth].is_correct if answer else False for answer, _ in continuations]
+            )
+            search.num_tokens += sum(count for _, count in continuations)
+
+
+def _rollout_labels(config: RolloutLabelsConfig, solutions: pa.Table, rollouts: pa.Table) -> pa.Table:
+    blocks: dict[tuple[str, int], list[Row]] = {}
+    for row in rollouts.to_pylist():
+        blocks.setdefault((row["problem_id"], row["sample_index"]), []).append(row)
+    rows = []
+    for row in solutions.to_pylist():
+        found = blocks[row["problem_id"], row["sample_index"]]
+        error = next((one["error"] for one in found if one["error"] is not None), None)
+        if error is None and found[0]["own_is_correct"] is None:
+            error = "the solution's own answer could not be graded"
+        labels: Row = {"ratings": [], "probabilities": None, "provenance": []}
+        if error is None:
+            labels, error = _labels(config, found)
+        rows.append(row | labels | {"alternatives": [], "label_source": "rollouts", "error": error})
+    return pa.Table.from_pylist(rows, schema=STEP_LABELS)
+
+
+def _labels(config: RolloutLabelsConfig, blocks: Sequence[Row]) -> tuple[Row, str | None]:
+    """ratings, probabilities and provenance of one solution, through the first wrong step; and why there are none.
+
+    A step that was not asked about is right when a later one is. A continuation that could not be graded does not
+    count. The last step of a solution that the token cap cut is no whole step, and gets no label.
+    """
+    shares: dict[int, tuple[int, int]] = {}  # step → (right, graded)
+    for block in blocks:
+        for step, is_correct in zip(block["asked_steps"], block["is_correct"], strict=True):
+            right, count = shares.get(step, (0, 0))
+            shares[step] = right + is_correct.count(True), count + len(is_correct) - is_correct.count(None)
+    labels: Row = {"ratings": [], "probabilities": None, "provenance": []}
+    if any(count == 0 for _, count in shares.values()):
+        return labels, "no continuation of a step could be graded"
+    last, own = blocks[0]["num_steps"] - 1, bool(blocks[0]["own_is_correct"])
+    known = {step: right > 0 for step, (right, _) in shares.items()}
+    steps = range(last if blocks[0]["is_cut"] else last + 1)
+    if not blocks[0]["is_cut"]:
+        known[last] = own
+    probabilities: list[list[float]] = []
+    for step in steps:
+        later = [other for other in sorted(known) if other > step and known[other]]
+        is_right = known.get(step, False)
+        if later and (step not in known or config.errors_stay):
+            is_right = True
+        if step in shares and (is_right == known[step]):
+            right, count = shares[step]
+            share, said = right / count, f"{right} of {count} continuations are right"
+        elif step == last:
+            share, said = float(own), "the solution's own answer"
+        else:
+            share, said = float(is_right), f"as step {later[0]} is right" if later else "as no later step is right"
+        labels["ratings"].append(1 if is_right else -1)
+        probabilities.append([1 - share, 0.0, share])
+        labels["provenance"].append(said)
+        if not is_right:
+            break
+    return labels | {"probabilities": probabilities if config.target == "soft" else None}, None

@@ -1,0 +1,67 @@
+"""Process labels: a rating per step, through the first wrong one (paper §2.4).
+
+The label source of this version is the embedded world's exact rule. A problem that is not of that world gets no
+rating, and its row says so in `error`. As PRM800K's labelers saw several candidates for a step, a solution may have
+alternatives to its steps, rated like them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from components.dataflow.stage import MapStage, seed_for
+from components.worlds.worked_arithmetic import change_digit, rate_steps
+from schemas.tables import STEP_LABELS
+
+RULE = "worked_arithmetic_rule"
+
+
+@dataclass(frozen=True)
+class LabellingConfig:
+    source: str = RULE
+    # Per solution so many alternatives to its right steps, each the step with one digit changed, rated as well. A tiny
+    # generator's mistakes are of few kinds; a PRM that saw those alone would not look at the rest of a step.
+    alternatives: int = 0
+    seed: int = 0
+
+
+def label_steps(config: LabellingConfig, name: str = "step_labels") -> MapStage:
+    """The stage solutions → step_labels."""
+    return MapStage(name, version=4, config=config, schema=STEP_LABELS, make_worker=LabelByRule)
+
+
+class LabelByRule:
+    """The actor of the labelling stage."""
+
+    def __init__(self, config: LabellingConfig, models: dict[str, Path]) -> None:
+        self.config = config
+
+    def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        rows = []
+        for row in table.to_pylist():
+            ratings = None if row["error"] else rate_steps(row["problem"], row["steps"])
+            unknown = None if ratings is not None else f"{self.config.source} does not know this problem"
+            labels: dict[str, Any] = {"ratings": ratings or [], "probabilities": None}
+            labels["alternatives"] = self._alternatives(row, ratings)
+            labels["provenance"] = [self.config.source] * len(ratings or [])
+            about = {name: row[name] for name in ("problem_id", "sample_index", "split")}
+            rows.append(about | labels | {"label_source": self.config.source, "error": row["error"] or unknown})
+        return pa.Table.from_pylist(rows, schema=STEP_LABELS)
+
+    def _alternatives(self, row: Mapping[str, Any], ratings: Sequence[int] | None) -> list[dict[str, Any]]:
+        """Drawn from the config's seed, the problem and the sample's index."""
+        rng = random.Random(seed_for("alternatives", self.config.seed, row["problem_id"], row["sample_index"]))
+        right = [at for at, rating in enumerate(ratings or []) if rating >= 0]
+        found = []
+        for at in rng.choices(right, k=self.config.alternatives) if right else []:
+            text = change_digit(rng, row["steps"][at])
+            rated = rate_steps(row["problem"], [*row["steps"][:at], text]) if text is not None else None
+            if rated is not None:
+                found.append({"step": at, "text": text, "rating": rated[-1], "probabilities": None})
+        return found

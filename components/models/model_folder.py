@@ -1,0 +1,83 @@
+"""Models' folders, which come from anyone: every tokenizer, config and model is opened here.
+
+Nothing that a folder brings is run as code: no Python modules beside the weights and no pickles (weights are
+safetensors). Its chat template has a limit of time (`chat_template`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+VLLM: dict[str, Any] = {"trust_remote_code": False, "load_format": "safetensors"}  # of a `vllm.LLM`
+# More would be saved with a tokenizer, and so change the files of each model that is trained from it.
+_SAFE: dict[str, Any] = {"trust_remote_code": False}
+# What is read of config.json, here or by those who open it.
+_CONFIG_TYPES: dict[str, tuple[type, str]] = {
+    "dtype": (str, "text"),
+    "torch_dtype": (str, "text"),
+    "architectures": (list, "a list"),
+    "model_type": (str, "text"),
+    "max_position_embeddings": (int, "a whole number"),
+    "sliding_window": (int, "a whole number"),
+    "stepverify": (dict, "an object"),
+}
+_TOKENIZER_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "tokenizer_class": (str, "text"),
+    "chat_template": ((str, list), "text or a list"),
+}
+
+
+def read_config(data: bytes, name: str) -> dict[str, Any]:
+    """A config.json. name: of the file, for messages. Raises ValueError, in one line, for what is none."""
+    return _checked(data, name, _CONFIG_TYPES)
+
+
+def read_tokenizer_config(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json of a folder; {} where there is none. Raises ValueError, in one line, for what is none."""
+    path = folder / "tokenizer_config.json"
+    return _checked(path.read_bytes(), str(path), _TOKENIZER_TYPES) if path.is_file() else {}
+
+
+def _checked(data: bytes, name: str, types: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
+    try:
+        about = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{name} is not JSON: {error}; fetch the model again") from error
+    if not isinstance(about, dict):
+        raise ValueError(f"{name} is not a JSON object; fetch the model again")
+    for field, (kind, words) in types.items():
+        value = about.get(field)
+        if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+            raise ValueError(f"{name}: {field} is {json.dumps(value)[:40]}, not {words}; fetch the model again")
+    return about
+
+
+def open_config(folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(folder, **_SAFE)
+
+
+def open_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, **_SAFE)
+
+
+def open_tokenizer_without_torch(folder: Path) -> Any:
+    """The tokenizer of a Hugging Face folder, as AutoTokenizer opens it. Where the folder names the class that needs no
+    model's code, as the embedded one does, torch is not imported: that can take longer than making the examples."""
+    from transformers import PreTrainedTokenizerFast
+
+    if read_tokenizer_config(folder).get("tokenizer_class") == PreTrainedTokenizerFast.__name__:
+        return PreTrainedTokenizerFast.from_pretrained(folder, **_SAFE)
+    return open_tokenizer(folder)
+
+
+def open_model(kind: Any, folder: Path, **settings: Any) -> Any:
+    """A model by a class of transformers, e.g. AutoModelForCausalLM. settings: dtype, config and others of
+    `from_pretrained`. Raises OSError where there are no safetensors."""
+    return kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **settings)

@@ -1,0 +1,218 @@
+"""What people see at the end: a table on the terminal, `best_of_n.png` in the style of the paper's figure 3, and
+`summary.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import pandas as pd
+
+from components.dataflow.plain_text import printable
+from components.report.figures import figure_png
+
+LABELS = {
+    "prm": "Process-supervised RM (PRM)",
+    "orm": "Outcome-supervised RM (ORM)",
+    "majority": "Majority voting",
+    "prm_weighted": "PRM-weighted voting",
+    "orm_weighted": "ORM-weighted voting",
+    "pass": "any of N (upper bound)",
+}
+Row = dict[str, Any]
+_FEWEST_PROBLEMS = 5  # fewer say nothing of problems, however alike they are
+_WHY_SHOWN = 4  # lines under a stage of a plan
+_STANDING = 42  # width of a plan's column
+_COLOURS = {
+    "prm": "#e8590c",
+    "orm": "#1971c2",
+    "majority": "#868e96",
+}
+
+
+def label(method: str) -> str:
+    """For legends."""
+    base, weighted = method.removesuffix("_weighted"), method.endswith("_weighted")
+    if is_other_prm(base):
+        base = f"PRM by {base.removeprefix('prm_').replace('_', ' ')}"
+    return LABELS.get(method, f"{base}-weighted voting" if weighted else base)
+
+
+def is_other_prm(method: str) -> bool:
+    """Of a study with several sources of step labels, the PRM of one that is not the first: prm_rollouts."""
+    return method.startswith("prm_") and not method.endswith("_weighted")
+
+
+def short_name(method: str) -> str:
+    """As sentences say it."""
+    known = {"pass_at_1": "a single sample", "majority": "majority voting", "prm": "PRM", "orm": "ORM"}
+    return known.get(method, label(method) if is_other_prm(method) else method)
+
+
+def table_name(method: str) -> str:
+    """For the heads of tables."""
+    base, weighted = method.removesuffix("_weighted"), method.endswith("_weighted")
+    return {"pass": "any of N"}.get(method, short_name(base) + (", weighted" if weighted else ""))
+
+
+def in_order(methods: Iterable[str]) -> list[str]:
+    """Each once: those with a name of their own first, as LABELS has them, but the upper bound last."""
+    found = dict.fromkeys(methods)
+    own = [method for method in LABELS if method in found and method != "pass"]
+    return [*own, *(method for method in found if method not in LABELS), *(["pass"] if "pass" in found else [])]
+
+
+def table(best_of_n: pd.DataFrame, split: str) -> str:
+    """The curves as text: one line per method, accuracy in per cent by N, and the interval at the largest N."""
+    rows = best_of_n[best_of_n["split"] == split]
+    ns = sorted(rows["n"].unique())
+    names = {method: printable(label(method)) for method in in_order(rows["method"])}
+    wide = max(30, *(len(name) + 2 for name in names.values()))
+    lines = [f"{'N':<{wide}}" + "".join(f"{n:>7}" for n in ns) + f"   95 % at {ns[-1]}"]
+    for method, name in names.items():
+        by_n = rows[rows["method"] == method].set_index("n")
+        last = by_n.loc[ns[-1]]
+        cells = "".join(f"{100 * by_n.loc[n, 'accuracy']:>7.1f}" for n in ns)
+        lines.append(f"{name:<{wide}}{cells}   {100 * last['ci_low']:.1f} to {100 * last['ci_high']:.1f}")
+    return "\n".join(lines)
+
+
+def picture(best_of_n: pd.DataFrame, title: str) -> bytes:
+    """best_of_n.png: accuracy against N of the test split, bands are 95 % intervals over problems."""
+    rows = best_of_n[best_of_n["split"] == "test"]
+    methods = in_order(rows["method"][rows["method"] != "pass"])
+    others = [method for method in methods if method not in LABELS and not method.endswith("_weighted")]
+    colours = _COLOURS | {name: f"C{2 + place}" for place, name in enumerate(others)}
+
+    def draw(axes: Any) -> list[str]:
+        for method in methods:
+            line = rows[rows["method"] == method].sort_values("n")
+            _draw(axes, line, colours[method.removesuffix("_weighted")], method.endswith("_weighted"))
+        return [label(method) for method in methods]
+
+    ticks = sorted(rows["n"].unique())
+    return figure_png(draw, ticks, "N = number of solutions per problem", "% problems solved (best-of-N)", title)
+
+
+def _draw(axes: Any, line: pd.DataFrame, colour: str, weighted: bool) -> None:
+    style: Row = {"linewidth": 2.2, "linestyle": "-", "markersize": 4}
+    style = {"linewidth": 1.3, "linestyle": "--", "markersize": 2.5} if weighted else style
+    axes.plot(line["n"], 100 * line["accuracy"], color=colour, marker="o", **style)
+    if not weighted:
+        low, high = 100 * line["ci_low"], 100 * line["ci_high"]
+        axes.fill_between(line["n"], low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The rows as dicts."""
+    return cast(list[Row], frame.to_dict("records"))
+
+
+def verdicts(comparisons: pd.DataFrame, num_problems: int) -> list[str]:
+    """The question's answer in words, from paired differences on the test split."""
+    rows = comparisons[comparisons["split"] == "test"]
+    largest = int(rows["n"].max())
+    found = dict.fromkeys(rows["method"])
+    names = [name for name in found if name != "majority" and not name.endswith("_weighted")]
+    others = [name for name in names if is_other_prm(name)]  # told beside the first PRM and the ORM alone
+    named = [name for name in names if name not in others]
+    pairs = [(one, other) for at, one in enumerate(names) for other in names[at + 1 :]]
+    # The study's own question first.
+    asked = [(*pair, largest) for pair in pairs if not set(pair) & set(others)]
+    asked += [(name, "majority", largest) for name in named]
+    asked += [(name, "pass_at_1", max(n for n in rows["n"].unique() if n <= 16)) for name in named]
+    asked += [(*pair, largest) for pair in pairs if len(set(pair) & set(others)) == 1]
+    sentences = []
+    by_question = {(row["method"], row["baseline"], row["n"]): row for row in records(rows)}
+    for question in asked:
+        if question not in by_question:
+            continue
+        (method, baseline, n), row = question, by_question[question]
+        names_said = short_name(method), short_name(baseline)
+        sentences.append(compared(row | {"num_problems": num_problems}, *names_said, f"at N = {n}"))
+    return sentences
+
+
+def compared(row: Row, method: str, baseline: str, where: str) -> str:
+    """A paired difference in words: beats, loses to, or cannot be told from. row: difference, ci_low, ci_high, as
+    shares; num_problems, num_seeds, std_over_seeds."""
+    points, low, high = (100 * row[name] for name in ("difference", "ci_low", "ci_high"))
+    verb, by = "cannot be told from", f"({points:+.1f} points)"
+    if row["num_problems"] >= _FEWEST_PROBLEMS and (low > 0 or high < 0):
+        verb, by = ("beats" if low > 0 else "loses to"), f"by {abs(points):.1f} points"
+    low, high = (-high, -low) if high < 0 else (low, high)
+    return (
+        f"{method} {verb} {baseline} {where} {by}, 95 % interval {low:.1f} to {high:.1f}, "
+        f"{row['num_problems']} problems{_seeds(row)}"
+    )
+
+
+def _seeds(row: Row) -> str:
+    """How far apart the same difference is between trainings: a noise of its own."""
+    if row["num_seeds"] == 1:
+        return ""
+    return (
+        f"; mean of {row['num_seeds']} training seeds, standard deviation over them {100 * row['std_over_seeds']:.1f}"
+    )
+
+
+def plan_table(runs: Sequence[Any], columns: Mapping[str, Mapping[str, str]] | None = None) -> str:
+    """What a plan found: each stage's standing before any work, its shards and rows, and under it why it is not there.
+    Up to 120 characters wide with short names. columns: further ones, name → stage → cell."""
+    columns = columns or {}
+    widths = {name: max(9, len(name) + 1) for name in columns}
+    more = "".join(f"{name:>{width}}" for name, width in widths.items())
+    wide = max(21, *(len(run.name) + 1 for run in runs))
+    lines = [f"{'stage':<{wide}}{'standing':<{_STANDING}}{'shards':>7}{'rows':>12}{more}"]
+    for run in runs:
+        standing = {"PARTIAL": f"PARTIAL {run.shards_reused}/{run.shards_total}", "WAITS": _waits(run.waits_for)}
+        cells = "".join(f"{columns[name].get(run.name, ''):>{width}}" for name, width in widths.items())
+        lines.append(
+            f"{run.name + ' ':<{wide}}{standing.get(run.status, run.status):<{_STANDING}}"
+            f"{run.shards_total or '?':>7}{_rows(run):>12}{cells}".rstrip()
+        )
+        lines += [f"    {line}" for line in run.why[:_WHY_SHOWN]]
+        if len(run.why) > _WHY_SHOWN:
+            lines.append(f"    and {len(run.why) - _WHY_SHOWN} more: explain {run.name}")
+    return "\n".join(lines)
+
+
+def _waits(names: str) -> str:
+    """The first of the names, as many as there is room for."""
+    [first, *others] = names.split(", ")
+    for shown in range(len(others), -1, -1):
+        rest = f" and {len(others) - shown} more" if shown < len(others) else ""
+        line = f"waits for {', '.join([first, *others[:shown]])}{rest}"
+        if len(line) < _STANDING:
+            break
+    return line
+
+
+def _rows(run: Any) -> str:
+    """How many rows a stage gives, and how sure that is; nothing for a model."""
+    if run.output is None:
+        return ""
+    return f"{run.output.rows_are}{run.output.rows:,}" if run.output.shards else "?"
+
+
+def stage_table(runs: Sequence[Any]) -> str:
+    """What was reused and what was computed, and how long each stage took when it was computed."""
+    wide = max(20, *(len(run.name) + 2 for run in runs))
+    lines = [f"{'stage':<{wide}}{'reused':>8}{'computed':>10}{'rows':>12}{'errors':>8}{'seconds':>9}"]
+    for run in runs:
+        computed = run.shards_total - run.shards_reused
+        lines.append(
+            f"{run.name:<{wide}}{run.shards_reused:>8}{computed:>10}{run.rows:>12,}{run.rows_error:>8,}"
+            f"{'' if run.status == 'HIT' else f'{run.seconds:.0f}':>9}"
+        )
+    return "\n".join(lines)
+
+
+def error_causes(tables: Mapping[str, pd.Series]) -> dict[str, dict[str, int]]:
+    """Table → cause → rows; digits in a cause are folded so that alike causes are counted together."""
+    causes = {}
+    for name, errors in tables.items():
+        kept = errors.dropna().astype(str).str.replace(r"\d+", "#", regex=True)
+        if len(kept):
+            causes[name] = {str(cause): int(count) for cause, count in kept.value_counts().items()}
+    return causes

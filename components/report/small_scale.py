@@ -1,0 +1,256 @@
+"""The small-scale study for people (paper §4): its verdicts in words, a table on the terminal, and its figures 4a and
+4b. Its sections of report.html: `scaling_sections`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components.report.figures import figure_png
+from components.report.main_study import Row, compared, records
+
+LABELS = {
+    "process": "Process, by the labeller",
+    "outcome_prm": "Outcome, by the labeller",
+    "outcome_final_answer": "Outcome, by the final answer",
+    "active": "Process, active learning",
+    "uncertainty": "Process, least certain first",
+    "top_k": "Process, highest scores first",
+    "iterated": "Process, active learning in rounds",
+}
+_SAID = {
+    "process": "process supervision",
+    "outcome_prm": "outcome supervision by the labeller",
+    "outcome_final_answer": "outcome supervision by the final answer",
+    "active": "active learning",
+    "uncertainty": "labelling the least certain solutions first",
+    "top_k": "labelling the highest scores first",
+    "iterated": "active learning in rounds",
+}
+SUPERVISIONS = ("process", "outcome_prm", "outcome_final_answer")
+FITTED = ("process", "active")  # whose lines are drawn, as in the paper
+_FIRST = [("process", "outcome_final_answer"), ("process", "outcome_prm")]  # the study's own question
+_PAPERS_EFFICIENCY = 2.6
+_UNCOUNTABLE = 1000.0  # times as much data: what a nearly flat line asks for
+_COLOURS = {
+    "process": "#e8590c",
+    "outcome_prm": "#1971c2",
+    "outcome_final_answer": "#868e96",
+    "active": "#2b8a3e",
+    "uncertainty": "#862e9c",
+    "top_k": "#a61e4d",
+    "iterated": "#0b7285",
+}
+
+
+def series_label(series: str) -> str:
+    """For legends and tables."""
+    return LABELS.get(series, series)
+
+
+def in_order(frame: pd.DataFrame) -> list[str]:
+    """The series that a table has rows of, as LABELS has them, then others."""
+    found = dict.fromkeys(frame["series"])
+    return [*(name for name in LABELS if name in found), *(name for name in found if name not in LABELS)]
+
+
+def at_largest_n(data_scaling: pd.DataFrame) -> pd.DataFrame:
+    return data_scaling[data_scaling["n"] == data_scaling["n"].max()]
+
+
+def at_largest_size(frame: pd.DataFrame) -> pd.DataFrame:
+    """Of each series the rows of its largest size."""
+    return frame[frame["size"] == frame.groupby("series")["size"].transform("max")]
+
+
+def fitted_line(rows: pd.DataFrame) -> tuple[list[int], list[float]] | None:
+    """Least squares of accuracy in log2 of the size: (sizes, accuracies); None through a single size. rows: of one
+    series and N."""
+    sizes = sorted(rows["size"].tolist())
+    if len(sizes) < 2:
+        return None
+    slope, intercept = np.polyfit(np.log2(sizes), rows.sort_values("size")["accuracy"].to_numpy(), 1)
+    return sizes, [float(intercept + slope * np.log2(size)) for size in sizes]
+
+
+# Words ---------------------------------------------------------------------------------------------------------------
+
+
+def scaling_verdicts(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """The study's answers in words, of the tables that are there: series_comparisons, data_efficiency, rounds (with
+    data_scaling), label_budget."""
+    sentences = []
+    for name, say in (
+        ("series_comparisons", _of_comparisons),
+        ("data_efficiency", _of_efficiency),
+        ("rounds", _of_rounds),
+        ("label_budget", _of_labels),
+    ):
+        if name in frames and len(frames[name]):
+            sentences += say(frames)
+    return [sentence[0].upper() + sentence[1:] for sentence in sentences]
+
+
+def _of_comparisons(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Each pair at the largest size that it has."""
+    found = frames["series_comparisons"].sort_values("size", kind="stable")
+    last = {(row["series"], row["baseline"]): row for row in records(found)}
+    order = [*(pair for pair in _FIRST if pair in last)]
+    order += [
+        pair
+        for pair in dict.fromkeys(
+            zip(*(frames["series_comparisons"][name] for name in ("series", "baseline")), strict=True)
+        )
+        if pair not in _FIRST
+    ]
+    said = []
+    for series, baseline in order:
+        row = last[series, baseline]
+        where = f"at {row['size']} solutions per problem and N = {row['n']}"
+        said.append(compared(row, _SAID.get(series, series), _SAID.get(baseline, baseline), where))
+    return said
+
+
+def _of_efficiency(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    rows = records(frames["data_efficiency"])
+    return [_efficiency(row) for row in rows if row["series"] not in SUPERVISIONS]
+
+
+def _efficiency(row: Row) -> str:
+    name = _SAID.get(row["series"], row["series"])
+    slopes = f"{100 * row['slope']:+.1f} against {100 * row['baseline_slope']:+.1f} points per doubling"
+    if pd.isna(row["efficiency"]):
+        return (
+            f"how data-efficient {name} is cannot be told, since process supervision does not gain from more solutions "
+            f"({slopes})"
+        )
+    found = f"{row['efficiency']:.1f} times as data-efficient as process supervision by the ratio of slopes"
+    papers = f"; the paper found {_PAPERS_EFFICIENCY}" if row["series"] == "active" else ""
+    if pd.isna(row["efficiency_low"]):
+        return (
+            f"how data-efficient {name} is cannot be told: {found} ({slopes}{papers}), but in "
+            f"{100 * row['share_no_rise']:.0f} % of resamples process supervision does not gain from more solutions"
+        )
+    interval = f"(95 % interval {row['efficiency_low']:.1f} to {row['efficiency_high']:.1f}{papers}), {slopes}"
+    worth = "" if pd.isna(row["equivalent_low"]) else (
+        f"; at its largest size its labels are worth {times(row['equivalent_data'])} as many of process supervision's "
+        f"({times(row['equivalent_low'])} to {times(row['equivalent_high'])})"
+    )  # fmt: skip
+    if row["efficiency_low"] > 1 or row["efficiency_high"] < 1:
+        return f"{name} is {found} {interval}{worth}"
+    return f"{name} cannot be told from process supervision in data efficiency: {found} {interval}{worth}"
+
+
+def times(value: float) -> str:
+    return f"over {_UNCOUNTABLE:,.0f} times" if value > _UNCOUNTABLE else f"{value:.1f} times"
+
+
+def _of_rounds(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    rows = frames["rounds"]
+    changes = rows.dropna(subset=["change"])
+    if changes.empty:
+        return []
+    worst = records(changes.sort_values("change", kind="stable"))[0]
+    falls = int((changes["change"] < 0).sum())
+    said = "the loop of active learning that retrains its selector never lost accuracy from one round to the next"
+    if falls:
+        said = (
+            f"the loop of active learning that retrains its selector lost accuracy in {falls} of {len(changes)} steps "
+            f"from one round to the next, at most {-100 * worst['change']:.1f} points (round {worst['round']}, "
+            f"training seed {worst['training_seed']})"
+        )
+    spreads = at_largest_size(at_largest_n(frames["data_scaling"])).set_index("series")["std_over_seeds"]
+    spreads = spreads.dropna()
+    if {"iterated", "active"} <= {*spreads.index}:
+        said += (
+            f"; standard deviation over training seeds {100 * spreads['iterated']:.1f} points, of choosing at once "
+            f"{100 * spreads['active']:.1f}"
+        )
+    agreement = rows["selector_agreement"].dropna()
+    if len(agreement):
+        said += f"; the selectors of successive rounds rank the pool alike to {agreement.mean():.2f} (rank correlation)"
+    return [said]
+
+
+def _of_labels(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    rows = at_largest_size(frames["label_budget"]).dropna(subset=["gain_per_1000_labels"])
+    found = {row["series"]: row for row in records(rows)}
+    gained: list[str] = []
+    more: list[str] = []
+    for series in in_order(rows):
+        row, name = found[series], _SAID.get(series, series)
+        gained.append(f"{100 * row['gain_per_1000_labels']:.2f} points ({name}, {row['num_step_labels']:,.0f} labels)")
+        if not pd.isna(row["next_1000_labels"]):
+            more.append(f"{100 * row['next_1000_labels']:.2f} ({name})")
+    if not gained:
+        return []
+    said = f"per 1,000 step labels, best-of-N gained over a single sample {', '.join(gained)}, each at its largest size"
+    return [said + (f"; by the fitted lines the next 1,000 would add {', '.join(more)}" if more else "")]
+
+
+def text_table(data_scaling: pd.DataFrame) -> str:
+    """Accuracy at the largest N in per cent as text: one line per series, one column per size, and at its largest size
+    the interval over problems and the standard deviation over training seeds."""
+    rows = at_largest_n(data_scaling)
+    sizes = sorted(rows["size"].unique())
+    wide = max(20, *(len(series_label(series)) + 2 for series in in_order(rows)))
+    lines = [f"{'solutions per problem':<{wide}}" + "".join(f"{size:>7}" for size in sizes) + "   95 % at the largest"]
+    for series in in_order(rows):
+        by_size = {row["size"]: row for row in records(rows[rows["series"] == series])}
+        last = by_size[max(by_size)]
+        cells = "".join(f"{100 * by_size[s]['accuracy']:>7.1f}" if s in by_size else f"{'–':>7}" for s in sizes)
+        several = not pd.isna(last["std_over_seeds"])
+        spread = f", ± {100 * last['std_over_seeds']:.1f} over seeds" if several else ""
+        shown = f"{100 * last['ci_low']:.1f} to {100 * last['ci_high']:.1f}{spread}"
+        lines.append(f"{series_label(series):<{wide}}{cells}   {shown}")
+    return "\n".join(lines)
+
+
+# Figures -------------------------------------------------------------------------------------------------------------
+
+
+def figure_4a(data_scaling: pd.DataFrame) -> bytes:
+    """PNG: accuracy at the largest N against the solutions labelled per problem; bands: ± standard deviation over
+    training seeds. Thin dashed lines: least squares of process supervision and of active learning."""
+    rows = at_largest_n(data_scaling)
+    lines = {series: rows[rows["series"] == series] for series in in_order(rows)}
+    fitted = {series: line for series in FITTED if series in lines and (line := fitted_line(lines[series]))}
+    return _figure(lines, "size", fitted, "solutions labelled per problem", f"best-of-{rows['n'].max()}")
+
+
+def figure_4b(data_scaling: pd.DataFrame) -> bytes:
+    """PNG: accuracy against N, of each series at its largest size; bands as in figure 4a."""
+    rows = at_largest_size(data_scaling)
+    lines = {series: rows[rows["series"] == series] for series in in_order(rows)}
+    return _figure(lines, "n", {}, "N = number of solutions per problem", "best-of-N")
+
+
+def _figure(
+    lines: Mapping[str, pd.DataFrame],
+    against: str,
+    fitted: Mapping[str, tuple[list[int], list[float]]],
+    x: str,
+    y: str,
+) -> bytes:
+    def draw(axes: Any) -> list[str]:
+        for series, found in lines.items():
+            _draw(axes, series, found.sort_values(against), against)
+        for series, (sizes, accuracies) in fitted.items():
+            axes.plot(sizes, [100 * value for value in accuracies], color=_COLOURS[series], linewidth=1, linestyle="--")
+        return [series_label(series) for series in lines]
+
+    ticks = sorted({value for found in lines.values() for value in found[against]})
+    return figure_png(draw, ticks, x, f"% problems solved ({y})")
+
+
+def _draw(axes: Any, series: str, rows: pd.DataFrame, against: str) -> None:
+    is_supervision, colour = series in SUPERVISIONS, _COLOURS.get(series, "#495057")
+    mean, spread = 100 * rows["accuracy"], 100 * rows["std_over_seeds"].astype(float)
+    width, marker = (2.2, 4.0) if is_supervision else (1.5, 3.0)
+    about = {"color": colour, "marker": "o", "markersize": marker, "linewidth": width}
+    axes.plot(rows[against], mean, **about)
+    if spread.notna().any():
+        axes.fill_between(rows[against], mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)

@@ -1,0 +1,120 @@
+"""Solutions that others wrote (chat models, textbooks) as steps in our format: one per line, none empty.
+
+Departs from the paper in nothing: it says that steps are delimited by newlines (§2.2), and not how a text that is laid
+out in paragraphs, headings and displayed formulas comes to be so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from components.text.answer_extraction import BOXED, SECTION, extract_answer
+from components.text.rendering import answer_step, split_steps
+from components.text.segmentation import SENTENCE, steps
+
+_HEADING = re.compile(r"\s*(#{2,6}\s.*|#\s+[A-Z].*|\*\*[^*]+\*\*:?|[-*_]{3,})\s*")  # of markdown: a title, a rule
+_FIGURE = re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)  # MATH's drawings are code
+_CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's annotations: 48/2 = <<48/2=24>>24
+_SAID_ALONE = re.compile(r"\W*(final\s+)?answer\W*:.*", re.IGNORECASE)  # a line that only tells the answer
+_LONGEST_FORMULA = 60  # lines of a displayed one; one that is open for longer is taken for a slip
+_OPENINGS = ((r"(?<!\\)\\\[", r"(?<!\\)\\\]"), (r"\\begin\{", r"\\end\{"))
+
+
+def solution_steps(text: str, answer: str) -> list[str]:
+    """Steps of a solution's text, and the section with its answer as the last one; no step where nothing but the answer
+    is said.
+
+    >>> solution_steps("### Adding\\n\\nThe sum is $2 + 2$.\\n\\nSo it is $\\\\boxed{4}$.", "4")
+    ['The sum is $2 + 2$.', 'So it is $4$.', '# Answer\\n\\n4']
+    """
+    text = _CALCULATOR.sub("", _FIGURE.sub("", text.replace("\r\n", "\n")))
+    lines = [line.rstrip() for line in _joined(_lines(text)) if not _is_layout(line)]
+    steps = [unboxed(line) for line in lines if not _only_boxed(line)]
+    return [*steps, answer_step(" ".join(answer.split()))] if steps else []
+
+
+def before_answer(text: str, answer: str, rule: str) -> str | None:
+    """A sample's text without its answer section, or through the line with its box, and without what follows.
+
+    rule: how the grader found `answer`. A model that does not know where to stop may give several sections; None where
+    the first is not the one that counts, since nobody can tell which steps led there.
+    """
+    if rule == "answer_section":
+        first, *others = SECTION.finditer(text)
+        counts = extract_answer(text[: others[0].start()])[0] if others else answer
+        return text[: first.start()] if counts == answer else None
+    if rule == "boxed":
+        last = list(BOXED.finditer(text))[-1]
+        box = _box(text, last)
+        end = text.find("\n", box[1] if box is not None else last.end())
+        return text if end < 0 else _closed(text, end)
+    return text
+
+
+def unboxed(text: str) -> str:
+    r"""Text with each balanced `\boxed{…}` replaced by what it holds."""
+    while match := next((one for one in BOXED.finditer(text) if _box(text, one) is not None), None):
+        box = _box(text, match)
+        assert box is not None
+        text = text[: match.start()] + box[0] + text[box[1] :]
+    return text
+
+
+def _is_layout(line: str) -> bool:
+    return not line.strip() or bool(_HEADING.fullmatch(line)) or bool(_SAID_ALONE.fullmatch(line))
+
+
+def _lines(text: str) -> list[str]:
+    """A text of one line is cut into its sentences."""
+    if "\n" not in text.strip():
+        return steps(text, SENTENCE)
+    return [line for step in split_steps(text) for line in step.split("\n")]
+
+
+def _joined(lines: Sequence[str]) -> list[str]:
+    """Lines, those of one displayed formula or environment as one; one that is never closed stays as it is."""
+    found: list[str] = []
+    at = 0
+    while at < len(lines):
+        ends = range(at + 1, min(at + _LONGEST_FORMULA, len(lines)) + 1)
+        end = next((end for end in ends if not _is_open("\n".join(lines[at:end]))), at + 1)
+        found.append(" ".join(line.strip() for line in lines[at:end] if line.strip()))
+        at = end
+    return found
+
+
+def _is_open(text: str) -> bool:
+    return text.count("$$") % 2 == 1 or any(
+        len(re.findall(opening, text)) > len(re.findall(closing, text)) for opening, closing in _OPENINGS
+    )
+
+
+def _closed(text: str, end: int) -> str:
+    """Text through `end`, and further through the line that closes a formula which is open there."""
+    while 0 <= end < len(text) and _is_open(text[:end]):
+        following = text.find("\n", end + 1)
+        end = following if following >= 0 else len(text)
+    return text[:end]
+
+
+def _only_boxed(line: str) -> bool:
+    """Whether a line is a boxed answer and nothing more."""
+    bare = re.sub(r"\\[\[\]()]|\$|\*|\.", "", line).strip()
+    match = BOXED.match(bare)
+    box = _box(bare, match) if match is not None else None
+    return box is not None and not bare[box[1] :].strip()
+
+
+def _box(text: str, match: re.Match[str]) -> tuple[str, int] | None:
+    """What a box holds, and where it ends; None where its brace is not closed."""
+    depth, at = 1, match.end()
+    while at < len(text):
+        if text[at] == "\\":
+            at += 1
+        elif text[at] in "{}":
+            depth += 1 if text[at] == "{" else -1
+            if depth == 0:
+                return text[match.end() : at], at + 1
+        at += 1
+    return None

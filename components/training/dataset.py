@@ -1,0 +1,129 @@
+"""What a training run learns from: shards of the store made examples, in Ray tasks that know no torch (a base model's
+tokenizer may bring it), and brought to the workers."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from components.dataflow.datasets import Dataset, Shard
+from components.dataflow.stage import seed_for
+from components.dataflow.visibility import awaited
+from components.models.model_folder import open_tokenizer_without_torch
+from components.training.examples import Example, make_examples
+from components.training.job import TrainingJob
+from components.worlds.tokenizer import build_tokenizer
+from components.worlds.worked_arithmetic import VOCABULARY
+
+_INTS = pa.large_list(pa.int32())
+_ARRAYS = {"ids": _INTS, "positions": _INTS, "until": _INTS, "at": _INTS, "classes": _INTS, "read_at": _INTS}
+_ARRAYS |= {"weights": pa.large_list(pa.float32())}
+_OF_ROW = {"order": pa.int64(), "counts": pa.string(), "made": pa.bool_(), "held_out": pa.bool_()}
+_OF_ROW |= {"problem": pa.int64(), "is_right": pa.bool_(), "own_targets": pa.int64()}
+_EXAMPLE = pa.schema(list((_OF_ROW | _ARRAYS).items()))
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a worker holds: examples to train on, those of held-out problems with the problems' numbers, and the input's
+    rows and labels, counted by what became of them."""
+
+    train: list[Example]
+    held_out: list[Example]
+    held_out_problems: list[int]
+    counts: Mapping[str, int]
+
+
+def ray_dataset(job: TrainingJob, inputs: Mapping[str, Dataset]) -> Any:
+    """The examples of all shards as a Ray dataset."""
+    import ray.data
+
+    groups = list(zip(*(dataset.shards for dataset in inputs.values()), strict=True))
+    shards = [{"order": i, "shards": json.dumps([asdict(shard) for shard in group])} for i, group in enumerate(groups)]
+    return ray.data.from_items(shards, override_num_blocks=len(shards)).map_batches(
+        functools.partial(_examples_of_shard, job), batch_size=1, num_cpus=0.25
+    )
+
+
+def _examples_of_shard(job: TrainingJob, batch: dict[str, Any]) -> pa.Table:
+    """The examples of one shard; `counts` says of each row what became of it."""
+    [order], [text] = batch["order"], batch["shards"]
+    shards = [Shard(**shard) for shard in json.loads(text)]
+    tables = [awaited(functools.partial(job.run.store.read_shard, shard), shard.path) for shard in shards]
+    rows = [dict(row) for row in tables[0].to_pylist()]
+    for shard, table in zip(shards[1:], tables[1:], strict=True):
+        for row, more in zip(rows, table.to_pylist(), strict=True):
+            keys = ("problem_id", "sample_index")
+            if any(row[key] != more[key] for key in keys):
+                raise ValueError(f"{shard.path} does not have the rows of {shards[0].path}")
+            row |= {name: value for name, value in more.items() if name != "error" or value is not None}
+    numbers = {problem: seed_for("held_out", problem) for problem in {row["problem"] for row in rows}}
+    share = job.evaluation.held_out_share if job.evaluation is not None else 0.0
+    held_out = [numbers[row["problem"]] < share * 2**31 for row in rows]
+    columns: dict[str, list[Any]] = {name: [] for name in _EXAMPLE.names}
+    for index, made in enumerate(make_examples(opened(job)[0], rows, job.examples, held_out)):
+        columns["order"].append(int(order) << 32 | index)
+        columns["counts"].append(json.dumps(dict(made.counts)))
+        columns["made"].append(made.example is not None)
+        columns["held_out"].append(held_out[index])
+        columns["problem"].append(numbers[rows[index]["problem"]])
+        for name in ("is_right", "own_targets"):
+            columns[name].append(getattr(made.example, name) if made.example is not None else None)
+        for name in _ARRAYS:
+            columns[name].append(getattr(made.example, name) if made.example is not None else [])
+    return pa.Table.from_pydict(columns, schema=_EXAMPLE)
+
+
+_opened: dict[str | None, tuple[Any, Path | None]] = {}  # this process's: files are checked once
+
+
+def opened(job: TrainingJob) -> tuple[Any, Path | None]:
+    """The tokenizer, and the files on this machine of the model that the job starts from."""
+    value = job.start.digest if job.start is not None else None
+    if value not in _opened:
+        if job.start is None:
+            _opened[value] = build_tokenizer(VOCABULARY), None
+        else:
+            folder = job.run.store.local_model(job.start)
+            _opened[value] = open_tokenizer_without_torch(folder), folder
+    return _opened[value]
+
+
+def collect(name: str) -> Data:
+    """All examples of one of the trainer's datasets, in order. Raises ValueError when there is none to train on."""
+    import ray.train
+
+    shard = ray.train.get_dataset_shard(name)
+    table = pa.concat_tables(shard.iter_batches(batch_format="pyarrow", batch_size=None)).sort_by("order")
+    counts: Counter[str] = Counter()
+    for text in table["counts"].to_pylist():
+        counts.update(json.loads(text))
+    table = table.filter(table["made"])
+    arrays = {}
+    for name in _ARRAYS:
+        column = table[name].combine_chunks()
+        arrays[name] = np.split(column.flatten().to_numpy(), np.cumsum(column.value_lengths().to_numpy())[:-1])
+    examples = [
+        Example(**{name: arrays[name][row] for name in _ARRAYS}, is_right=right, own_targets=own)
+        for row, (right, own) in enumerate(
+            zip(table["is_right"].to_pylist(), table["own_targets"].to_pylist(), strict=True)
+        )
+    ]
+    held_out, problems = table["held_out"].to_pylist(), table["problem"].to_pylist()
+    data = Data(
+        [one for one, held in zip(examples, held_out, strict=True) if not held],
+        [one for one, held in zip(examples, held_out, strict=True) if held],
+        [problem for problem, held in zip(problems, held_out, strict=True) if held],
+        counts,
+    )
+    if not data.train:
+        raise ValueError(f"no example to train on; rows and labels: {dict(counts)}")
+    return data

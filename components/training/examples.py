@@ -1,0 +1,258 @@
+"""Training examples of the three models: where each predicts, what, and with which weight.
+
+Generator: the next token, over the solution. ORM (paper §2.5): the outcome, at every solution token, question masked;
+or at the last token alone, for comparison. PRM (paper §2.6): the class of each rated step, at the step's last token,
+through the first negative. An alternative to a step is a sequence of its own, history + alternative, asked at its end
+alone; sequences of one solution share their prefixes (`prefix_tree.py`), which is exact and costs nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.text.rendering import Rendered, Tokenizer, has_answer, render
+from components.training.prefix_tree import Ints, prefix_tree
+from schemas.ratings import NEGATIVE, ORM_LABELS, PRM_LABELS, StepLabel, one_hot
+
+NEUTRAL_POLICIES = ("class", "positive", "negative", "ignore")
+_NOTHING: Ints = np.empty(0, dtype=np.int32)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of training data: a tree of tokens (see PrefixTree), and its targets.
+
+    at, classes, weights: shape (targets,): the model at token `at` should say `classes`, which counts `weights`. A soft
+    label is several targets at one token. read_at: where a score of the whole solution is read; is_right: what that
+    score should tell, None where it is not known. own_targets: so many, the first ones, are of the solution itself; the
+    others are of alternatives to its steps.
+    """
+
+    ids: Ints
+    positions: Ints
+    until: Ints
+    at: Ints
+    classes: Ints
+    weights: NDArray[np.float32]
+    read_at: Ints
+    is_right: bool | None
+    own_targets: int
+
+    def without_alternatives(self) -> Example:
+        """The solution's own tokens and targets through its last; all where it has no target of its own."""
+        if self.own_targets in (0, len(self.at)):
+            return self
+        last = self.at[self.own_targets - 1]
+        own = np.flatnonzero(self.until[: last + 1] > last).astype(np.int32)  # whoever the last one sees, and itself
+        tree = prefix_tree([self.ids[own].tolist()])
+        at = np.searchsorted(own, self.at[: self.own_targets]).astype(np.int32)
+        kept = (self.classes[: self.own_targets], self.weights[: self.own_targets])
+        return Example(
+            tree.ids, tree.positions, tree.until, at, *kept, _NOTHING, self.is_right, own_targets=self.own_targets
+        )
+
+
+@dataclass(frozen=True)
+class ExampleResult:
+    """What one input row came to: an example, or the cause why not; and its rows and labels, counted by what became of
+    them."""
+
+    example: Example | None
+    counts: Mapping[str, int]
+
+
+def _single(rendered: Rendered, at: Ints, classes: Ints, read_at: Ints, is_right: bool | None) -> Example:
+    tree = prefix_tree([rendered.ids])
+    weights = np.ones(len(at), dtype=np.float32)
+    return Example(tree.ids, tree.positions, tree.until, at, classes, weights, read_at, is_right, len(at))
+
+
+def generator_example(rendered: Rendered) -> Example:
+    """The next token's id at each place from the prompt's last token to the one before the end."""
+    at = np.arange(rendered.prompt_length - 1, len(rendered.ids) - 1, dtype=np.int32)
+    return _single(rendered, at, np.array(rendered.ids[rendered.prompt_length :], np.int32), _NOTHING, None)
+
+
+def orm_example(rendered: Rendered, is_correct: bool, positions: str) -> Example:
+    """An ORM_LABELS key at every solution token, or at the last. Raises ValueError for other `positions`."""
+    last = len(rendered.ids) - 1
+    if positions not in ("every_token", "last_token"):
+        raise ValueError(f"orm_positions {positions!r}: every_token or last_token")
+    first = rendered.prompt_length if positions == "every_token" else last
+    at = np.arange(first, last + 1, dtype=np.int32)
+    return _single(rendered, at, np.full(len(at), int(is_correct), np.int32), np.array([last], np.int32), is_correct)
+
+
+def class_weights(label: StepLabel, neutral: str) -> NDArray[np.float32] | None:
+    """Weights of the three classes in training, shape (3,), or None for a step that is not asked about.
+
+    neutral: "class" keeps neutral as a class of its own; "positive" and "negative" move its probability there;
+    "ignore" leaves it out. Raises ValueError for another policy.
+    """
+    if neutral not in NEUTRAL_POLICIES:
+        raise ValueError(f"prm_neutral {neutral!r}: one of {', '.join(NEUTRAL_POLICIES)}")
+    if label is None:
+        return None
+    weights = np.array(label, dtype=np.float32)
+    if neutral != "class":
+        moved, weights[1] = weights[1], 0.0
+        if neutral != "ignore":
+            weights[{"negative": 0, "positive": 2}[neutral]] += moved
+    return weights if weights.sum() > 0 else None
+
+
+def prm_example(
+    rendered: Rendered,
+    labels: Sequence[StepLabel],
+    alternatives: Sequence[tuple[Rendered, StepLabel]],
+    neutral: str,
+    alternative_weight: float = 1.0,
+    whole: bool = False,
+    wrong: Sequence[int] | None = None,
+) -> tuple[Example | None, Counter[str]]:
+    """A PRM_LABELS key at the last token of each labelled step through the first negative, and of each alternative to
+    those steps; and how many labels were used, by class, and dropped, by cause. None when no label is left.
+
+    rendered: the solution; labels may be fewer than its steps. alternatives: history + alternative, and the label of
+    its last step, which counts `alternative_weight`, where one of the solution itself counts 1. A step is negative that
+    is more likely so than not, after the neutral policy (`class_weights`).
+    wrong: the solution's negative steps, where soft labels do not say; None: by that rule.
+    whole: keep the tokens after the last label, which training has no use for and evaluation has.
+    """
+    weights = [class_weights(label, neutral) for label in labels]
+    negative = [step for step, one in enumerate(weights) if one is not None and one[0] > 0.5 * one.sum()]
+    negative = negative if wrong is None else list(wrong)
+    stop = min(negative, default=len(labels))
+    sequences = [rendered, *(one for one, _ in alternatives)]
+    asked = [(0, step, label) for step, label in enumerate(labels)]  # sequence, its step, the label
+    asked += [(row, len(one.step_ends) - 1, label) for row, (one, label) in enumerate(alternatives, start=1)]
+    kept, counts = _kept(asked, stop, neutral)
+    if not kept:
+        return None, counts
+    ends = {row: sequences[row].step_ends[step] + 1 for row, step, _ in kept}  # the last, since steps ascend
+    if whole:
+        ends[0] = len(rendered.ids)
+    tree = prefix_tree([sequences[row].ids[:end] for row, end in ends.items()])
+    places = dict(zip(ends, tree.places, strict=True))
+    targets = [
+        (places[row][sequences[row].step_ends[step]], label, weight * (alternative_weight if row else 1.0))
+        for row, step, found in kept
+        for label, weight in enumerate(found.tolist())
+        if weight > 0
+    ]
+    example = Example(
+        tree.ids,
+        tree.positions,
+        tree.until,
+        np.array([at for at, _, _ in targets], np.int32),
+        np.array([label for _, label, _ in targets], np.int32),
+        np.array([weight for _, _, weight in targets], np.float32),
+        places[0][rendered.step_ends] if whole else _NOTHING,
+        False if negative else True if len(labels) == len(rendered.step_ends) and None not in labels else None,
+        sum(int((found > 0).sum()) for row, _, found in kept if row == 0),
+    )
+    return example, counts
+
+
+def _kept(
+    asked: Sequence[tuple[int, int, StepLabel]], stop: int, neutral: str
+) -> tuple[list[tuple[int, int, NDArray[np.float32]]], Counter[str]]:
+    """Of labels (sequence, step, label) those that train, as class weights, and the count of all."""
+    counts: Counter[str] = Counter()
+    kept = []
+    for row, step, label in asked:
+        weights = class_weights(label, neutral)
+        if label is None:
+            counts["labels_unrated"] += 1
+        elif step > stop:
+            counts["labels_dropped_after_first_negative"] += 1
+        elif weights is None:
+            counts["labels_dropped_neutral"] += 1
+        else:
+            likeliest = 0 if weights[0] > 0.5 * weights.sum() else 1 + int(weights[1:].argmax())
+            counts[f"labels_{PRM_LABELS[likeliest]}"] += 1
+            kept.append((row, step, weights))
+    return kept, counts
+
+
+# From rows of tables -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ExampleConfig:
+    """What is made of rows. kind: generator, orm or prm. max_tokens: a longer example is left out, and counted."""
+
+    kind: str
+    max_tokens: int
+    orm_positions: str = "every_token"
+    prm_neutral: str = "class"
+    prm_alternative_weight: float = 1.0
+    prm_share_without_alternatives: float = 0.0
+    orm_target: str = "is_correct"
+
+
+def make_examples(
+    tokenizer: Tokenizer, rows: Sequence[Mapping[str, Any]], config: ExampleConfig, held_out: Sequence[bool]
+) -> list[ExampleResult]:
+    """What each row comes to, in order. held_out: rows for evaluation."""
+    finished = [row["finished"] if "finished" in row else row.get("finish_reason", "stop") == "stop" for row in rows]
+    rendered = render(tokenizer, [row["problem"] for row in rows], [row["steps"] for row in rows], finished)
+    return [_make(tokenizer, row, one, config, held) for row, one, held in zip(rows, rendered, held_out, strict=True)]
+
+
+def _make(
+    tokenizer: Tokenizer, row: Mapping[str, Any], rendered: Rendered, config: ExampleConfig, held: bool
+) -> ExampleResult:
+    labels: Counter[str] = Counter()
+    example, cause = None, ""
+    if row["error"] is not None or row.get("dropped") or not row["steps"]:
+        cause = "error" if row["error"] is not None else row.get("dropped") or "empty"
+        labels[f"labels_dropped_{cause}"] = row.get("num_labels") or 0
+    elif config.kind == "generator":
+        example = generator_example(rendered)
+    elif config.kind == "prm":
+        policy = (config.prm_neutral, config.prm_alternative_weight)
+        example, labels = prm_example(*_labels(tokenizer, row, rendered), *policy, whole=held, wrong=_wrong(row))
+        cause = "" if example is not None else "unlabelled"
+    elif row[config.orm_target] is None:
+        cause = "ungraded"
+    else:
+        is_right = row[config.orm_target]
+        example = orm_example(rendered, is_right, config.orm_positions)
+        labels[f"labels_{ORM_LABELS[int(is_right)]}"] = 1
+    if example is not None and int(example.positions.max()) >= config.max_tokens:
+        example, cause = None, "too_long"
+    if cause or held:  # what would have been used is not
+        used = sum(labels.pop(name, 0) for name in _USED)
+        labels[f"labels_dropped_{cause}" if cause else "labels_held_out"] += used
+    counts = Counter({f"rows_{cause or ('held_out' if held else 'used')}": 1}) + labels
+    return ExampleResult(example, counts)
+
+
+_USED = [f"labels_{name}" for names in (ORM_LABELS, PRM_LABELS) for name in names.values()]
+
+
+def _wrong(row: Mapping[str, Any]) -> list[int] | None:
+    """The steps that a row with soft labels rates as wrong besides: a share of 3/8 right continuations is none."""
+    if not row.get("probabilities") or all(rating is None for rating in row["ratings"]):
+        return None
+    return [step for step, rating in enumerate(row["ratings"]) if rating == NEGATIVE]
+
+
+def _labels(
+    tokenizer: Tokenizer, row: Mapping[str, Any], rendered: Rendered
+) -> tuple[Rendered, list[StepLabel], list[tuple[Rendered, StepLabel]]]:
+    """A row's solution with its steps' labels, and its alternatives with theirs."""
+    labels: list[StepLabel] = row.get("probabilities") or [one_hot(rating) for rating in row["ratings"]]
+    given = row.get("alternatives") or []
+    histories = [[*row["steps"][: one["step"]], one["text"]] for one in given]
+    ends = [has_answer(one["text"]) for one in given]
+    sequences = render(tokenizer, [row["problem"]] * len(given), histories, ends)
+    marks = [one["probabilities"] or one_hot(one["rating"]) for one in given]
+    return rendered, labels, list(zip(sequences, marks, strict=True))

@@ -1,0 +1,246 @@
+"""Attention within a row of many packed trees (see `prefix_tree.py`), under any Hugging Face decoder.
+
+Every linear layer runs over real tokens alone: nothing is padded but attention itself. On a GPU a row is one call of
+flex attention, whose block mask skips what cannot be seen. Elsewhere trees of like size are one call of PyTorch's own
+kernel, causal where a tree is a single sequence. The two are equal to rounding, and equal to one sequence at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+from components.training.prefix_tree import Ints, PrefixTree
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
+
+_PADDED_SHARE = 1.3  # trees share an attention call while its area is at most so many times that of the trees
+_FLEX_BLOCK = 128
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trees that share one attention call: T trees, padded to W tokens. mask_T1WW: None where plain causal will do."""
+
+    trees: int
+    width: int
+    mask_T1WW: Tensor | None
+
+
+@dataclass(frozen=True)
+class PackedRow:
+    """One row of N tokens. ids_1N, positions_1N; and either `block_mask`, for flex attention, or `groups`.
+
+    take_P: for every slot of the groups, laid end to end, the token that stands there (any token in a padding slot).
+    place_N: for every token its slot.
+    """
+
+    ids_1N: Tensor
+    positions_1N: Tensor
+    block_mask: BlockMask | None
+    groups: tuple[Group, ...]
+    take_P: Tensor
+    place_N: Tensor
+
+
+def pack(trees: Sequence[PrefixTree], device: torch.device, flex: bool | None = None) -> PackedRow:
+    """A row of trees, in the order given. flex: which kernel; None: flex attention on a GPU."""
+    flex = device.type == "cuda" if flex is None else flex
+    ids = np.concatenate([tree.ids for tree in trees]).astype(np.int64)
+    positions = np.concatenate([tree.positions for tree in trees]).astype(np.int64)
+    sizes = np.array([len(tree) for tree in trees])
+    starts = np.cumsum(sizes) - sizes
+    if flex:
+        until = np.concatenate([tree.until + start for tree, start in zip(trees, starts, strict=True)])
+        return _flex_row(ids, positions, until, device)
+    take, place, groups, filled = [], np.empty(len(ids), dtype=np.int64), [], 0
+    for members in _alike(sizes):
+        width = int(sizes[members].max())
+        slots = np.zeros((len(members), width), dtype=np.int64)
+        for row, index in enumerate(members):
+            tokens = np.arange(starts[index], starts[index] + sizes[index])
+            slots[row, : sizes[index]] = tokens
+            place[tokens] = filled + row * width + np.arange(sizes[index])
+        take.append(slots.ravel())
+        groups.append(Group(len(members), width, _mask([trees[i].until for i in members], width, device)))
+        filled += slots.size
+    tensors = (
+        torch.from_numpy(array).to(device) for array in (ids[None], positions[None], np.concatenate(take), place)
+    )
+    ids_1N, positions_1N, take_P, place_N = tensors
+    return PackedRow(ids_1N, positions_1N, None, tuple(groups), take_P, place_N)
+
+
+def _alike(sizes: np.ndarray) -> list[list[int]]:
+    """Indices of trees, grouped so that padding to each group's longest costs little."""
+    groups: list[list[int]] = []
+    area = 0
+    for index in np.argsort(-sizes, kind="stable").tolist():
+        size = int(sizes[index])
+        if groups:
+            padded = (len(groups[-1]) + 1) * int(sizes[groups[-1][0]]) ** 2
+            if padded <= _PADDED_SHARE * (area + size**2):
+                groups[-1].append(index)
+                area += size**2
+                continue
+        groups.append([index])
+        area = size**2
+    return groups
+
+
+def _mask(untils: Sequence[Ints], width: int, device: torch.device) -> Tensor | None:
+    """Which token sees which, shape (trees, 1, width, width); None where every tree is a single sequence."""
+    if all(bool((until == len(until)).all()) for until in untils):
+        return None
+    until_TW = np.full((len(untils), width), width)
+    for row, until in enumerate(untils):
+        until_TW[row, : len(until)] = until
+    places = torch.arange(width, device=device)
+    until_T11W = torch.from_numpy(until_TW).to(device)[:, None, None, :]
+    return (places[None, :] <= places[:, None]) & (places[:, None] < until_T11W)
+
+
+def _flex_row(ids: np.ndarray, positions: np.ndarray, until: np.ndarray, device: torch.device) -> PackedRow:
+    """Filled up to whole blocks with tokens that see themselves alone."""
+    length = len(ids)
+    filling = -length % _FLEX_BLOCK
+    until = np.concatenate([until, np.arange(length + 1, length + filling + 1)]).astype(np.int64)
+    ids_1N = torch.from_numpy(np.pad(ids, (0, filling))[None]).to(device)
+    positions_1N = torch.from_numpy(np.pad(positions, (0, filling))[None]).to(device)
+    nowhere = torch.empty(0, dtype=torch.long, device=device)
+    return PackedRow(ids_1N, positions_1N, _block_mask(until, device), (), nowhere, nowhere)
+
+
+def _block_mask(until: np.ndarray, device: torch.device) -> BlockMask:
+    """Which blocks of tokens see all, some or none of which: what `create_block_mask` finds by trying all N² pairs."""
+    from torch.nn.attention.flex_attention import BlockMask  # imported where it runs: it brings a compiler
+
+    until_N = torch.from_numpy(until).to(device)
+
+    def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        return (key <= query) & (query < until_N[key])
+
+    until_BK = until.reshape(-1, _FLEX_BLOCK)  # of the keys in each block
+    count = len(until_BK)
+    first_B1 = (np.arange(count) * _FLEX_BLOCK)[:, None]  # query of each block
+    earlier_BB = np.tri(count, k=-1, dtype=bool)
+    full_BB = earlier_BB & (until_BK.min(1) >= first_B1 + _FLEX_BLOCK)
+    some_BB = np.eye(count, dtype=bool) | (earlier_BB & (until_BK.max(1) > first_B1) & ~full_BB)
+
+    def ordered(seen_BB: np.ndarray) -> tuple[Tensor, Tensor]:
+        order_BB = np.argsort(~seen_BB, axis=1, kind="stable")
+        arrays = seen_BB.sum(1), order_BB
+        numbers, indices = (torch.from_numpy(array.astype(np.int32)[None, None]).to(device) for array in arrays)
+        return numbers, indices
+
+    return BlockMask.from_kv_blocks(*ordered(some_BB), *ordered(full_BB), _FLEX_BLOCK, sees)
+
+
+class _Take(torch.autograd.Function):
+    """Rows of a tensor by index, with the gradient copied to where each row came from: every row is taken once but in
+    padding slots, which nobody reads, so nothing has to be added up."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, take: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(place)
+        return rows.index_select(0, take)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        (place,) = ctx.saved_tensors
+        return gradients[0].index_select(0, place), None, None
+
+
+class _Return(torch.autograd.Function):
+    """The way back: rows of tokens out of slots; padding slots get no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, slots: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(place)
+        ctx.slots = len(slots)
+        return slots.index_select(0, place)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (place,) = ctx.saved_tensors
+        padded = gradients[0].new_zeros(ctx.slots, *gradients[0].shape[1:])
+        return padded.index_copy_(0, place, gradients[0]), None
+
+
+def rows_at(rows: Tensor, places: Tensor) -> Tensor:
+    """The rows of a tensor at places of which none is named twice, with a gradient that is a copy."""
+    return _Return.apply(rows, places)
+
+
+def packed_attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    packed: PackedRow | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Hugging Face's attention interface: query (1, heads, N, size), key and value (1, kv heads, N, size) → (1, N,
+    heads, size). Raises ValueError for what it does not compute."""
+    if packed is None:
+        raise ValueError("packed attention needs packed=PackedRow")
+    for name in ("softcap", "s_aux", "position_bias"):
+        if options.get(name) is not None:
+            raise ValueError(f"packed attention has no {name}")
+    if packed.block_mask is not None:
+        from transformers.integrations.flex_attention import flex_attention_forward
+
+        output, _ = flex_attention_forward(module, query, key, value, packed.block_mask, scaling=scaling)
+        return output, None
+    slots = [_Take.apply(tensor[0].transpose(0, 1), packed.take_P, packed.place_N) for tensor in (query, key, value)]
+    outputs, start = [], 0
+    for group in packed.groups:
+        end = start + group.trees * group.width
+        query_TWHD, key_TWKD, value_TWKD = (part[start:end].unflatten(0, (group.trees, group.width)) for part in slots)
+        output_THWD = nn.functional.scaled_dot_product_attention(
+            query_TWHD.transpose(1, 2),
+            key_TWKD.transpose(1, 2),
+            value_TWKD.transpose(1, 2),
+            attn_mask=group.mask_T1WW,
+            is_causal=group.mask_T1WW is None,
+            scale=scaling,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        outputs.append(output_THWD.transpose(1, 2).flatten(0, 1))
+        start = end
+    output_PHD = torch.cat(outputs) if len(outputs) > 1 else outputs[0]
+    return _Return.apply(output_PHD, packed.place_N)[None], None
+
+
+def use_packed_attention(model: Any, max_tokens: int) -> None:
+    """Make a Hugging Face decoder compute packed rows: `model(input_ids=…, position_ids=…, packed=PackedRow)`.
+
+    max_tokens: of the longest sequence, which no sliding window may cut. Raises ValueError for an architecture whose
+    attention this is not.
+    """
+    config = model.config.get_text_config()
+    if not getattr(model, "_supports_attention_backend", False):
+        raise ValueError(f"{config.model_type}: this architecture takes no attention but its own")
+    if getattr(config, "attention_dropout", 0.0):
+        raise ValueError(f"{config.model_type}: attention dropout {config.attention_dropout}; set it to 0")
+    sliding = set(getattr(config, "layer_types", None) or []) - {"full_attention"}
+    window = getattr(config, "sliding_window", None)
+    if sliding - {"sliding_attention"} or (window is not None and window < max_tokens):
+        raise ValueError(
+            f"{config.model_type}: layers see {window} tokens ({', '.join(sorted(sliding)) or 'sliding window'}), "
+            f"fewer than the {max_tokens} of a solution; only full causal attention can be packed"
+        )
+    model.set_attn_implementation(_NAME)
+
+
+_NAME = "packed"
+AttentionInterface.register(_NAME, packed_attention)

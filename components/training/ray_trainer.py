@@ -1,0 +1,104 @@
+"""A training run by Ray Train: data-parallel workers, examples made once for all of them.
+
+What is imported here, the task that starts a training and Ray Train's controller import too: no model code, which takes
+each of them seconds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from components.dataflow.datasets import Dataset
+from components.dataflow.stage import Pool
+from components.training.dataset import ray_dataset
+from components.training.job import TrainingJob
+
+if TYPE_CHECKING:
+    from ray.train import ScalingConfig
+
+
+def fit(trainings: Sequence[tuple[TrainingJob, Mapping[str, Dataset]]], pool: Pool) -> None:
+    """Train and publish the models in turn, all by the same workers.
+
+    trainings: jobs and their inputs. Raises ValueError when one has no example left.
+    """
+    from ray.train import DataConfig, FailureConfig, RunConfig
+    from ray.train.torch import TorchTrainer
+
+    one_machine = on_one_machine(pool)
+    # Watching for drained nodes takes a process per training, which takes seconds to start.
+    os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = str(int(not one_machine))
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # the end of a training is seen as much later
+
+    class Trainer(TorchTrainer):
+        """On one machine without the actor that frees the workers' places when a controller dies with its node: where
+        Ray's dashboard does not answer it, each training would end twelve seconds later."""
+
+        def _create_default_callbacks(self) -> list[Any]:
+            callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc] # v2's
+            if not one_machine:
+                return callbacks
+            return [one for one in callbacks if type(one).__name__ != "PlacementGroupCleanerCallback"]
+
+    first = trainings[0][0].run
+    storage, path = first.store.files.arrow()
+    # Of one training they are made once for all workers; of many, each when its turn comes.
+    examples = {job.run.key: ray_dataset(job, inputs) for job, inputs in trainings}
+    if len(trainings) == 1:
+        examples = {key: dataset.materialize() for key, dataset in examples.items()}
+    trainer = Trainer(
+        _worker,
+        train_loop_config={"jobs": [job for job, _ in trainings], "sharding": pool.sharding},
+        scaling_config=scaling(pool),
+        run_config=RunConfig(
+            name="run",
+            storage_path=f"{path}/{first.scratch}",
+            storage_filesystem=storage,
+            failure_config=FailureConfig(max_failures=3 * len(trainings)),
+        ),
+        datasets=examples,
+        dataset_config=DataConfig(datasets_to_split=[]),
+    )
+    result = trainer.fit()
+    if result.error is not None:
+        others = f" or one of {len(trainings) - 1} others" if len(trainings) > 1 else ""
+        raise RuntimeError(f"training of {first.stage.name}{others} failed: {result.error}")
+
+
+def on_one_machine(pool: Pool) -> bool:
+    """Whether all workers have room on the only node that there ever was, so that none is added for them."""
+    import ray
+
+    [node, *others] = ray.nodes()
+    room = [node["Resources"].get(name, 0) >= pool.actors * amount for name, amount in _of_a_worker(pool).items()]
+    return not others and all(room)
+
+
+def scaling(pool: Pool) -> ScalingConfig:
+    """What Ray Train is to ask the cluster for: its pool's custom resources too, which keep it off spot nodes."""
+    from ray.train import ScalingConfig
+
+    return ScalingConfig(num_workers=pool.actors, use_gpu=pool.gpus > 0, resources_per_worker=_of_a_worker(pool))
+
+
+def _of_a_worker(pool: Pool) -> dict[str, float]:
+    return {"CPU": pool.cpus, **pool.resources} | ({"GPU": pool.gpus} if pool.gpus else {})
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """The train loop of one Ray Train worker: what is done is passed over, since a worker may be started again."""
+    import ray.train
+    import torch
+
+    from components.training.distributed import first_workers
+    from components.training.worker import train_one
+
+    if not torch.cuda.is_available():
+        torch.set_num_threads(1)  # two threads of one worker are slower than two workers of one
+    first = ray.train.get_context().get_world_rank() == 0
+    for job in config["jobs"]:
+        # What the first worker sees counts: another may see it done a moment later.
+        if not first_workers(job.is_done if first else False):
+            train_one(job, config["sharding"])

@@ -1,0 +1,134 @@
+"""What every flow shares: from a command line to a checked study, and Ray started when work is there."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster import placements
+from components.dataflow.errors import InputError
+from components.dataflow.plain_text import printable
+from components.dataflow.runner import Runner
+from flows.command_line import checks, commands, file_checks, model_checks, plan_cost, ray_cluster
+from flows.command_line.errors import end_on_sigterm, run_and_report_errors
+from flows.command_line.options import MoreOptions, parse
+from flows.presets.presets import PRESETS
+from flows.study import Study
+
+
+def open_study(options: argparse.Namespace) -> Study:
+    """Check everything that can be checked before work starts. Raises InputError: what is wrong, where, how to mend."""
+    notes: list[str] = []
+    preset = PRESETS.get(options.preset)
+    if preset is None:
+        raise InputError(f"--preset {options.preset}: there is no such preset; use one of {', '.join(PRESETS)}")
+    preset = checks.with_options(preset, options, notes)
+    small_scale = hasattr(options, "solutions_per_problem")
+    preset = checks.with_small_scale_options(preset, options) if small_scale else preset
+    root = checks.store_root(options.root)
+    name = checks.study_name(options.study or (f"{preset.name}_small_scale" if small_scale else preset.name))
+    files, held_out = file_checks.problem_files(options)
+    base_model = model_checks.model_folder("--base-model", options.base_model)
+    small_base_model = (
+        model_checks.model_folder("--small-base-model", options.small_base_model) if small_scale else None
+    )
+    preset = model_checks.with_few_shot_prompt(preset, options, notes)
+    learns_from_solutions = file_checks.learns_from_solutions(options)
+    published_prm = model_checks.published_prm(options)
+    labelled, labelled_paths = file_checks.labelled_files(options, files, held_out)
+    graded, graded_paths = file_checks.graded_files(options, files, held_out)
+    judge, labelling_prm = model_checks.judge(options), model_checks.labelling_prm(options)
+    sources = checks.label_sources(options, preset, files is not None, labelled is not None)
+    if small_scale:
+        checks.small_scale_labeller(options, preset, sources, files is not None)
+    if labelled is not None and "human" not in sources:
+        notes.append("no PRM learns from --labelled-solutions: human is not among --label-sources")
+    if preset.needs_files:
+        given = {
+            "--train-problems FILE --test-problems FILE": files,
+            "--base-model FOLDER": base_model,
+            "--labelled-solutions FILE": labelled or published_prm or "human" not in sources or None,
+        }
+        if small_scale:
+            given |= {"--small-base-model FOLDER": small_base_model}
+            given |= dict.fromkeys(("--base-model FOLDER", "--labelled-solutions FILE"), True) if labelling_prm else {}
+        needs = " ".join(flag for flag, value in given.items() if value is None)
+        if needs and options.command == "run":
+            raise InputError(f"--preset {preset.name} needs {needs}")
+        notes += [f"to run it, {preset.name} needs {needs}"] if needs else []
+    placement = read_placement(options.placement)
+    ray_cluster.check_address()
+    plans = options.command in ("plan", "explain")
+    store = checks.open_store(root, begins=options.command == "run", may_be_empty=plans)  # last: it may begin one
+    runner = Runner(
+        store,
+        study=name,
+        plan_only=options.command != "run",
+        only=options.only,
+        max_error_rate=options.max_error_rate,
+    )
+    runner.start_engine = lambda: start_ray(runner, options.verbose, placement, options.sharding)
+    return Study(
+        preset=preset,
+        name=name,
+        files=files,
+        problem_paths=file_checks.problem_paths(options),
+        held_out=held_out,
+        labelled=labelled,
+        labelled_paths=labelled_paths,
+        graded=graded,
+        graded_paths=graded_paths,
+        base_model=base_model,
+        small_base_model=small_base_model,
+        learns_from_solutions=learns_from_solutions,
+        published_prm=published_prm,
+        label_sources=sources,
+        labelling_prm=labelling_prm,
+        judge=judge,
+        runner=runner,
+        notes=tuple(notes),
+    )
+
+
+def read_placement(given: str) -> placements.Placement | None:
+    """Of --placement; None: `auto`. Raises InputError."""
+    try:
+        return None if given == "auto" else placements.read(Path(given))
+    except placements.PlacementError as error:
+        raise InputError(f"--placement {error}") from error
+
+
+def start_ray(
+    runner: Runner, verbose: bool, placement: placements.Placement | None = None, sharding: str | None = None
+) -> None:
+    """Join or start Ray (`ray_cluster.py`). Ray sets a handler of SIGTERM that tells nothing; put back ours."""
+    ray_cluster.start_ray(runner, verbose, placement, sharding)
+    end_on_sigterm()
+
+
+def run(main: Any, argv: Sequence[str] | None, description: str, more_options: MoreOptions | None = None) -> int:
+    """Run a flow's main(study), or the command asked for. more_options: those of the flow alone. Returns the exit
+    status, as `run_and_report_errors` says."""
+    return run_and_report_errors(
+        lambda: parse(argv, description, more_options), lambda options: _run_command(main, options)
+    )
+
+
+def _run_command(main: Any, options: argparse.Namespace) -> int:
+    if options.command in ("verify", "gc"):
+        checks.gc_limits(options)
+        store = checks.open_store(checks.store_root(options.root), writes=options.repair or options.delete)
+        return commands.verify(store, options) if options.command == "verify" else commands.gc(store, options)
+    study = open_study(options)
+    for note in study.notes:
+        print(f"note: {printable(note)}")
+    main(study)
+    return commands.show(study.runner, options, lambda: _cost(study))
+
+
+def _cost(study: Study) -> tuple[commands.Columns, list[str]]:
+    """What a plan says of cost: columns of its table, and what they rest on."""
+    work = plan_cost.expected_work(study.runner, study.preset)
+    return plan_cost.columns(work, study.preset), plan_cost.footnote(study.runner, work, study.preset)

@@ -1,0 +1,59 @@
+"""What a selection chose, joined with its text for the labelers: rows of `flows/export.py --format labelling_queue`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from components.dataflow.datasets import Dataset
+from components.dataflow.errors import StoreError
+from components.dataflow.store import Store
+from schemas.small_scale import CHOSEN_BEFORE
+
+Row = dict[str, Any]
+_KEYS = ["problem_id", "sample_index"]
+_CHOSEN = ["size", "place", "reason", "selector_score"]
+_TEXT = ["problem", "ground_truth_answer", "steps", "error"]
+
+
+def queue_rows(store: Store, selection: Dataset, solutions: Dataset, grades: Dataset) -> list[Row]:
+    """A row per solution that the selection chose at its largest size and no earlier round had, in its order: `answer`
+    of grades, `policy` as the selection's manifest has it (None: it does not). A shard at a time is read, and of it
+    what was chosen is kept. Raises StoreError where one of them has no text or no grade."""
+    sizes = {int(shard.attributes["size"]) for shard in selection.shards}
+    if not sizes:
+        return []
+    largest = selection.select(size=str(max(sizes)))
+    chosen = store.read(largest, [*_KEYS, *_CHOSEN]).to_pylist()
+    wanted = {_key(row): row for row in chosen if row["reason"] != CHOSEN_BEFORE}
+    if not wanted:
+        return []
+    texts = _found(store, solutions, wanted, _TEXT)
+    answers = _found(store, grades, wanted, ["answer"])
+    policy = _policy(store, selection)
+    return [row | texts[key] | answers[key] | {"policy": policy} for key, row in wanted.items()]
+
+
+def _key(row: Row) -> tuple[str, int]:
+    return row["problem_id"], row["sample_index"]
+
+
+def _policy(store: Store, selection: Dataset) -> str | None:
+    manifest = store.manifest(selection.folder) or {}
+    policy = manifest.get("recipe", {}).get("config", {}).get("policy")
+    return None if policy is None else str(policy)
+
+
+def _found(store: Store, table: Dataset, wanted: dict[tuple[str, int], Row], columns: list[str]) -> dict[Any, Row]:
+    keys = pd.MultiIndex.from_tuples(list(wanted), names=_KEYS)
+    found: dict[tuple[str, int], Row] = {}
+    for shard in table.shards:
+        rows = store.read_shard(shard, [*_KEYS, *columns])
+        is_wanted = pd.MultiIndex.from_frame(rows.select(_KEYS).to_pandas()).isin(keys)
+        kept = rows.filter(pa.array(is_wanted)).to_pylist()
+        found |= {_key(row): {name: row[name] for name in columns} for row in kept}
+    for problem_id, sample_index in sorted(wanted.keys() - found.keys()):
+        raise StoreError(f"{table.name} have no row of sample {sample_index} of problem {problem_id}, which was chosen")
+    return found

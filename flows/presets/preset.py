@@ -1,0 +1,120 @@
+"""What a preset is: every number of a study, once, typed, with the paper's section where it has one."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.data.contamination import ContaminationConfig
+from components.data.sft_from_samples import KeepRightConfig
+from components.evaluation.curves import EstimationConfig
+from components.evaluation.first_error import StepErrorsConfig
+from components.evaluation.scored_samples import ReductionConfig
+from components.labels.judge_labels import JudgeConfig
+from components.labels.prm_labels import VerifierLabelsConfig
+from components.labels.rollout_labels import RolloutsConfig
+from components.labels.rule_labels import LabellingConfig
+from components.sampling.engines import SamplingConfig
+from components.sampling.grading import GRADER_VERSION
+from components.training.config import GeneratorConfig, RewardModelConfig
+from components.verifiers.scoring import ScoringConfig
+from components.worlds.worked_arithmetic import WorldConfig
+
+# Worked examples before each prompt when a base model does not know the format yet (paper §2.2: few-shot; how many
+# shots is unstated there). Newline-delimited steps, the answer in a section of its own.
+FEW_SHOT = (Path(__file__).with_name("few_shot.txt")).read_text(encoding="utf-8")
+
+# What a model that was taught to chat is told in place of going on with a text, before the examples and the problem.
+CHAT_INSTRUCTION = (Path(__file__).with_name("chat_instruction.txt")).read_text(encoding="utf-8")
+
+STOP = "\n---"  # what a base model writes before it goes on to another problem
+
+POLICIES = ("active", "uncertainty", "top_k", "iterated")
+
+
+@dataclass(frozen=True)
+class SmallScaleConfig:
+    """Every number of §4. The problems, the labeller and all that trains it are the main study's."""
+
+    train_problems: int  # the first so many of the study's (or a few more, to fill a shard)
+    generator: GeneratorConfig  # the small one: from nothing on the world's teacher, or finetuned
+    sampling: SamplingConfig  # train: the pool that is chosen from; test: the N of best-of-N
+    process: RewardModelConfig
+    outcome: RewardModelConfig  # of both outcome series
+    sizes: tuple[int, ...]  # solutions labelled per problem, each set within the next
+    round_sizes: tuple[int, ...]  # of the iterated loop, after the first round at the smallest size
+    policies: tuple[str, ...] = POLICIES  # of choosing what to label
+    wrong_share: float = 0.8  # of what active learning labels: convincing wrong answers
+    training_seeds: int = 3
+    labeller: str = "prm"  # PRM_large; or rule: the embedded world's exact one
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """Assumptions, for plans alone: no result depends on them. Means of tokens, by the generator's tokenizer."""
+
+    prompt_tokens: int  # of a problem's text
+    solution_tokens: int  # of a solution, sampled or a teacher's
+    step_tokens: int  # of an alternative to a step
+    labelled_tokens: int = 200  # of a labelled solution: PRM800K's have 556 characters, through their first error
+    labelled_rows: int = 98_731  # where no file is given: PRM800K's train lines (949 + 97,782), unfiltered
+    base_parameters: float = 7e9  # where no base model is given
+    small_base_parameters: float = 5e8  # where no small one is
+    on_gpus: bool = False  # tell GPU-hours instead of FLOPs
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One study: every number that can change its results."""
+
+    name: str
+    about: str
+    world: WorldConfig  # the embedded problems, and what the embedded generator learns from
+    generator: GeneratorConfig  # from nothing, on the world's teacher
+    # With a base model instead (paper §2.2): few-shot samples, those kept, and one epoch over them.
+    few_shot: SamplingConfig
+    keep_right: KeepRightConfig
+    finetuning: GeneratorConfig
+    sampling: SamplingConfig
+    orm: RewardModelConfig
+    labelling: LabellingConfig  # of the embedded world's steps
+    prm: RewardModelConfig
+    scoring: ScoringConfig
+    reduction: ReductionConfig
+    estimation: EstimationConfig
+    step_errors: StepErrorsConfig
+    rollouts: RolloutsConfig  # of label sources
+    verifier_labels: VerifierLabelsConfig
+    judge: JudgeConfig
+    judge_training: GeneratorConfig  # of the embedded world's judge, from its generator, on
+    judge_world: WorldConfig
+    contamination: ContaminationConfig
+    small_scale: SmallScaleConfig  # of flows/small_scale.py
+    plan: PlanConfig  # what a plan assumes
+    # Where step labels come from (studies/label_sources.py), each with a PRM of its own; the first one's is `prm`.
+    label_sources: tuple[str, ...] = ("rule",)
+    # So many ORMs and PRMs on the same solutions: the noise of training, told apart from that of the problems.
+    training_seeds: int = 1
+    # Rates to try for both reward models, each of which keeps the one that does best on held-out problems; (): none.
+    learning_rates: tuple[float, ...] = ()
+    needs_files: bool = False  # problems from files and a base model, not the embedded world
+
+
+def reseeded(config: Any, seed: int) -> Any:
+    """A copy of nested configs with every field named `seed` set."""
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name == "seed":
+            changes["seed"] = seed
+        elif dataclasses.is_dataclass(value):
+            changes[field.name] = reseeded(value, seed)
+    return dataclasses.replace(config, **changes)
+
+
+def rollouts_like(sampling: SamplingConfig) -> RolloutsConfig:
+    """Continuations that are sampled like solutions; Math-Shepherd's eight of each step."""
+    sampling = dataclasses.replace(sampling, samples_per_problem={}, sample_block=1)
+    return RolloutsConfig(sampling, search="every_step", grader_version=GRADER_VERSION)

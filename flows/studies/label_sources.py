@@ -1,0 +1,126 @@
+"""Where step labels come from: people's files, the embedded world's exact rule, rollouts, a PRM, or a judge. Each
+source gives the same table, and has a PRM of its own on the same solutions, so that sources can be swept as a factor.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from components.dataflow.datasets import Dataset
+from components.dataflow.runner import Runner
+from components.dataflow.stage import Model
+from components.labels.agreement import AgreementConfig, agreement, label_sources
+from components.labels.judge_labels import JudgeLessonsConfig, judge_labels, judge_lessons, judgements
+from components.labels.prm_labels import label_by_prm
+from components.labels.rollout_labels import RolloutLabelsConfig, rollout_labels, rollouts
+from components.labels.rule_labels import label_steps
+from components.training.config import RewardModelConfig
+from components.training.stages import generator, reward_model
+from components.verifiers.scoring import score
+from flows.studies import reward_models
+from flows.study import Study
+
+
+@dataclass
+class Labels:
+    """Step labels of the same solutions by source, in the order asked for, and what rollouts and judges gave."""
+
+    solutions: Dataset | None  # None: only people's labels are wanted
+    by_people: Dataset | None  # of solutions of their own: table labelled_solutions
+    by_source: dict[str, Dataset] = field(default_factory=dict)
+    evidence: dict[str, Dataset] = field(default_factory=dict)
+
+    def inputs(self, source: str) -> dict[str, Dataset]:
+        """What a PRM learns from."""
+        if source == "human":
+            assert self.by_people is not None  # checked before any work
+            return {"labelled_solutions": self.by_people}
+        assert self.solutions is not None
+        return {"solutions": self.solutions, "step_labels": self.by_source[source]}
+
+    def compare(self, run: Runner) -> None:
+        """The tables of how far sources agree, and of what each gave and took."""
+        config = AgreementConfig(tuple(self.by_source))
+        evidence = {f"{source}_evidence": table for source, table in self.evidence.items()}
+        run.table(label_sources(config), **self.by_source, **evidence)
+        if len(self.by_source) > 1:
+            run.table(agreement(config), **self.by_source)
+
+
+def step_supervision(study: Study, base: Model, labels: Labels) -> dict[str, Dataset] | None:
+    """What the first PRM learns from, or None where no source rates the steps. labels: takes the source's, if they are
+    of the study's own solutions."""
+    if not study.label_sources:
+        return None
+    rate(study, study.label_sources[0], base, None, labels)
+    return labels.inputs(study.label_sources[0])
+
+
+def rate(study: Study, source: str, generator_model: Model, prm: Model | None, to: Labels) -> None:
+    """Add one source's labels. prm: that of the first source, or None where there is none yet."""
+    preset, run, solutions = study.preset, study.runner, to.solutions
+    if source == "human":
+        return
+    assert solutions is not None
+    if source == "rule":
+        [to.by_source[source]] = run.map(solutions, label_steps(preset.labelling))
+    elif source.startswith("rollouts"):
+        searching = source == "rollouts_search"
+        config = dataclasses.replace(preset.rollouts, search="first_error" if searching else "every_step")
+        stage = rollouts(config, generator_model, "rollouts_search" if searching else "rollouts")
+        # Soft and hard labels are of the same continuations.
+        found = to.evidence.get("rollouts") if source == "rollouts_soft" else None
+        if found is None:
+            [found] = run.map(solutions, stage)
+        target = RolloutLabelsConfig("soft" if source == "rollouts_soft" else "hard", errors_stay=searching)
+        labels = rollout_labels(target, f"{source}_labels")
+        to.by_source[source] = run.table(labels, solutions=solutions, rollouts=found)
+        to.evidence[source] = found
+    elif source == "prm":
+        labeller = study.labelling_prm or prm
+        assert labeller is not None  # checked before any work
+        [to.by_source[source]] = run.map(solutions, label_by_prm(preset.verifier_labels, labeller))
+    elif source == "judge":
+        [found] = run.map(solutions, judgements(preset.judge, judge(study, generator_model)))
+        to.by_source[source] = run.table(judge_labels(), solutions=solutions, judgements=found)
+        to.evidence[source] = found
+
+
+def judge(study: Study, generator_model: Model) -> Model:
+    """The instruction model given; in the embedded world one that learned to write verdicts from the exact rule."""
+    preset, run = study.preset, study.runner
+    if study.judge is not None:
+        return study.judge
+    if study.files is not None or preset.needs_files:
+        return Model("--judge", None)  # only a plan comes so far without one
+    lessons = run.table(judge_lessons(JudgeLessonsConfig(preset.judge_world, preset.judge.prompt)))
+    return run.train(generator(preset.judge_training, generator_model, "judge"), solutions=lessons)
+
+
+def train_others(
+    study: Study,
+    seed: int,
+    start: Model,
+    config: RewardModelConfig | None,
+    labels: Labels,
+    held_out: Dataset,
+    scores: str,
+) -> dict[str, Dataset]:
+    """The PRMs of the sources after the first, trained at once, and their scores of the held-out solutions, as the
+    inputs of scored_samples. config: the first PRM's; None where a plan cannot tell its learning rate, and takes the
+    preset's. scores: what the first PRM's scores are called."""
+    preset, run = study.preset, study.runner
+    config = config or preset.prm
+    training = dataclasses.replace(config.training, seed=config.training.seed + seed)
+    config = dataclasses.replace(config, training=training)
+    sources = study.label_sources[1:]
+    names = [f"prm_{source}" for source in sources]
+    trainings = [
+        (reward_model(config, start, reward_models.of_seed(name, seed)), labels.inputs(source))
+        for name, source in zip(names, sources, strict=True)
+    ]
+    names = [f"{name}_{scores}" for name in names]
+    prms = run.train_concurrently(*trainings)
+    scoring = [score(preset.scoring, None, prm, name) for name, prm in zip(names, prms, strict=True)]
+    return dict(zip(names, run.map_concurrently(*((held_out, stage) for stage in scoring)), strict=True))

@@ -1,0 +1,181 @@
+"""report.html of a study, or of anyone's scored samples: what its tables hold, put together for the page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from components.dataflow.datasets import Dataset
+from components.dataflow.runner import Runner
+from components.dataflow.stage import Model
+from components.evaluation.compute_cost import INFERENCE, TRAINING, accuracy_against_compute, parameters, stage_costs
+from components.report.input_sections import input_sections
+from components.report.main_study import Row, is_other_prm, label
+from components.report.page import page
+from components.report.sections import Section, listing, section
+from components.report.sections import sections as result_sections
+from components.report.solution_browser import browser as solutions_browser
+
+RESULTS = (
+    "best_of_n comparisons group_accuracy reductions subsampling_band score_quality calibration step_calibration "
+    "score_by_length step_errors first_errors agreement label_sources label_counts contamination attribute_shares"
+).split()
+_DETAILS: dict[str, list[str]] = {
+    "problems": ["problem_id", "split", "problem", "ground_truth_answer"],
+    "solutions": ["problem_id", "sample_index", "steps"],
+    "grades": ["problem_id", "sample_index", "answer"],
+    "scores": ["problem_id", "sample_index", "step_probabilities"],
+    "held_out_step_labels": ["problem_id", "sample_index", "ratings"],
+}
+
+
+def frames(run: Runner) -> dict[str, pd.DataFrame]:
+    """The tables of results that this run has, as pandas frames."""
+    found = {name: run.results[name] for name in RESULTS if name in run.results}
+    return {name: run.store.read(table).to_pandas() for name, table in found.items() if isinstance(table, Dataset)}
+
+
+def write(
+    run: Runner,
+    folder: str,
+    results: Mapping[str, pd.DataFrame],
+    verdicts: list[str],
+    notes: list[str],
+    more: list[Section],
+    seed: int,
+    details: Mapping[str, Dataset] | None = None,
+) -> None:
+    """Put report.html into a study's folder. more: sections after those of the results. seed: of what is shown.
+    details: in place of the study's own, the tables of problems, solutions, grades and scores."""
+    tables = {name: result for name, result in run.results.items() if isinstance(result, Dataset)} | dict(details or {})
+    shown = {
+        name: run.store.read(tables[name].without(split="train"), columns)
+        for name, columns in _DETAILS.items()
+        if name in tables
+    }
+    shown["scored_samples"] = run.store.read(tables["scored_samples"])
+    curves = results["best_of_n"].query("split == 'test'")
+    problems, slots = curves["num_problems"].max(), curves["n"].max()
+    about = f"{problems} test problems, {slots} samples each"
+    made = result_sections(results) + input_sections(results) + more
+    write_page(run, folder, about, verdicts, notes, made, solutions_browser(shown, seed))
+
+
+def write_page(
+    run: Runner,
+    folder: str,
+    about: str,
+    verdicts: list[str],
+    notes: list[str],
+    sections: list[Section],
+    browser: Mapping[str, Any] | None = None,
+) -> None:
+    """Put report.html into a study's folder, headed by the first verdict. about: what the study is of, for the line
+    under the heading. browser: problems with their solutions (`report_browser`); None: the page has none."""
+    content: dict[str, Any] = {
+        "title": run.study,
+        "heading": verdicts[0] if verdicts else f"{run.study}: {about}",
+        "subtitle": f"Study {run.study}: {about}, {time.strftime('%Y-%m-%d')}",
+        "verdicts": verdicts,
+        "notes": notes,
+        "sections": sections,
+        "browser": browser,
+        "provenance": provenance(run),
+    }
+    run.store.files.put(f"{folder}/report.html", page(content))
+
+
+def provenance(run: Runner) -> dict[str, Any]:
+    """Every number's descent: a stage's key is made of its recipe and of what its inputs contain."""
+    rows = []
+    for name, result in run.results.items():
+        manifest = run.store.manifest(run.store.folder_of(result)) or {}
+        inputs = ", ".join(f"{one['stage']} {str(one['digest'])[:12]}" for one in manifest.get("inputs", {}).values())
+        size = f"{result.rows:,}" if isinstance(result, Dataset) else "model"
+        computed = [manifest.get("created_at") or "–", str(manifest.get("git_commit") or "–")[:12]]
+        rows.append(
+            [name, size, *(str(manifest.get(field))[:16] for field in ("digest", "key")), inputs or "–", *computed]
+        )
+    columns = ["stage", "rows", "digest of the content", "key", "made of", "computed at", "code"]
+    return {
+        "text": f"Run {run.run_id}. Digests are of the rows or files themselves; lineage.json has them whole.",
+        "table": {"title": "Stages", "note": "", "columns": columns, "rows": rows},
+    }
+
+
+def costs(run: Runner, best_of_n: pd.DataFrame, published_prm: Model | None) -> tuple[pd.DataFrame, Section]:
+    """What each stage of a study cost, and the section with it and with what accuracy costs."""
+    solutions = run.results["solutions"]
+    assert isinstance(solutions, Dataset)
+    lengths = run.store.read(solutions, ["split", "num_tokens"]).to_pandas()
+    held_out = float(lengths[lengths["split"] != "train"]["num_tokens"].sum())
+    models = {name: result for name, result in run.results.items() if isinstance(result, Model)}
+    models |= {"prm": published_prm} if published_prm is not None else {}
+    sizes = {name: parameters(run.store, model) for name, model in models.items()}
+    work = {name: (model.metrics.get("tokens_trained"), TRAINING * sizes[name]) for name, model in models.items()}
+    work["solutions"] = (float(lengths["num_tokens"].sum()), INFERENCE * sizes["generator"])
+    reading = INFERENCE * (sizes["orm"] + sizes.get("prm", 0))
+    work |= {name: (held_out, reading) for name in run.results if name.startswith("scores")}
+    work |= _of_label_sources(run, sizes, held_out)
+    spent = stage_costs(run.store, run.results, work)
+    sampling = INFERENCE * sizes["generator"] * float(lengths[lengths["split"] == "test"]["num_tokens"].mean())
+    per_sample = {"majority": sampling}
+    for name in ("orm", "prm"):
+        if name in sizes:
+            per_sample[name] = sampling * (1 + sizes[name] / sizes["generator"])
+    series = [{"name": label(one["kind"])} | one for one in accuracy_against_compute(best_of_n, per_sample)]
+    chart = {"title": "Accuracy against compute", "x": "FLOPs per problem, sampling and scoring", "log": True}
+    chart |= {"y": "% of problems solved", "series": series}
+    note = "FLOPs: 6 per parameter and token in training, 2 in sampling and scoring; tokens of solutions alone."
+    text = "What each stage took when it was computed."
+    return spent, section("Cost", text, [chart], [listing("Stages", spent, _COSTS, note)])
+
+
+def _of_label_sources(
+    run: Runner, sizes: Mapping[str, float], held_out: float
+) -> dict[str, tuple[float | None, float]]:
+    """What rollouts, judges and the PRMs of further sources took: stage → (tokens, FLOPs per token)."""
+    work: dict[str, tuple[float | None, float]] = {}
+    for name, result in run.results.items():
+        prm = name.partition("_scores")[0]
+        if is_other_prm(prm) and prm in sizes and name != prm:
+            work[name] = held_out, INFERENCE * sizes[prm]
+        elif name in ("rollouts", "rollouts_search", "judgements") and isinstance(result, Dataset):
+            tokens = float(run.store.read(result, ["num_tokens"])["num_tokens"].to_pandas().sum())
+            size = sizes["generator"] if name.startswith("rollouts") else sizes.get("judge")
+            if size is not None:  # a judge from a folder is no stage's model
+                work[name] = tokens, INFERENCE * size
+    return work
+
+
+def _said(name: str, form: str) -> Callable[[Row], str]:
+    return lambda row: "–" if pd.isna(row[name]) else format(row[name], form)
+
+
+_COSTS: dict[str, Callable[[Row], Any]] = {
+    "stage": lambda row: row["stage"],
+    "rows": _said("rows", ",.0f"),
+    "tokens": _said("tokens", ",.0f"),
+    "seconds": _said("seconds", ",.1f"),
+    "CPU-seconds held": _said("cpu_seconds", ",.0f"),
+    "GPU-seconds held": _said("gpu_seconds", ",.0f"),
+    "FLOPs": _said("flops", ".2e"),
+}
+
+
+def graders(found: Mapping[str, Any]) -> Section:
+    """Where our verdict is not that of the paper's grader. found: as in summary.json."""
+    said = {True: "equal", False: "not equal"}
+    columns: dict[str, Callable[[Row], Any]] = {
+        "answer": lambda row: row["answer"],
+        "reference": lambda row: row["ground_truth_answer"],
+        "ours": lambda row: said[row["is_correct"]],
+        "the paper's": lambda row: said[row["is_correct_prm800k"]],
+        "our rule": lambda row: row["method"],
+    }
+    title = f"{found['rows']:,} of {found['of']:,} graded samples differ"
+    text = "Our grader beside the paper's own, which is there for comparison with published numbers."
+    return section("Grader disagreement", text, [], [listing(title, pd.DataFrame(found["examples"]), columns)])

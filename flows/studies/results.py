@@ -1,0 +1,30 @@
+"""The tables of results that any scored samples give, of a study or of anyone's file."""
+
+from __future__ import annotations
+
+from components.dataflow.datasets import Dataset
+from components.dataflow.runner import Runner
+from components.evaluation.curves import (
+    EstimationConfig,
+    best_of_n_curves,
+    comparisons,
+    group_accuracy,
+    problem_accuracy,
+    subsampling_band,
+)
+from components.evaluation.score_quality import calibration, score_by_length, score_quality
+from components.evaluation.split_composition import attribute_shares
+
+
+def compute(run: Runner, config: EstimationConfig, samples: Dataset, attributes: Dataset) -> None:
+    """samples, attributes: tables scored_samples and problem_attributes."""
+    accuracy = run.table(problem_accuracy(config.selection), scored_samples=samples)
+    run.table(best_of_n_curves(config.bootstrap), problem_accuracy=accuracy)
+    run.table(comparisons(config.bootstrap), problem_accuracy=accuracy)
+    run.table(group_accuracy(config.bootstrap), problem_accuracy=accuracy, problem_attributes=attributes)
+    run.table(attribute_shares(), problem_attributes=attributes)
+    run.table(score_quality(), scored_samples=samples)
+    run.table(calibration(), scored_samples=samples)
+    run.table(score_by_length(), scored_samples=samples)
+    if config.band is not None:
+        run.table(subsampling_band(config.band), scored_samples=samples)

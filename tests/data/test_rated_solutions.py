@@ -1,0 +1,88 @@
+"""Rated solutions from files, and ProcessBench's F1 by hand on its own rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from components.data.rated_solutions import describe_rated, file_labels, file_solutions, read_rated
+from components.dataflow.errors import InputError
+from components.evaluation.first_error import StepErrorsConfig, step_errors
+from schemas.tables import SCORES
+
+DATA = Path(__file__).parents[3] / "shared/data"
+
+
+def test_both_kinds_of_rows_are_read_and_bad_ones_kept(tmp_path: Path) -> None:
+    good = [
+        {"problem": "p", "steps": ["a", "b", "c"], "label": 1},
+        {"problem": "p", "steps": ["a", "b"], "label": -1.0},
+        {"problem": "p", "steps": [{"text": "a", "rating": 0}, {"text": "b", "rating": -1}, {"text": "c"}]},
+    ]
+    bad = [
+        {"problem": "", "steps": ["a"], "label": 0},
+        {"problem": "p", "steps": ["a"], "label": 1},
+        {"problem": "p", "steps": "a", "label": 0},
+        {"problem": "p", "steps": [{"text": "a", "rating": None}, {"text": "b", "rating": -1}]},
+        {"problem": "p", "steps": [{"text": "a", "rating": True}]},
+    ]
+    path = tmp_path / "some.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*good, *bad]))
+    rows = read_rated(path, "some")
+    assert [row["ratings"] for row in rows[:3]] == [[1, -1], [1, 1], [0, -1]]
+    assert [row["steps"] for row in rows[:3]] == [["a", "b", "c"], ["a", "b"], ["a", "b", "c"]]
+    errors = [row["error"] for row in rows[3:]]
+    assert errors[0] == "row 3: 'problem' is ''"
+    assert errors[1] == "row 4: 'label' is 1, not the index of one of 1 steps, or -1"
+    assert errors[2] == "row 5: 'steps' is 'a', not a list of steps"
+    assert "rating" in errors[3]
+    assert "rating" in errors[4]
+    config, paths = describe_rated([path])
+    for stage in (file_solutions(config, paths), file_labels(config, paths)):
+        stage.compute(stage.config).cast(stage.schema)
+    path.write_text(json.dumps(bad[0]))
+    with pytest.raises(InputError, match="no row can be used: row 0: 'problem' is ''"):
+        describe_rated([path])
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="real ProcessBench rows are not here")
+def test_processbench_files_are_read_whole_and_f1_is_that_of_pencil_and_paper() -> None:
+    """Every row of the files; then 20 rows with made-up probabilities, counted one by one."""
+    files = sorted(DATA.glob("processbench_*.jsonl.gz"))
+    config, paths = describe_rated(files)
+    stage = file_labels(config, paths)
+    labels = stage.compute(stage.config)
+    assert {name: labels["split"].to_pylist().count(name) for name in paths} == {
+        "processbench_gsm8k": 400,
+        "processbench_math_half": 492,
+    }
+    assert labels["error"].null_count == len(labels)
+    twenty = labels.take(list(range(0, 400, 20)))
+    scores, exact, kept, wrong, right = [], 0, 0, 0, 0
+    for number, row in enumerate(twenty.to_pylist()):
+        first = row["ratings"].index(-1) if -1 in row["ratings"] else -1
+        length = len(row["ratings"]) + 1
+        # Every third is called wrong at its first step, the others where they are.
+        called = 0 if number % 3 == 0 else first
+        negative = [0.9 if at == called else 0.1 for at in range(length)]
+        key = {name: row[name] for name in ("problem_id", "sample_index", "split")}
+        scores.append(key | {"step_probabilities": [[p, 0.0, 1 - p] for p in negative], "error": None})
+        if first == -1:
+            right += 1
+            kept += number % 3 != 0
+        else:
+            wrong += 1
+            exact += called == first
+    stage = step_errors(StepErrorsConfig(thresholds=(0.5,)))
+    [found] = stage.compute(
+        stage.config, held_out_step_labels=twenty, scores=pa.Table.from_pylist(scores, schema=SCORES)
+    ).to_pylist()
+    assert (found["num_wrong"], found["num_right"]) == (wrong, right)
+    assert wrong > 3
+    assert right > 3
+    assert found["accuracy_wrong"] == exact / wrong
+    assert found["accuracy_right"] == kept / right
+    assert found["f1"] == pytest.approx(2 / (wrong / exact + right / kept))

@@ -1,0 +1,205 @@
+"""Property tests of identity: whatever can change rows changes the key, and nothing else does."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components.dataflow import stage
+from components.dataflow.datasets import Shard, content_digest
+from components.dataflow.map_executor import tasks_of
+from components.dataflow.stage import Model, Pool, canonical_json, digest, field_added_later, recipe
+from components.sampling.engines import SamplingConfig
+from components.sampling.generation import generate
+from components.training.config import WATCHED, Architecture, GeneratorConfig, RewardModelConfig, TrainingConfig
+from components.training.stages import generator, reward_model
+from components.verifiers.scoring import ScoringConfig, score
+from flows import full_study
+from flows.command_line import cli
+from flows.command_line.options import parse
+from flows.presets.presets import PRESETS
+
+LEAVES = {
+    int: st.integers(1, 10**6),
+    float: st.floats(0.001, 100, allow_nan=False),
+    bool: st.booleans(),
+    str: st.text(max_size=12),
+}
+
+CHOICES = {"watch": st.sampled_from(WATCHED["orm"])}
+
+
+def configs(kind: type, **fixed: Any) -> st.SearchStrategy[Any]:
+    """Random values for every field of a config."""
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        default = field.default if field.default is not dataclasses.MISSING else None
+        leaf = {"int": int, "float": float, "bool": bool, "str": str}.get(str(field.type), type(default))
+        fields[field.name] = fixed.get(field.name, CHOICES.get(field.name, LEAVES.get(leaf, st.just(default))))
+    return st.builds(kind, **fields)
+
+
+SPLITS = st.dictionaries(st.sampled_from(["train", "test", "ood"]), st.integers(1, 99), min_size=1)
+TRAINING = configs(TrainingConfig)
+MODEL = Model("models/x", "digest")
+STAGES = {
+    "solutions": (
+        configs(SamplingConfig, samples_per_problem=SPLITS, engine=st.just("vllm")),
+        lambda config: generate(config, MODEL),
+    ),
+    "scores": (configs(ScoringConfig), lambda config: score(config, MODEL, MODEL)),
+    "generator": (
+        st.builds(GeneratorConfig, training=TRAINING, architecture=st.none() | configs(Architecture)),
+        lambda config: generator(config, None),
+    ),
+    "prm": (
+        st.builds(RewardModelConfig, kind=st.just("prm"), training=TRAINING),
+        lambda config: reward_model(config, MODEL),
+    ),
+}
+EXTENDING = {"samples_per_problem"}  # says which items there are, and nothing about any one of them
+
+
+def changed(draw: Any, config: Any) -> tuple[str, Any]:
+    """A field of a config, nested ones included, and the config with another value in it."""
+    names = [field.name for field in dataclasses.fields(config) if field.name not in ("engine", "kind")]
+    name = draw(st.sampled_from(names))
+    value = getattr(config, name)
+    if dataclasses.is_dataclass(value):
+        inner, new = changed(draw, value)
+        return f"{name}.{inner}", dataclasses.replace(config, **{name: new})
+    if value is None or isinstance(value, dict):
+        other: Any = {"train": 100 + draw(st.integers(0, 5))} if isinstance(value, dict) else Architecture()
+    else:
+        other = draw(CHOICES.get(name, LEAVES[type(value)]).filter(lambda new: new != value))
+    return name, dataclasses.replace(config, **{name: other})
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.data())
+def test_any_field_that_affects_results_changes_the_recipe(data: Any) -> None:
+    name = data.draw(st.sampled_from(sorted(STAGES)))
+    strategy, make = STAGES[name]
+    config = data.draw(strategy)
+    field, other = changed(data.draw, config)
+    same = digest(recipe(make(config))) == digest(recipe(make(other)))
+    assert same == (field in EXTENDING), field
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def shuffled(value: Any, random: Any) -> Any:
+    if isinstance(value, dict):
+        items = list(value.items())
+        random.shuffle(items)
+        return {name: shuffled(inner, random) for name, inner in items}
+    return [shuffled(inner, random) for inner in value] if isinstance(value, list) else value
+
+
+@settings(max_examples=1000, deadline=None)
+@given(VALUES, st.randoms())
+def test_the_order_of_a_dict_does_not_matter_and_values_do(value: Any, random: Any) -> None:
+    text = canonical_json(value)
+    assert canonical_json(shuffled(value, random)) == text
+    assert canonical_json(json.loads(text)) == text
+    assert canonical_json([value]) != text
+
+
+def test_hash_seed_host_folder_and_pools_do_not_matter(tmp_path: Any) -> None:
+    code = (
+        "from components.dataflow.stage import digest, recipe, Model; from components.verifiers.scoring import *;"
+        "print(digest(recipe(score(ScoringConfig(), Model('{path}', 'd'), None))))"
+    )
+    printed = set()
+    for seed, path in (("0", "/a"), ("1", "s3://b/c"), ("2", "/d")):
+        done = subprocess.run(
+            [sys.executable, "-c", code.format(path=path)], capture_output=True, text=True, check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed, "HOSTNAME": f"host{seed}", "PYTHONPATH": os.getcwd()},
+        )  # fmt: skip
+        printed.add(done.stdout)
+    assert len(printed) == 1
+    assert Pool(actors=1) != Pool(actors=9)  # and no stage takes one: placement is the runner's
+    assert "pool" not in {field.name for kind in (SamplingConfig, TrainingConfig) for field in dataclasses.fields(kind)}
+
+
+@dataclass(frozen=True)
+class Before:
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class After(Before):
+    top_k: int = field_added_later(
+        0, value_before=0
+    )  # 0: all tokens, which is what was sampled when there was no top_k
+
+
+def test_a_field_that_is_added_keeps_the_keys_of_what_its_absence_meant() -> None:
+    assert digest(After()) == digest(Before())
+    assert digest(After(top_k=5)) != digest(Before())
+
+
+# The stages of the smoke study, by the first 12 digits of their recipes. A change here makes every user's store compute
+# that stage, and perhaps all below it, anew: make it on purpose, raise the stage's version if its results change, and
+# say so in the commit. Models and engines are those of no machine in particular.
+GOLDEN = {
+    "problems": "03b8d262aaf1",
+    "problem_attributes": "89ddc3571af6",
+    "teacher_solutions": "ccba1f823eda",
+    "generator": "26012bfc6401",
+    "solutions": "87e757727e47",
+    "grades": "4faa8d72f9aa",
+    "step_labels": "69d2b8623c7f",
+    "orm": "9a4082ed2976",
+    "prm": "b27f045c7187",
+    "scores": "2fca4bbe4066",
+    "candidates": "a48d2f992134",
+    "scored_samples": "2e8d9e8b682e",
+    "problem_accuracy": "c57893dfd20d",
+    "best_of_n": "2d3dd8ca4838",
+    "comparisons": "3ebada2d8d4c",
+    "group_accuracy": "f6dbc61a564f",
+    "attribute_shares": "54e150610eeb",
+    "score_quality": "62b2ffd73a6a",
+    "calibration": "5679194b3aa9",
+    "score_by_length": "9e37e58d5213",
+    "reductions": "f6d2e27584b8",
+    "held_out_step_labels": "6b8004d48138",
+    "step_calibration": "89e8f6c2be98",
+    "step_errors": "858d5d2cf4c0",
+    "first_errors": "f5f8b31359ac",
+}
+
+
+def test_golden_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "engine_versions", lambda distributions: {"engines": str(len(distributions))})
+    options = parse(["plan", "--preset", "smoke", "--root", str(tmp_path), "--engine", "vllm"], "")
+    study = cli.open_study(options)
+    full_study.full_study(study)
+    recipes = {run.name: recipe(run.stage) for run in study.runner.runs if run.stage is not None}
+    assert {name: digest(value)[:12] for name, value in recipes.items()} == GOLDEN
+
+
+def test_golden_shard_keys() -> None:
+    sampling = dataclasses.replace(PRESETS["smoke"].sampling, samples_per_problem={"test": 8})
+    shard = Shard("problems", "any", "d" * 64, 1, 4, 0, {"split": "test"})
+    assert [(task.item, task.key[:12]) for task in tasks_of(generate(sampling, MODEL), "r" * 64, shard)] == [
+        ({"sample_start": 0, "sample_count": 4}, "02a5396da309"),
+        ({"sample_start": 4, "sample_count": 4}, "ca47b40ebc26"),
+    ]
+    assert content_digest([shard, shard])[:12] == "4c6a481cc94b"

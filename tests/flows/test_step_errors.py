@@ -1,0 +1,64 @@
+"""First wrong steps: found, early, late, missed, by hand."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from components.evaluation.first_error import StepErrorsConfig, f1, first_errors, first_wrong, step_errors
+from schemas.tables import SCORES, STEP_LABELS
+
+# (ratings through the first −1, P(negative) of every step)
+SOLUTIONS = [
+    ([1, -1], [0.1, 0.9, 0.9]),  # found at 0.5 and at 0.2
+    ([1, 1, -1], [0.3, 0.1, 0.9]),  # found at 0.5, early at 0.2
+    ([-1], [0.1, 0.6]),  # late
+    ([0, -1], [0.0, 0.1]),  # missed
+    ([1, 1], [0.1, 0.3]),  # right at 0.5, not at 0.2
+    ([1, 0, 1], [0.0, 0.0, 0.1]),  # right
+]
+
+
+def tables() -> tuple[pa.Table, pa.Table]:
+    labels, scores = [], []
+    for index, (ratings, negative) in enumerate(SOLUTIONS):
+        key = {"problem_id": f"p{index}", "sample_index": 0, "split": "test", "error": None}
+        rated = {"ratings": ratings, "probabilities": None, "alternatives": [], "label_source": "test"}
+        labels.append(key | rated)
+        scores.append(
+            key | {"orm_score": None, "prm_score": 0.5, "step_probabilities": [[p, 0, 1 - p] for p in negative]}
+        )
+    bad = {"problem_id": "bad", "sample_index": 0, "split": "test"}
+    labels.append(bad | {"ratings": [], "alternatives": [], "label_source": "test", "error": "unknown problem"})
+    scores.append(bad | {"error": "too long"})
+    return pa.Table.from_pylist(labels, schema=STEP_LABELS), pa.Table.from_pylist(scores, schema=SCORES)
+
+
+def test_f1_by_hand() -> None:
+    labels, scores = tables()
+    stage = step_errors(StepErrorsConfig(thresholds=(0.2, 0.5)))
+    found = stage.compute(stage.config, held_out_step_labels=labels, scores=scores).to_pandas().set_index("threshold")
+    assert found["num_wrong"].tolist() == [4, 4]
+    assert found["num_right"].tolist() == [2, 2]
+    assert found["accuracy_wrong"].to_dict() == {0.2: 1 / 4, 0.5: 2 / 4}
+    assert found["accuracy_right"].to_dict() == {0.2: 1 / 2, 0.5: 1.0}
+    assert found["f1"].to_dict() == pytest.approx({0.2: 1 / 3, 0.5: 2 / 3})
+
+
+def test_where_first_errors_are_and_whether_they_are_found() -> None:
+    labels, scores = tables()
+    stage = first_errors(StepErrorsConfig(reported=0.2))
+    found = stage.compute(stage.config, held_out_step_labels=labels, scores=scores).to_pandas().set_index("first_error")
+    assert found[["count", "found", "early", "late", "missed"]].to_dict("index") == {
+        0: {"count": 1, "found": 0, "early": 0, "late": 1, "missed": 0},
+        1: {"count": 2, "found": 1, "early": 0, "late": 0, "missed": 1},
+        2: {"count": 1, "found": 0, "early": 1, "late": 0, "missed": 0},
+    }
+
+
+def test_without_one_kind_there_is_no_f1_and_finding_nothing_is_0() -> None:
+    assert f1([0, 1], [0, 0])["f1"] is None
+    assert f1([-1], [-1])["accuracy_wrong"] is None
+    assert f1([0, -1], [1, 0])["f1"] == 0.0
+    assert first_wrong([], 0.5) == first_wrong([0.1], 0.5) == -1
+    assert first_wrong([0.1, 0.5, 0.9], 0.5) == 1
