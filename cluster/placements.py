@@ -86,20 +86,29 @@ def auto(resources: Mapping[str, float]) -> Placement:
 def read(path: Path) -> Placement:
     """A placement from a TOML file. Raises PlacementError, naming the table and the setting."""
     try:
-        given = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise PlacementError(f"{path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise PlacementError(f"{path}: not TOML: {error}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str) -> Placement:
+    """A placement from TOML. name: of its file, for messages. Raises PlacementError."""
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise PlacementError(f"{name}: not TOML: {error}") from error
     nodes, stages = given.pop("nodes", {}), given.pop("stages", {})
     if unknown := sorted(set(given) - set(KINDS)):
-        raise PlacementError(f"{path}: [{unknown[0]}]: tables are {', '.join(KINDS)}, stages.NAME and nodes.NAME")
+        raise PlacementError(f"{name}: [{unknown[0]}]: tables are {', '.join(KINDS)}, stages.NAME and nodes.NAME")
     if missing := [kind for kind in KINDS if kind not in given]:
-        raise PlacementError(f"{path}: [{missing[0]}] is missing; every kind of place has to be placed")
-    tables = {**given, **{f"stages.{name}": table for name, table in stages.items()}}
-    pools = {name.removeprefix("stages."): _pool(f"{path}: [{name}]", table) for name, table in tables.items()}
+        raise PlacementError(f"{name}: [{missing[0]}] is missing; every kind of place has to be placed")
+    tables = {**given, **{f"stages.{stage}": table for stage, table in stages.items()}}
+    pools = {kind.removeprefix("stages."): _pool(f"{name}: [{kind}]", table) for kind, table in tables.items()}
     return Placement(
-        pools, [node for name, table in nodes.items() for node in _nodes(f"{path}: [nodes.{name}]", table)]
+        pools, [node for kind, table in nodes.items() for node in _nodes(f"{name}: [nodes.{kind}]", table)]
     )
 
 
