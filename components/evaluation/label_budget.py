@@ -10,11 +10,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from components.dataflow.stage import TableStage
+from components.statistics.best_of_n import mean_rank_correlation
 from schemas.small_scale import LABEL_BUDGET, ROUNDS
 
 _KEYS = ["problem_id", "sample_index"]
@@ -85,7 +85,7 @@ def rounds(config: RoundsConfig) -> TableStage:
         reads[one.selection] = [*_KEYS, "size", "reason", "is_correct", "error"]
         reads[one.supervised] = [*_KEYS, "size", "reason", "is_correct_by_steps", "error"]
         reads[one.scores] = [*_KEYS, "prm_score"]
-    return TableStage("rounds", 1, config, ROUNDS, _rounds, reads=reads)
+    return TableStage("rounds", 2, config, ROUNDS, _rounds, reads=reads)
 
 
 def _mean_accuracies(verifier_accuracy: pa.Table) -> tuple[dict[tuple[str, int, int, int], float], int]:
@@ -197,15 +197,10 @@ def _share(table: pa.Table, size: int, column: str) -> float | None:
 
 
 def rank_correlation(one: pa.Table, other: pa.Table) -> float | None:
-    """Spearman's between two tables' prm_score within each problem, over the samples that both score; mean over the
-    problems in which both vary, None where none is. Equal scores share their mean rank."""
+    """Spearman's correlation between two tables' prm_score within each problem, over the samples that both score; mean
+    over the problems in which both vary, None where none is."""
     columns = [*_KEYS, "prm_score"]
     frame = one.select(columns).to_pandas().merge(other.select(columns).to_pandas(), on=_KEYS, validate="one_to_one")
-    frame = frame.dropna(subset=["prm_score_x", "prm_score_y"])
-    problems = frame["problem_id"]
-    ranks = frame.groupby("problem_id")[["prm_score_x", "prm_score_y"]].rank()
-    ranks = ranks - ranks.groupby(problems).transform("mean")
-    x, y = ranks["prm_score_x"], ranks["prm_score_y"]
-    sums = pd.DataFrame({"xy": x * y, "xx": x * x, "yy": y * y}).groupby(problems).sum()
-    sums = sums[(sums["xx"] > 0) & (sums["yy"] > 0)]
-    return float((sums["xy"] / np.sqrt(sums["xx"] * sums["yy"])).mean()) if len(sums) else None
+    problems = frame[["prm_score_x", "prm_score_y"]].astype(float).groupby(frame["problem_id"])
+    found = mean_rank_correlation((rows.to_numpy()[:, 0], rows.to_numpy()[:, 1]) for _, rows in problems)
+    return None if math.isnan(found) else found

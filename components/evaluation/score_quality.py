@@ -18,7 +18,14 @@ import pyarrow as pa
 from components.dataflow.stage import TableStage
 from components.evaluation.rated_steps import rated_steps
 from components.evaluation.scored_samples import models_of, samples_by_split
-from components.statistics.best_of_n import Floats, Samples, best_of_n, sizes, within_problem_auc
+from components.statistics.best_of_n import (
+    Floats,
+    Samples,
+    best_of_n,
+    mean_rank_correlation,
+    sizes,
+    within_problem_auc,
+)
 from components.statistics.bootstrap import BootstrapConfig, estimates
 from components.statistics.classification import calibration_error
 from components.statistics.score_reduction import NEUTRALS, REDUCTIONS, solution_scores
@@ -55,7 +62,7 @@ def score_by_length() -> TableStage:
 def reductions(config: BootstrapConfig) -> TableStage:
     """The stage (scored_samples, scores of one training seed or more) → best-of-N of the PRM by each reduction, with
     neutral steps counted as positive and as negative: the paper's table 4, and the two that are used since."""
-    return TableStage("reductions", 1, config, results.REDUCTIONS, _reductions)
+    return TableStage("reductions", 2, config, results.REDUCTIONS, _reductions)
 
 
 def is_probability(scores: Floats) -> bool:
@@ -76,7 +83,7 @@ def _score_quality(config: NoConfig, scored_samples: pa.Table) -> pa.Table:
             )
             row = {"split": split, "training_seed": seed, "model": name, "calibration_error": error, "error": None}
             row["within_problem_auc"] = _or_null(within_problem_auc(scores_PM, samples.is_correct_PM))
-            row["length_correlation"] = _or_null(_rank_correlation(scores_PM, steps_PM))
+            row["length_correlation"] = _or_null(mean_rank_correlation(zip(scores_PM, steps_PM, strict=True)))
             rows.append(row)
     return pa.Table.from_pylist(rows, schema=results.SCORE_QUALITY)
 
@@ -90,16 +97,6 @@ def _lengths(scored_samples: pa.Table) -> dict[tuple[str, int], pd.DataFrame]:
 def _in_shape(part: pd.DataFrame, problem_ids: list[str], shape: tuple[int, ...]) -> Floats:
     rows = part[part["problem_id"].isin(problem_ids)]
     return rows["num_steps"].to_numpy(dtype=np.float64).reshape(shape)
-
-
-def _rank_correlation(scores_PM: Floats, steps_PM: Floats) -> float:
-    """Spearman's, within each problem in which both vary, averaged over problems; NaN where there is none."""
-    found = []
-    for scores, steps in zip(scores_PM, steps_PM, strict=True):
-        pair = pd.DataFrame({"score": scores, "steps": steps}).dropna().rank()
-        if len(pair) > 1 and (pair.nunique() > 1).all():
-            found.append(float(np.corrcoef(pair["score"], pair["steps"])[0, 1]))
-    return float(np.mean(found)) if found else math.nan
 
 
 def _or_null(value: float) -> float | None:

@@ -8,7 +8,7 @@ Shapes: P problems, M slots each, K sizes N.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,6 +142,20 @@ def best_of_n_by_shuffling(scores_PM: Floats, is_correct_PM: Bools, ns: list[int
         picked_TK = np.take_along_axis(orders_TM, keys_TM[:, last] % slots, axis=1)
         result += right[picked_TK]
     return result / max(1, problems)
+
+
+def mean_rank_correlation(pairs: Iterable[tuple[Floats, Floats]]) -> float:
+    """Spearman's correlation within each pair of arrays, averaged over the pairs in which both vary; NaN where none is.
+    Values without a counterpart (NaN) are left out, and equal ones share their mean rank."""
+    from scipy.stats import rankdata  # here: a study that is only planned computes none
+
+    found = []
+    for x, y in pairs:
+        there = ~(np.isnan(x) | np.isnan(y))
+        ranks = rankdata(x[there]), rankdata(y[there])
+        if there.sum() > 1 and all(np.ptp(each) > 0 for each in ranks):
+            found.append(float(np.corrcoef(*ranks)[0, 1]))
+    return float(np.mean(found)) if found else float("nan")
 
 
 def within_problem_auc(scores_PM: Floats | Sequence[Floats], is_correct_PM: Bools | Sequence[Bools]) -> float:

@@ -11,6 +11,7 @@ from components.statistics.best_of_n import (
     Samples,
     best_of_n,
     best_of_n_by_shuffling,
+    mean_rank_correlation,
     pass_at_n,
     rank_weights,
     sizes,
@@ -151,6 +152,18 @@ def test_within_problem_auc_does_not_see_which_problems_are_hard() -> None:
     right = np.array([[True, True, True, False], [False, False, False, True]])
     assert within_problem_auc(scores, right) == 0.5
     assert within_problem_auc(np.array([[0.2, 0.1]]), np.array([[True, False]])) == 1.0
+
+
+def test_rank_correlation_is_of_the_pairs_in_which_both_vary() -> None:
+    nan = float("nan")
+    one = np.array([0.1, 0.2, 0.3, 0.4])
+    swapped, tied = np.array([4.0, 2.0, 3.0, 1.0]), np.array([1.0, 1.0, 2.0, 3.0])
+    by_differences = 1 - 6 * (9 + 0 + 0 + 9) / (4 * 15)  # of ranks
+    assert mean_rank_correlation([(one, swapped)]) == pytest.approx(by_differences)
+    assert mean_rank_correlation([(one, tied)]) == pytest.approx(4.5 / np.sqrt(5 * 4.5))  # the tied share rank 1.5
+    assert mean_rank_correlation([(one, np.ones(4)), (one, one**3), (one, -one)]) == pytest.approx(0.0, abs=1e-12)
+    assert mean_rank_correlation([(one, np.array([nan, 1.0, 2.0, nan]))]) == pytest.approx(1.0)
+    assert np.isnan(mean_rank_correlation([(one, np.array([nan, nan, nan, 1.0])), (one[:0], one[:0])]))
 
 
 def test_a_vote_gives_its_candidates_most_frequent_answer() -> None:
