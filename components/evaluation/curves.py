@@ -47,7 +47,7 @@ class EstimationConfig:
 
 def problem_accuracy(config: VoteConfig) -> TableStage:
     """The stage scored_samples → expected accuracy per problem, method and N."""
-    return TableStage("problem_accuracy", 3, config, PROBLEM_ACCURACY, _problem_accuracy)
+    return TableStage("problem_accuracy", 4, config, PROBLEM_ACCURACY, _problem_accuracy)
 
 
 def best_of_n_curves(config: BootstrapConfig) -> TableStage:
@@ -68,7 +68,7 @@ def group_accuracy(config: BootstrapConfig) -> TableStage:
 
 def subsampling_band(config: BandConfig) -> TableStage:
     """The stage scored_samples → the paper's own estimate and band of best-of-N: mean and deviation over shuffles."""
-    return TableStage("subsampling_band", 1, config, SUBSAMPLING_BAND, _subsampling_band)
+    return TableStage("subsampling_band", 2, config, SUBSAMPLING_BAND, _subsampling_band)
 
 
 def _problem_accuracy(config: VoteConfig, scored_samples: pa.Table) -> pa.Table:
@@ -189,7 +189,7 @@ def _subsampling_band(config: BandConfig, scored_samples: pa.Table) -> pa.Table:
             continue  # the band is of one verifier
         ns = sizes(samples.answer_PM.shape[1])
         for name, scores in samples.scores.items():
-            found = best_of_n_by_shuffling(scores, samples.is_correct_PM, ns, config.trials, config.seed)
+            found = best_of_n_by_shuffling(samples, scores, ns, config.trials, config.seed)
             about = {"split": split, "method": name, "trials": config.trials, "error": None}
             for n, mean, std in zip(ns, found.mean(0), found.std(0), strict=True):
                 rows.append(about | {"n": n, "accuracy": mean, "std": std})

@@ -8,6 +8,7 @@ Shapes: P problems, M slots each, K sizes N.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -85,9 +86,9 @@ def pass_at_n(is_correct_PM: Bools, ns: list[int]) -> Floats:
 def vote(samples: Samples, weights_PM: Floats | None, ns: list[int], subsets: int, seed: int) -> Floats:
     """Expected accuracy of the answer with the largest summed weight (None: one vote per sample) among N random slots.
 
-    shape (P, K), ns ascending. Mean over `subsets` seeded random orders of a problem's slots, of which N are the first
-    N; exact where N is 1 or all slots. Tied answers share the pick equally. Empty slots have no vote; no vote at all is
-    wrong.
+    shape (P, K), ns ascending. Mean over `subsets` random orders of a problem's slots, seeded by the problem's id, of
+    which N are the first N; exact where N is 1 or all slots. Tied answers share the pick equally. Empty slots have no
+    vote; no vote at all is wrong.
     """
     problems, slots = samples.answer_PM.shape
     result = np.zeros((problems, len(ns)))
@@ -96,7 +97,7 @@ def vote(samples: Samples, weights_PM: Floats | None, ns: list[int], subsets: in
         groups = int(answers.max(initial=-1)) + 1
         if groups == 0:
             continue
-        rng = np.random.default_rng([seed, problem])
+        rng = _generator(seed, samples.problem_ids[problem])
         orders_SM = rng.permuted(np.tile(np.arange(slots), (subsets, 1)), axis=1)
         right_G = np.zeros(groups)
         voting = answers >= 0
@@ -120,7 +121,12 @@ def vote(samples: Samples, weights_PM: Floats | None, ns: list[int], subsets: in
     return result
 
 
-def best_of_n_by_shuffling(scores_PM: Floats, is_correct_PM: Bools, ns: list[int], trials: int, seed: int) -> Floats:
+def _generator(seed: int, problem_id: str) -> np.random.Generator:
+    """Random numbers of a problem, the same whatever other problems there are."""
+    return np.random.default_rng([seed, int(hashlib.sha256(problem_id.encode()).hexdigest(), 16)])
+
+
+def best_of_n_by_shuffling(samples: Samples, scores_PM: Floats, ns: list[int], trials: int, seed: int) -> Floats:
     """Accuracy of best-of-N in each trial, shape (trials, K), as the paper's released evaluation finds it: shuffle each
     problem's slots, take the first N, drop the empty, pick the best score (of equal ones the first), look it up.
 
@@ -132,10 +138,10 @@ def best_of_n_by_shuffling(scores_PM: Floats, is_correct_PM: Bools, ns: list[int
     result = np.zeros((trials, len(ns)))
     last = np.array(ns) - 1
     for problem in range(problems):
-        rng = np.random.default_rng([seed, problem])
+        rng = _generator(seed, samples.problem_ids[problem])
         empty = np.isnan(scores_PM[problem])
         _, rank = np.unique(-_keys(scores_PM[problem]), return_inverse=True)  # 0: best; empty last
-        right = is_correct_PM[problem] & ~empty
+        right = samples.is_correct_PM[problem] & ~empty
         orders_TM = rng.permuted(np.tile(np.arange(slots), (trials, 1)), axis=1)
         # Among the first N: the best rank, and of those that share it the first in the order.
         keys_TM = np.minimum.accumulate(rank[orders_TM] * slots + np.arange(slots), axis=1)

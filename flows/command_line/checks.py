@@ -80,7 +80,9 @@ def with_options(preset: Preset, options: argparse.Namespace, notes: list[str]) 
             reduction=options.reduction or preset.reduction.reduction,
             neutral=options.neutral or preset.reduction.neutral,
         ),
-        estimation=dataclasses.replace(preset.estimation, band=BandConfig() if options.paper_band else None),
+        estimation=dataclasses.replace(
+            preset.estimation, band=BandConfig(seed=preset.estimation.selection.seed) if options.paper_band else None
+        ),
         scoring=dataclasses.replace(preset.scoring, prm_style=options.prm_style or preset.scoring.prm_style),
         labelling=dataclasses.replace(
             preset.labelling,

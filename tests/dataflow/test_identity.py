@@ -170,7 +170,7 @@ GOLDEN = {
     "scores": "2fca4bbe4066",
     "candidates": "a48d2f992134",
     "scored_samples": "2e8d9e8b682e",
-    "problem_accuracy": "c57893dfd20d",
+    "problem_accuracy": "80ef08ee9302",
     "best_of_n": "28a1f47da815",
     "comparisons": "d06139011ba6",
     "group_accuracy": "ce3f53efa409",

@@ -17,7 +17,7 @@ from flows import full_study
 from flows.command_line import cli
 from flows.command_line.checks import with_options
 from flows.command_line.options import parse
-from flows.presets.presets import PRESETS
+from flows.presets.presets import PRESETS, SEED
 from flows.study import Study
 
 ROOT = Path(__file__).parents[2]
@@ -188,6 +188,14 @@ def test_no_alternatives_to_steps_can_be_asked_for() -> None:
         for argv in ((), ("--step-alternatives", "0"), ("--step-alternatives", "3"))
     }
     assert list(found.values()) == [2, 0, 3]
+
+
+@pytest.mark.parametrize(("argv", "seed"), [([], SEED), (["--seed", "3"], 3)])
+def test_the_papers_band_has_the_studys_seed(argv: list[str], seed: int) -> None:
+    options = parse(["--engine", "transformers", "--paper-band", *argv], "")
+    estimation = with_options(PRESETS["smoke"], options, []).estimation
+    assert estimation.band is not None
+    assert estimation.band.seed == estimation.selection.seed == seed
 
 
 def test_seeds_and_a_sweep_are_planned_and_a_published_prm_is_not_trained(capsys: Printed, tmp_path: Path) -> None:

@@ -52,6 +52,10 @@ def random_problem(rng: np.random.Generator, slots: int) -> tuple[np.ndarray, np
     return answers, right, scores
 
 
+def samples_of(answers: np.ndarray, right: np.ndarray) -> Samples:
+    return Samples([f"p{i}" for i in range(len(answers))], answers, right, right, {})
+
+
 def test_best_of_n_equals_brute_force_with_ties_and_empty_slots() -> None:
     """1,200 problems of up to 12 slots, every subset of every size."""
     rng = np.random.default_rng(0)
@@ -71,7 +75,7 @@ def test_the_released_evaluations_algorithm_has_the_exact_one_as_its_mean() -> N
     scores = np.round(right + rng.normal(size=shape), 1)
     scores[rng.random(shape) < rng.random((shape[0], 1)) * 0.3] = np.nan
     exact = best_of_n(scores, right, ns).mean(0)
-    shuffled = best_of_n_by_shuffling(scores, right, ns, trials, seed=0)
+    shuffled = best_of_n_by_shuffling(samples_of(scores, right), scores, ns, trials, seed=0)
     assert shuffled.shape == (trials, len(ns))
     errors = shuffled.std(0, ddof=1) / np.sqrt(trials)
     assert (errors[:-1] > 0).all()
@@ -85,7 +89,7 @@ def test_the_shuffle_algorithm_as_it_is_written_down() -> None:
     rng = np.random.default_rng(6)
     _, right, scores = random_problem(rng, 8)
     trials, ns = 20_000, [1, 3, 8]
-    ours = best_of_n_by_shuffling(scores[None], right[None], ns, trials, seed=1)
+    ours = best_of_n_by_shuffling(samples_of(scores[None], right[None]), scores[None], ns, trials, seed=1)
     plain = np.zeros((trials, len(ns)))
     for trial in range(trials):
         order = rng.permutation(8)
@@ -106,10 +110,6 @@ def test_pass_at_n_equals_brute_force() -> None:
             np.testing.assert_allclose(pass_at_n(right[None], [n])[0, 0], np.mean(any_right), atol=1e-12)
 
 
-def samples_of(answers: np.ndarray, right: np.ndarray) -> Samples:
-    return Samples([f"p{i}" for i in range(len(answers))], answers, right, right, {})
-
-
 def test_vote_is_near_brute_force_and_exact_at_both_ends() -> None:
     rng = np.random.default_rng(2)
     for case in range(20):
@@ -127,6 +127,25 @@ def test_vote_is_near_brute_force_and_exact_at_both_ends() -> None:
             np.testing.assert_allclose(found[0], wanted[0], atol=1e-12)
             np.testing.assert_allclose(found[1], wanted[1], atol=0.04)
             np.testing.assert_allclose(found[2], wanted[2], atol=1e-12)
+
+
+def test_votes_and_shuffles_of_a_problem_do_not_depend_on_the_others() -> None:
+    rng = np.random.default_rng(7)
+    answers = rng.integers(-1, 4, (6, 9))
+    right, scores = answers == 1, rng.random((6, 9))
+    every = samples_of(answers, right)
+    kept = [5, 1, 4]  # some left out, and in another order
+    some = Samples([every.problem_ids[at] for at in kept], answers[kept], right[kept], right[kept], {})
+    ns = [1, 2, 5, 9]
+    np.testing.assert_array_equal(vote(every, scores, ns, 20, 3)[kept], vote(some, scores[kept], ns, 20, 3))
+    alone = [
+        best_of_n_by_shuffling(
+            Samples([every.problem_ids[at]], answers[[at]], right[[at]], right[[at]], {}), scores[[at]], ns, 7, 3
+        )
+        for at in kept
+    ]
+    np.testing.assert_allclose(best_of_n_by_shuffling(some, scores[kept], ns, 7, 3), np.mean(alone, axis=0))
+    assert len({vote(samples_of(answers[:1], right[:1]), None, ns, 20, seed)[0, 1] for seed in range(9)}) > 1
 
 
 def test_rank_weights_are_a_distribution_for_the_papers_size() -> None:
