@@ -89,6 +89,13 @@ def content_digest(shards: Iterable[Shard]) -> str:
     return digest(digests)
 
 
+def parquet(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
 def encode(
     stage: str, key: str, schema: pa.Schema, table: pa.Table, attributes: Mapping[str, str]
 ) -> tuple[Shard, bytes]:
@@ -101,9 +108,7 @@ def encode(
                 raise pa.ArrowInvalid(f"column {column.name} holds nulls")
     except (pa.ArrowInvalid, pa.ArrowTypeError, KeyError, ValueError) as error:
         raise StoreError(f"stage {stage}: its rows break the table's schema: {error}") from error
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    data = buffer.getvalue()
+    data = parquet(table)
     rows_error = len(table) - table["error"].null_count
     return Shard(stage, key, hashlib.sha256(data).hexdigest(), len(data), len(table), rows_error, attributes), data
 

@@ -30,7 +30,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.dataflow.datasets import Dataset, Shard, content_digest, content_error, encode
+from components.dataflow.datasets import Dataset, Shard, content_digest, content_error, encode, parquet
 from components.dataflow.errors import NotThere, StoreError
 from components.dataflow.model_files import folder_digest
 from components.dataflow.records import (
@@ -219,6 +219,10 @@ class Store:
         except pa.ArrowException as error:
             what = str(error).splitlines()[0]
             raise StoreError(f"{self.files.url(dataset.folder)}: its shards are not of one table: {what}") from error
+
+    def publish(self, path: str, dataset: Dataset) -> None:
+        """Write the rows of all shards as one Parquet file. Raises StoreError for a shard that is damaged."""
+        self.files.put(path, parquet(self.read(dataset)))
 
     def local_model(self, model: Model) -> Path:
         """A model's files on this machine, checked against its digest: where they are, or fetched once into a cache.

@@ -38,7 +38,7 @@ def write(study: Study) -> None:
     assert isinstance(scaling, Dataset)
     store.files.put(f"{folder}/figure_4a.png", figure_4a(frames["data_scaling"]))
     store.files.put(f"{folder}/figure_4b.png", figure_4b(frames["data_scaling"]))
-    store.files.put(f"{folder}/data_scaling.parquet", store.files.read(scaling.shards[0].path))
+    store.publish(f"{folder}/data_scaling.parquet", scaling)
     store.files.put(f"{folder}/summary.json", as_json(_summary(study, frames) | {"verdicts": verdicts, "notes": notes}))
     where = {n: store.files.url(r.folder) if isinstance(r, Dataset) else r.path for n, r in run.results.items()}
     store.files.put(f"{folder}/index.json", as_json(where))

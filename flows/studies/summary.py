@@ -35,7 +35,7 @@ def write(study: Study) -> None:
     content = _summary(study, tables, frames) | {"cost": json.loads(costs.to_json(orient="records"))}
     title = f"{study.name}: {content['num_test_problems']} test problems"
     store.files.put(f"{folder}/best_of_n.png", main_study.picture(frames["best_of_n"], title))
-    store.files.put(f"{folder}/best_of_n.parquet", store.files.read(tables["best_of_n"].shards[0].path))
+    store.publish(f"{folder}/best_of_n.parquet", tables["best_of_n"])
     store.files.put(f"{folder}/summary.json", as_json(content))
     where = {n: store.files.url(r.folder) if isinstance(r, Dataset) else r.path for n, r in run.results.items()}
     store.files.put(f"{folder}/index.json", as_json(where))

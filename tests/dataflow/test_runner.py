@@ -245,6 +245,17 @@ def test_schema_is_enforced(store: Store) -> None:
         store.commit("s", "a" * 64, ROWS, bad.drop_columns(["split"]), {})
 
 
+def test_a_published_table_holds_every_shard_and_none_that_is_damaged(store: Store) -> None:
+    _, numbers, _ = run_all(store)
+    assert len(numbers.shards) > 1
+    store.publish("studies/mine/numbers.parquet", numbers)
+    assert sorted(pd.read_parquet(f"{store.root}/studies/mine/numbers.parquet")["number"]) == list(range(25))
+    path = Path(store.root) / numbers.shards[1].path
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(StoreError, match="is damaged"):
+        store.publish("studies/mine/numbers.parquet", numbers)
+
+
 def test_dataset_digest_is_that_of_its_shards_in_order(store: Store) -> None:
     _, source, _ = run_all(store)
     assert content_digest(source.shards) == source.digest
