@@ -97,7 +97,8 @@ def problem_id(problem: str) -> str:
 
 def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, Any]]:
     """The rows of the `problems` table from one file, each with `attributes` (source, level, subject), `solution` (text
-    or None) and `same_text` (contamination.same_text). Raises InputError for a file that cannot be read."""
+    or None) and `same_text`, which problems share that differ in layout alone. Raises InputError for a file that cannot
+    be read."""
     seen: dict[str, int] = {}
     rows: list[dict[str, Any]] = []
     for number, record in enumerate(_records(path, file.max_problems)):

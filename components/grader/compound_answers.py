@@ -10,7 +10,7 @@ from components.grader.normalize import ROW
 from components.grader.numbers import exact_number
 from components.grader.units import Same, split_unit
 
-_OPENING, _CLOSING = "([{⟨", ")]}⟩"
+OPENING, CLOSING = "([{⟨", ")]}⟩"
 
 
 def split_top(text: str, separators: str) -> list[str]:
@@ -24,7 +24,7 @@ def split_top(text: str, separators: str) -> list[str]:
                 depth += 1 if text[at + 1] == "{" else -1
             at += 2
             continue
-        depth += (character in _OPENING) - (character in _CLOSING)
+        depth += (character in OPENING) - (character in CLOSING)
         if depth == 0 and character in separators:
             parts.append(text[start:at].strip())
             start = at + 1
@@ -43,7 +43,7 @@ def bracketed(text: str) -> tuple[str, list[str]] | None:
     inner = text[len(opening) : -len(closing)]
     depth = 0
     for character in re.sub(r"\\([{}])", r"\1", inner):
-        depth += (character in _OPENING) - (character in _CLOSING)
+        depth += (character in OPENING) - (character in CLOSING)
         if depth < 0:
             return None
     separators = ";" if _thousands_only(inner) else ",;"

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from components.grader import expression_equality, expression_parser
-from components.grader.compound_answers import by_brackets, by_list, by_matrix
+from components.grader.compound_answers import CLOSING, OPENING, by_brackets, by_list, by_matrix
 from components.grader.equations import by_equation, by_membership
 from components.grader.expression_parser import NotAnExpression, Risky
 from components.grader.intervals import by_inequality, by_union
@@ -22,7 +22,6 @@ from components.grader.numbers import exact_number, words_number
 from components.grader.units import Same, by_base, by_number, by_quantity, by_ratio, by_time, split_unit
 
 MAX_LENGTH = 2_000  # characters of an answer; a longer one is not compared
-_OPENING, _CLOSING = "([{⟨", ")]}⟩"
 _DERIVATIVE = re.compile(r"\\frac ?\{d(?:\^\{?\d\}?)?[A-Za-z]?\} ?\{d[A-Za-z]|(?<![A-Za-z])d[a-z]/d[a-z](?![A-Za-z])")
 _SYNONYMS = {
     "ℝ": "(-∞,∞)",
@@ -74,7 +73,7 @@ def refuse_risky(text: str) -> None:
         raise Risky("too long")
     depth = deepest = 0
     for character in text:
-        depth += (character in _OPENING) - (character in _CLOSING)
+        depth += (character in OPENING) - (character in CLOSING)
         deepest = max(deepest, depth)
     if deepest > 30:
         raise Risky("nested too deep")

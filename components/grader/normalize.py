@@ -39,7 +39,6 @@ _SYMBOLS = {
         "\\&": "&",
         "\\#": "#",
         "\\prime": "'",
-        "′": "'",
         "\\land": "∧",
         "\\lor": "∨",
         "\\wedge": "∧",
@@ -90,9 +89,7 @@ def clean(answer: str) -> str:
     for _ in range(3):  # text within text
         answer = _AS_TEXT.sub(_as_text, answer)
     answer = _SIZES.sub("", answer)
-    answer = _COMMANDS.sub(
-        lambda match: _SYMBOLS.get(match[0], match[0]) + (" " if match[0][-1].isalpha() else ""), answer
-    )
+    answer = _COMMANDS.sub(_synonym, answer)
     answer = _SPACES.sub(" ", answer)
     answer = _dollars(answer)
     answer = re.sub(rf"{TEXT}\s*(.*?)\s*{END}", rf"{TEXT}\1{END}", answer)

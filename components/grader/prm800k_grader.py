@@ -1,6 +1,6 @@
-"""The verdict of the paper's own grader, for comparison with published numbers (paper.md §8), written anew from its
-description: normalise and compare; else compare tuple elements, where fractions must be reduced and whole numbers be
-literal; else a difference that simplifies to zero, behind the same guards.
+"""The verdict of the paper's own grader (PRM800K, `grading/grader.py`), for comparison with published numbers. Written
+anew from its description: normalise and compare; else compare tuple elements, where fractions must be reduced and whole
+numbers be literal; else a difference that simplifies to zero, behind the same guards.
 
 Departs from it where it would run model text: expressions come from our parser, not from `parse_expr`; a difference
 is simplified by SymPy only when both sides have the same values; and it cannot hang (components/grader/sandbox.py).

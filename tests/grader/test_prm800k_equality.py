@@ -1,4 +1,4 @@
-"""What the released grader of PRM800K is known to say, right or wrong (paper.md §8)."""
+"""What the released grader of PRM800K is known to say, right or wrong."""
 
 from __future__ import annotations
 
