@@ -18,6 +18,7 @@ class Study:
     """Everything that a flow needs: a preset, the user's files and models, and the runner of a store."""
 
     preset: Preset
+    settings: Mapping[str, object]  # path → value of what differs from the named preset
     name: str
     files: ProblemFiles | None
     problem_paths: Mapping[str, Path]  # split → its file, where `files` are given

@@ -155,10 +155,11 @@ def test_a_tree_without_modules_is_a_fault(tmp_path: Path) -> None:
     assert len(faults_of(tmp_path)) == len(MAY_IMPORT)
 
 
-def test_schemas_know_pyarrow_only() -> None:
+def test_schemas_know_pyarrow_and_what_checks_settings_only() -> None:
     for path in ROOT.glob("schemas/*.py"):
         libraries = {name.partition(".")[0] for name in imported(path)}
-        assert libraries <= {"__future__", "collections", "pyarrow", "schemas"}, path
+        libraries -= {"__future__", "collections", "dataclasses", "typing"}
+        assert libraries <= {"pyarrow", "pydantic", "annotated_types", "schemas"}, path
 
 
 def loaded_by(module: str) -> set[str]:

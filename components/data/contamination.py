@@ -11,22 +11,23 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from pydantic import PositiveInt
 
 from components.dataflow.stage import TableStage
 from components.text.problem_matching import plain_text, same_text
 from schemas.results import CONTAMINATION
+from schemas.settings import Share, settings
 
 _TOKEN = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
 
 
-@dataclass(frozen=True)
+@settings
 class ContaminationConfig:
-    ngram: int = 8  # tokens: words, numbers and signs
-    near_share: float = 0.5  # of an evaluation problem's n-grams in one training text, from which it is listed
+    ngram: PositiveInt = 8  # tokens: words, numbers and signs
+    near_share: Share = 0.5  # of an evaluation problem's n-grams in one training text, from which it is listed
 
 
 def contamination(config: ContaminationConfig) -> TableStage:

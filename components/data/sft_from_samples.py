@@ -6,21 +6,22 @@ its answer (in a box, say, as those that were taught to chat do), here it stands
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pyarrow as pa
+from pydantic import PositiveInt
 
 from components.dataflow.datasets import Dataset
 from components.dataflow.errors import InputError
 from components.dataflow.stage import TableStage
 from components.text.rendering import join_steps
 from components.text.solution_cleanup import before_answer, solution_steps
+from schemas.settings import settings
 from schemas.tables import TEACHER_SOLUTIONS
 
 
-@dataclass(frozen=True)
+@settings
 class KeepRightConfig:
-    max_per_problem: int = 4  # so that easy problems do not crowd out the others
+    max_per_problem: PositiveInt = 4  # so that easy problems do not crowd out the others
 
 
 def keep_right(config: KeepRightConfig, name: str = "format_examples") -> TableStage:

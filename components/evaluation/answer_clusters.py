@@ -18,9 +18,10 @@ from components.dataflow.stage import TableStage
 from components.grader.equality import plain_number
 from components.grader.sandbox import GradingSandbox
 from schemas.results import CANDIDATES
+from schemas.settings import settings
 
 
-@dataclass(frozen=True)
+@settings
 class CandidatesConfig:
     grader_version: int  # whose equality it is
 

@@ -13,34 +13,36 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from pydantic import NonNegativeInt, PositiveInt
 
 from components.dataflow.stage import TableStage
 from components.evaluation.scored_samples import samples_by_split
 from components.statistics.best_of_n import Floats, Samples, best_of_n, best_of_n_by_shuffling, pass_at_n, sizes, vote
 from components.statistics.bootstrap import BootstrapConfig, estimates
 from schemas.results import BEST_OF_N, COMPARISONS, GROUP_ACCURACY, PROBLEM_ACCURACY, SUBSAMPLING_BAND
+from schemas.settings import settings
 
 PASS_AT_1 = "pass_at_1"
 QUINTILES = 5
 
 
-@dataclass(frozen=True)
+@settings
 class VoteConfig:
-    vote_subsets: int = 200  # random subsets per problem, for votes
-    seed: int = 0
+    vote_subsets: PositiveInt = 200  # random subsets per problem, for votes
+    seed: NonNegativeInt = 0
 
 
-@dataclass(frozen=True)
+@settings
 class BandConfig:
-    trials: int = 400  # of the released evaluation
-    seed: int = 0
+    trials: PositiveInt = 400  # of the released evaluation
+    seed: NonNegativeInt = 0
 
 
-@dataclass(frozen=True)
+@settings
 class EstimationConfig:
     """What the tables of results are computed with."""
 
-    selection: VoteConfig = field(default_factory=VoteConfig)
+    votes: VoteConfig = field(default_factory=VoteConfig)
     bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
     band: BandConfig | None = None  # the paper's own band too, by shuffling
 

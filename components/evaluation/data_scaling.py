@@ -20,6 +20,7 @@ from components.evaluation.scored_samples import ReductionConfig, scores_of
 from components.statistics.best_of_n import Bools, Floats, best_of_n, sizes
 from components.statistics.bootstrap import BootstrapConfig, estimates, resampled_means, stretch, two_way_interval
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION
+from schemas.settings import settings
 from schemas.small_scale import DATA_EFFICIENCY, DATA_SCALING, SERIES_COMPARISONS, VERIFIER_ACCURACY
 
 BASELINE = "process"
@@ -42,7 +43,7 @@ class VerifierName:
     kind: str  # prm: prm_score, by the study's reduction; orm: orm_score
 
 
-@dataclass(frozen=True)
+@settings
 class VerifiersConfig:
     reduction: ReductionConfig
     verifiers: tuple[VerifierName, ...]

@@ -9,7 +9,6 @@ is chosen on the solutions that it is reported for: every one is in the table.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,12 +19,13 @@ from components.evaluation.rated_steps import RatedSolution, rated_steps
 from components.statistics.best_of_n import Floats
 from schemas.ratings import NO_ERROR
 from schemas.results import FIRST_ERRORS, STEP_ERRORS
+from schemas.settings import Share, settings
 
 
-@dataclass(frozen=True)
+@settings
 class StepErrorsConfig:
-    thresholds: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-    reported: float = 0.2  # §4.1; of first_errors
+    thresholds: tuple[Share, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+    reported: Share = 0.2  # §4.1; of first_errors
 
 
 def step_errors(config: StepErrorsConfig) -> TableStage:

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from components.dataflow.stage import TableStage
 from components.statistics.best_of_n import mean_rank_correlation
+from schemas.settings import settings
 from schemas.small_scale import LABEL_BUDGET, ROUNDS
 
 _KEYS = ["problem_id", "sample_index"]
@@ -39,7 +40,7 @@ class BudgetLine:
     tokens_trained: float  # the selectors' included
 
 
-@dataclass(frozen=True)
+@settings
 class BudgetConfig:
     lines: tuple[BudgetLine, ...]
     labeller_parameters: float
@@ -60,7 +61,7 @@ class Round:
     scores: str
 
 
-@dataclass(frozen=True)
+@settings
 class RoundsConfig:
     rounds: tuple[Round, ...]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,33 +29,29 @@ from components.statistics.bootstrap import BootstrapConfig, estimates
 from components.statistics.classification import calibration_error
 from components.statistics.score_reduction import NEUTRALS, REDUCTIONS, solution_scores
 from schemas import results
+from schemas.settings import NoSettings
 
 _BINS = 10
 
 
-@dataclass(frozen=True)
-class NoConfig:
-    """Nothing to choose."""
-
-
 def score_quality() -> TableStage:
     """The stage scored_samples → per verifier: within-problem AUC, calibration, correlation with length."""
-    return TableStage("score_quality", 3, NoConfig(), results.SCORE_QUALITY, _score_quality)
+    return TableStage("score_quality", 3, NoSettings(), results.SCORE_QUALITY, _score_quality)
 
 
 def calibration() -> TableStage:
     """The stage scored_samples → do scores mean the share that is right? By bins of the score."""
-    return TableStage("calibration", 1, NoConfig(), results.CALIBRATION, _calibration)
+    return TableStage("calibration", 1, NoSettings(), results.CALIBRATION, _calibration)
 
 
 def step_calibration() -> TableStage:
     """The stage (held_out_step_labels, scores of one training seed or more) → the same of the PRM's steps."""
-    return TableStage("step_calibration", 1, NoConfig(), results.CALIBRATION, _step_calibration)
+    return TableStage("step_calibration", 1, NoSettings(), results.CALIBRATION, _step_calibration)
 
 
 def score_by_length() -> TableStage:
     """The stage scored_samples → mean score, share right and share picked by number of steps."""
-    return TableStage("score_by_length", 1, NoConfig(), results.SCORE_BY_LENGTH, _score_by_length)
+    return TableStage("score_by_length", 1, NoSettings(), results.SCORE_BY_LENGTH, _score_by_length)
 
 
 def reductions(config: BootstrapConfig) -> TableStage:
@@ -71,7 +66,7 @@ def is_probability(scores: Floats) -> bool:
     return bool(len(there)) and bool((there >= 0).all() and (there <= 1).all())
 
 
-def _score_quality(config: NoConfig, scored_samples: pa.Table) -> pa.Table:
+def _score_quality(config: NoSettings, scored_samples: pa.Table) -> pa.Table:
     lengths = _lengths(scored_samples)
     rows = []
     for split, seed, samples in samples_by_split(scored_samples):
@@ -103,7 +98,7 @@ def _or_null(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _calibration(config: NoConfig, scored_samples: pa.Table) -> pa.Table:
+def _calibration(config: NoSettings, scored_samples: pa.Table) -> pa.Table:
     frame = scored_samples.to_pandas()
     rows: list[dict[str, Any]] = []
     for split, part in frame.groupby("split", sort=False):
@@ -114,7 +109,7 @@ def _calibration(config: NoConfig, scored_samples: pa.Table) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=results.CALIBRATION)
 
 
-def _step_calibration(config: NoConfig, held_out_step_labels: pa.Table, **scores: pa.Table) -> pa.Table:
+def _step_calibration(config: NoSettings, held_out_step_labels: pa.Table, **scores: pa.Table) -> pa.Table:
     steps = [one for table in scores.values() for one in rated_steps(held_out_step_labels, table)]
     rows: list[dict[str, Any]] = []
     for split in dict.fromkeys(one.split for one in steps):
@@ -138,7 +133,7 @@ def _bins(split: str, model: str, unit: str, scores: Floats, is_right: Any) -> I
         }  # fmt: skip
 
 
-def _score_by_length(config: NoConfig, scored_samples: pa.Table) -> pa.Table:
+def _score_by_length(config: NoSettings, scored_samples: pa.Table) -> pa.Table:
     frame = scored_samples.to_pandas()
     frame = frame[frame["candidate"].notna() & frame["num_steps"].notna()]
     rows = []

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from components.dataflow.stage import TableStage
 from components.statistics.best_of_n import Samples
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_scores
 from schemas.results import scored_samples as schema
+from schemas.settings import settings
 
 _KEYS = ["problem_id", "sample_index"]
 READS = {
@@ -26,10 +27,11 @@ READS = {
 }
 
 
-@dataclass(frozen=True)
+@settings
 class ReductionConfig:
-    reduction: str = PAPER_REDUCTION  # of step probabilities to the PRM's score: product, min, last or mean
-    neutral: str = PAPER_NEUTRAL  # how it counts a neutral step: positive or negative
+    # Of step probabilities to the PRM's score.
+    reduction: Literal["product", "min", "last", "mean"] = PAPER_REDUCTION
+    neutral: Literal["positive", "negative"] = PAPER_NEUTRAL  # how it counts a neutral step
 
 
 def scored_samples(config: ReductionConfig, more_prms: Sequence[str] = ()) -> TableStage:

@@ -3,27 +3,21 @@ has the 500 test problems beside all 5,000 of MATH's test set)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pyarrow as pa
 
 from components.dataflow.stage import TableStage
 from schemas.results import ATTRIBUTE_SHARES
+from schemas.settings import NoSettings
 
 _ATTRIBUTES = ("level", "subject", "source")
 
 
-@dataclass(frozen=True)
-class SharesConfig:
-    """Nothing to choose."""
-
-
 def attribute_shares() -> TableStage:
     """The stage problem_attributes → attribute_shares."""
-    return TableStage("attribute_shares", 1, SharesConfig(), ATTRIBUTE_SHARES, _attribute_shares)
+    return TableStage("attribute_shares", 1, NoSettings(), ATTRIBUTE_SHARES, _attribute_shares)
 
 
-def _attribute_shares(config: SharesConfig, problem_attributes: pa.Table) -> pa.Table:
+def _attribute_shares(config: NoSettings, problem_attributes: pa.Table) -> pa.Table:
     frame = problem_attributes.to_pandas()
     rows = []
     for attribute in _ATTRIBUTES:

@@ -7,7 +7,6 @@ errors: each disagreement counts once.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,13 @@ import pyarrow as pa
 from components.dataflow.stage import TableStage
 from schemas.ratings import NEGATIVE, NO_ERROR
 from schemas.results import AGREEMENT, LABEL_SOURCES
+from schemas.settings import settings
 
 _READS = ["problem_id", "sample_index", "ratings", "error"]
 Key = tuple[str, int]
 
 
-@dataclass(frozen=True)
+@settings
 class AgreementConfig:
     sources: tuple[str, ...]
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from components.sampling.engines import Request, SamplingConfig, engine_distribu
 from components.text.rendering import answer_step, render_prompts
 from components.worlds.worked_arithmetic import Chain, WorldConfig, rate_steps, teacher_solutions
 from schemas.ratings import NEGATIVE, POSITIVE
+from schemas.settings import NoSettings, settings
 from schemas.tables import JUDGEMENTS, STEP_LABELS, TEACHER_SOLUTIONS
 
 PROMPT = Path(__file__).with_name("judge_prompt.txt")
@@ -34,21 +34,21 @@ VERDICT = r'\{"first_wrong_step": (null|[1-9][0-9]{0,2})\}'  # what `structured`
 _VERDICT = re.compile(r'\{\s*"first_wrong_step"\s*:\s*(null|\d+)\s*\}')
 
 
-@dataclass(frozen=True)
+@settings
 class JudgeConfig:
     sampling: SamplingConfig  # its samples_per_problem and sample_block have no meaning here
     prompt: str  # with {problem} and {steps}
 
+    def __post_init__(self) -> None:
+        for place in ("{problem}", "{steps}"):
+            if place not in self.prompt:
+                raise ValueError(f"the prompt has no {place}")
 
-@dataclass(frozen=True)
+
+@settings
 class JudgeLessonsConfig:
     world: WorldConfig  # its teacher's solutions, so many as it says
     prompt: str
-
-
-@dataclass(frozen=True)
-class JudgeLabelsConfig:
-    """A verdict leaves nothing to choose."""
 
 
 def judgements(config: JudgeConfig, judge: Model) -> MapStage:
@@ -71,7 +71,7 @@ def judgements(config: JudgeConfig, judge: Model) -> MapStage:
 def judge_labels() -> TableStage:
     """The stage (solutions, judgements) → step labels: right before the first wrong step, which is wrong."""
     reads = {"solutions": ["problem_id", "sample_index", "split", "steps"]}
-    config = JudgeLabelsConfig()
+    config = NoSettings()
     return TableStage("judge_labels", 1, config, STEP_LABELS, _judge_labels, shards_like="solutions", reads=reads)
 
 
@@ -185,7 +185,7 @@ def lesson(chain: Chain, steps: Sequence[str]) -> list[str]:
     return [*(" ".join(line.split()) for line in lines), verdict(first_error)]
 
 
-def _judge_labels(config: JudgeLabelsConfig, solutions: pa.Table, judgements: pa.Table) -> pa.Table:
+def _judge_labels(config: NoSettings, solutions: pa.Table, judgements: pa.Table) -> pa.Table:
     rows = []
     for row, judged in zip(solutions.to_pylist(), judgements.to_pylist(), strict=True):
         keys = ("problem_id", "sample_index")

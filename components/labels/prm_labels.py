@@ -4,7 +4,6 @@ first wrong one. Binary: what is not wrong is right."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ import pyarrow as pa
 
 from components.dataflow.stage import MapStage, Model
 from components.verifiers.published import OURS
+from schemas.settings import Dtype, Share, settings
 from schemas.tables import STEP_LABELS
 
 
-@dataclass(frozen=True)
+@settings
 class VerifierLabelsConfig:
-    threshold: float = 0.2  # §4.1
-    dtype: str = "float32"
+    threshold: Share = 0.2  # §4.1
+    dtype: Dtype = "float32"
     prm_style: str = OURS
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+from pydantic import PositiveInt
 
 from components.dataflow.stage import MapStage, Model, TableStage, seed_for
 from components.grader.sandbox import GradingSandbox
@@ -27,21 +28,22 @@ from components.models.model_folder import open_tokenizer
 from components.sampling.engines import Request, SamplingConfig, engine_distribution, open_engine
 from components.text.answer_extraction import solution_answer
 from components.text.rendering import STEP_SEPARATOR, join_steps, render
+from schemas.settings import settings
 from schemas.tables import ROLLOUTS, STEP_LABELS
 
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@settings
 class RolloutsConfig:
     sampling: SamplingConfig  # its samples_per_problem and sample_block have no meaning here
     search: Literal["every_step", "first_error"]
     grader_version: int
-    rollouts_per_step: int = 8
-    rollout_block: int = 8  # so many per step in one shard: the grain of extending
+    rollouts_per_step: PositiveInt = 8
+    rollout_block: PositiveInt = 8  # so many per step in one shard: the grain of extending
 
 
-@dataclass(frozen=True)
+@settings
 class RolloutLabelsConfig:
     # soft: the share of right continuations is the probability that the step is right (every_step only).
     target: Literal["hard", "soft"] = "hard"

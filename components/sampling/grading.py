@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,23 +19,19 @@ from components.dataflow.stage import MapStage
 from components.grader.equality import canonical
 from components.grader.sandbox import GradingSandbox, Verdict
 from components.text.answer_extraction import extract_answer, solution_answer
+from schemas.settings import NoSettings
 from schemas.tables import GRADES
 
 GRADER_VERSION = 2  # raise it when any verdict or extraction can change
 _LIBRARIES = ("math-verify", "latex2sympy2-extended", "sympy", "mpmath")
 
-__all__ = ["Grade", "GradingConfig", "extract_answer", "grade", "is_equal"]
-
-
-@dataclass(frozen=True)
-class GradingConfig:
-    """The grader has no settings: its version is its meaning."""
+__all__ = ["Grade", "NoSettings", "extract_answer", "grade", "is_equal"]
 
 
 def grade(name: str = "grades") -> MapStage:
     """The stage solutions → grades."""
     return MapStage(
-        name, version=GRADER_VERSION, config=GradingConfig(), schema=GRADES, make_worker=Grade, engines=_LIBRARIES
+        name, version=GRADER_VERSION, config=NoSettings(), schema=GRADES, make_worker=Grade, engines=_LIBRARIES
     )
 
 
@@ -61,7 +56,7 @@ def is_equal(answers: Sequence[str], ground_truths: Sequence[str]) -> list[bool]
 class Grade:
     """The actor of the grading stage. Equal pairs are compared once, within a shard and from shard to shard."""
 
-    def __init__(self, config: GradingConfig, models: dict[str, Path]) -> None:
+    def __init__(self, config: NoSettings, models: dict[str, Path]) -> None:
         self.pool = GradingSandbox()
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:

@@ -5,20 +5,21 @@ training seeds too, for what is said of a way to train and not of the verifiers 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
+from pydantic import NonNegativeInt, PositiveInt
 
 from components.statistics.best_of_n import Floats
+from schemas.settings import Share, settings
 
 
-@dataclass(frozen=True)
+@settings
 class BootstrapConfig:
-    resamples: int = 4000
-    confidence: float = 0.95
-    seed: int = 0
+    resamples: PositiveInt = 4000
+    confidence: Share = 0.95
+    seed: NonNegativeInt = 0
 
 
 def bootstrap_interval(values_PK: Floats, config: BootstrapConfig) -> tuple[Floats, Floats]:

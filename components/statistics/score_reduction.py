@@ -4,14 +4,15 @@ that are used since."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 REDUCTIONS = ("product", "min", "last", "mean")
 NEUTRALS = ("positive", "negative")
-PAPER_REDUCTION, PAPER_NEUTRAL = "product", "positive"  # §2.6
+PAPER_REDUCTION: Final = "product"  # §2.6
+PAPER_NEUTRAL: Final = "positive"
 _LEAST = 1e-38  # a probability that rounded to 0 still has an order
 
 

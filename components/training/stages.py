@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.dataflow.stage import Model, ModelStage, Pool
 from components.models.model_folder import open_config, open_model
-from components.training.config import WATCHED, Architecture, GeneratorConfig, RewardModelConfig
+from components.training.config import Architecture, GeneratorConfig, RewardModelConfig
 
 if TYPE_CHECKING:
     from components.dataflow.train_executor import TrainingRun
@@ -29,10 +29,7 @@ def generator(config: GeneratorConfig, base: Model | None, name: str = "generato
 
 def reward_model(config: RewardModelConfig, start: Model, name: str | None = None) -> ModelStage:
     """The stage that trains an ORM on solutions and grades, or a PRM on solutions and step labels. name: default the
-    kind; another for one of several such models of a study. Raises ValueError for a metric to watch that it lacks."""
-    watched = WATCHED[config.kind]
-    if config.evaluation.watch not in watched:
-        raise ValueError(f"{config.kind}: watch {config.evaluation.watch!r}: one of {', '.join(watched)}")
+    kind; another for one of several such models of a study."""
     return ModelStage(
         name or config.kind, 2, config, _train_reward_models, {"generator": start}, engines=("torch", "transformers")
     )

@@ -7,7 +7,6 @@ reductions (appendix, table 4) are computed later, from the same columns (`reduc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,15 @@ import pyarrow as pa
 from components.dataflow.stage import MapStage, Model
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_score
 from components.verifiers.published import OURS
+from schemas.settings import Dtype, settings
 from schemas.tables import SCORES
 
 
-@dataclass(frozen=True)
+@settings
 class ScoringConfig:
     """The arithmetic, and whose conventions the PRM follows: ours, or a published style (`published_verifiers.py`)."""
 
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     prm_style: str = OURS
 
 

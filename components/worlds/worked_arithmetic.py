@@ -24,8 +24,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from pydantic import NonNegativeInt, PositiveInt
+
 from components.text.rendering import answer_step
 from schemas.ratings import NEGATIVE, NEUTRAL, POSITIVE
+from schemas.settings import Share, settings
 
 MODULUS = 20
 OPERANDS = {"+": (1, 2, 3), "-": (1, 2, 3), "*": (2, 3), "%": (10,)}
@@ -43,25 +46,30 @@ SYMBOLS = [".", "+", "-", "*", "%", "=", "#", "\n"]
 VOCABULARY = [*WORDS, *NAMES, *SYMBOLS, *map(str, range(100))]
 
 
-@dataclass(frozen=True)
+@settings
 class WorldConfig:
     """What the embedded world is. Shares and rates are probabilities in [0, 1]."""
 
-    seed: int = 1
-    train_problems: int = 4000
-    test_problems: int = 200
-    ood_problems: int = 50
-    min_operations: int = 3
-    max_operations: int = 4
-    ood_min_operations: int = 5
-    ood_max_operations: int = 7
-    teacher_solutions: int = 36_000
+    seed: NonNegativeInt = 1
+    train_problems: PositiveInt = 4000
+    test_problems: PositiveInt = 200
+    ood_problems: PositiveInt = 50
+    min_operations: PositiveInt = 3
+    max_operations: PositiveInt = 4
+    ood_min_operations: PositiveInt = 5
+    ood_max_operations: PositiveInt = 7
+    teacher_solutions: PositiveInt = 36_000
     # The first lessons: chains of one or two operations, before those of the problems' length.
-    curriculum_share: float = 0.3
-    misconception_share: float = 0.35  # of the facts
-    misconception_rate: float = 0.6  # of the times that the teacher states such a fact
-    carry_slip_share: float = 0.2  # of the misconceptions are off by ten, which "% 10" and "* 2" hide
-    filler_rate: float = 0.08  # of the steps are followed by a neutral "So far …"
+    curriculum_share: Share = 0.3
+    misconception_share: Share = 0.35  # of the facts
+    misconception_rate: Share = 0.6  # of the times that the teacher states such a fact
+    carry_slip_share: Share = 0.2  # of the misconceptions are off by ten, which "% 10" and "* 2" hide
+    filler_rate: Share = 0.08  # of the steps are followed by a neutral "So far …"
+
+    def __post_init__(self) -> None:
+        for least, most in (("min_operations", "max_operations"), ("ood_min_operations", "ood_max_operations")):
+            if getattr(self, least) > getattr(self, most):
+                raise ValueError(f"{least} must be at most {most}")
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,19 @@ from components.dataflow.runner import Runner
 from flows.command_line import checks, commands, file_checks, model_checks, plan_cost, ray_cluster
 from flows.command_line.errors import end_on_sigterm, run_and_report_errors
 from flows.command_line.options import MoreOptions, parse
-from flows.presets.presets import PRESETS
+from flows.command_line.preset_options import preset_of
+from flows.presets.paths import changes, path_of
 from flows.study import Study
+
+_SETTINGS_TOLD = 8  # on the terminal; summary.json has all
 
 
 def open_study(options: argparse.Namespace) -> Study:
     """Check everything that can be checked before work starts. Raises InputError: what is wrong, where, how to mend."""
     notes: list[str] = []
-    preset = PRESETS.get(options.preset)
-    if preset is None:
-        raise InputError(f"--preset {options.preset}: there is no such preset; use one of {', '.join(PRESETS)}")
-    preset = checks.with_options(preset, options, notes)
+    checks.limits(options)
+    preset, named = preset_of(options, notes)
     small_scale = hasattr(options, "solutions_per_problem")
-    preset = checks.with_small_scale_options(preset, options) if small_scale else preset
     root = checks.store_root(options.root)
     name = checks.study_name(options.study or (f"{preset.name}_small_scale" if small_scale else preset.name))
     files, held_out = file_checks.problem_files(options)
@@ -72,6 +73,7 @@ def open_study(options: argparse.Namespace) -> Study:
     runner.start_engine = lambda: start_ray(runner, options.verbose, placement, options.sharding)
     return Study(
         preset=preset,
+        settings=changes(named, preset),
         name=name,
         files=files,
         problem_paths=file_checks.problem_paths(options),
@@ -117,15 +119,34 @@ def run(main: Any, argv: Sequence[str] | None, description: str, more_options: M
 
 
 def _run_command(main: Any, options: argparse.Namespace) -> int:
-    if options.command in ("verify", "gc"):
+    if options.command == "verify":
+        return commands.verify(checks.open_store(checks.store_root(options.root), writes=options.repair), options)
+    if options.command == "gc":
         checks.gc_limits(options)
-        store = checks.open_store(checks.store_root(options.root), writes=options.repair or options.delete)
-        return commands.verify(store, options) if options.command == "verify" else commands.gc(store, options)
+        return commands.gc(checks.open_store(checks.store_root(options.root), writes=options.delete), options)
     study = open_study(options)
     for note in study.notes:
         print(f"note: {printable(note)}")
+    if study.settings:
+        print(printable(_settings_line(study)))
     main(study)
+    name_paths(study)
     return commands.show(study.runner, options, lambda: _cost(study))
+
+
+def _settings_line(study: Study) -> str:
+    """What differs from the preset as it is named, of a few settings by name."""
+    told = [f"{path}={value}" for path, value in study.settings.items() if not path.endswith(".engine")]
+    more = f" and {len(told) - _SETTINGS_TOLD} more" if len(told) > _SETTINGS_TOLD else ""
+    return f"set: {', '.join(told[:_SETTINGS_TOLD])}{more}" if told else "set: the engine alone"
+
+
+def name_paths(study: Study) -> None:
+    """Let what differs in a stage's config be named by the preset's path, which --set takes."""
+    for run in study.runner.runs:
+        path = path_of(study.preset, run.stage.config) if run.stage is not None else ""
+        if path:
+            run.why = tuple(re.sub(r"^config(?=[.:])", path, line) for line in run.why)
 
 
 def _cost(study: Study) -> tuple[commands.Columns, list[str]]:

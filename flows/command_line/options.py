@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from components.data.problem_files import ANSWER_FORMATS
 from components.dataflow.plain_text import printable
@@ -50,7 +52,10 @@ examples:
 
 
 class Parser(argparse.ArgumentParser):
-    """What every flow parses its command line with."""
+    """What every flow parses its command line with: options are given by their whole names."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **{"allow_abbrev": False, **named})
 
     def error(self, message: str) -> NoReturn:
         """One line and status 2, like every other refusal."""
@@ -61,18 +66,87 @@ MoreOptions = Callable[[argparse.ArgumentParser], None]
 
 
 def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None = None) -> argparse.Namespace:
-    """The options. more: adds those of one flow alone. Exits with status 2 and one line on a wrong one."""
-    parser = Parser(description=description, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Return the options of a command line; without a command it is a run.
+
+    more: adds those of one flow alone. Exits with status 2 and one line on a wrong one.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    at = next((at for at, word in enumerate(given) if word in COMMANDS and not given[at - 1].startswith("-")), 0)
+    if at:  # behind other options: sub-parsers want it first
+        given.insert(0, given.pop(at))
+    first = given[0] if given else ""
+    if first not in COMMANDS and first not in ("-h", "--help"):
+        if first and not first.startswith("-"):
+            near = difflib.get_close_matches(first, COMMANDS, n=1)
+            Parser().error(
+                f"{first}: there is no such command; "
+                + (f"did you mean {near[0]}?" if near else f"commands are {', '.join(COMMANDS)}")
+            )
+        given.insert(0, "plan" if "--plan" in given else "run")
+    parser = make_parser(description, more)
+    options, unknown = parser.parse_known_args(given)
+    if unknown:
+        parser.error(_what_is_wrong(parser, options.command, unknown[0]))
+    if getattr(options, "plan", False):
+        options.command = "plan"
+    return options
+
+
+def _what_is_wrong(parser: Parser, command: str, word: str) -> str:
+    """Say where a word belongs that a command does not take."""
+    if word in COMMANDS:
+        return f"{word}: the command comes first: {parser.prog} {word} …"
+    name = word.partition("=")[0]
+    options = {name: list(sub._option_string_actions) for name, sub in _commands_of(parser).items()}
+    others = [other for other, has in options.items() if name in has]
+    near = difflib.get_close_matches(name, options[command], n=3)
+    if others:
+        return f"{name} is an option of {', '.join(others)}, not of {command}"
+    return f"{word}: {command} has no such option" + (f"; did you mean {', '.join(near)}?" if near else "")
+
+
+def _commands_of(parser: Parser) -> dict[str, argparse.ArgumentParser]:
+    [choices] = [action.choices for action in parser._subparsers._group_actions] if parser._subparsers else [{}]
+    return dict(choices)  # type: ignore[arg-type] # of sub-parsers they are parsers
+
+
+def make_parser(description: str, more: MoreOptions | None = None) -> Parser:
+    """Return a flow's parser: a sub-parser per command, each with the options that belong to it."""
+    epilog = _EXAMPLES if more is None else _SMALL_SCALE_EXAMPLES
+    parser = Parser(description=description, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
+    for name, about in COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=about,
+            description=about[0].upper() + about[1:] + ".",
+            epilog=epilog if name == "run" else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument(
+            "--root",
+            help="the store, shared by all studies: a folder (default: outputs) or a URL (s3://bucket/prefix, with the "
+            "extra `s3` installed; credentials and AWS_ENDPOINT_URL from the environment)",
+        )
+        if name == "explain":
+            command.add_argument("stage", metavar="STAGE", help="the stage's name, as plan lists it")
+        if name in ("verify", "gc"):
+            _add_upkeep(command, name)
+            continue
+        _add_study(command)
+        _add_settings(command)
+        _add_reward_models(command)
+        _add_label_sources(command)
+        _add_files(command)
+        _add_placement(command)
+        if more is not None:
+            more(command)
+    return parser
+
+
+def _add_study(parser: argparse.ArgumentParser) -> None:
     presets = "; ".join(f"{preset.name}: {preset.about}" for preset in PRESETS.values())
-    commands = ". ".join(f"{name}: {about}" for name, about in COMMANDS.items())
-    parser.add_argument("command", nargs="?", default="run", choices=COMMANDS, metavar="COMMAND", help=commands)
-    parser.add_argument("stage", nargs="?", metavar="STAGE", help="for explain")
     parser.add_argument("--preset", default="laptop", help=f"which numbers to use (default: laptop). {presets}")
-    parser.add_argument(
-        "--root",
-        help="the store, shared by all studies: a folder (default: outputs) or a URL (s3://bucket/prefix, with the "
-        "extra `s3` installed; credentials and AWS_ENDPOINT_URL from the environment)",
-    )
     parser.add_argument(
         "--study", metavar="NAME", help="folder under ROOT/studies for the results (default: the preset)"
     )
@@ -85,8 +159,29 @@ def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None
         metavar="SHARE",
         help="share of a stage's rows that may have errors; more stop the study (default: 0.01); they are kept",
     )
-    parser.add_argument("--seed", type=int, help=f"of problems, samples and training alike (default: {SEED})")
-    parser.add_argument(
+    parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and training workers print")
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    numbers = parser.add_argument_group(
+        "numbers",
+        "Every number of a preset has a path, which plan and explain name (docs/configuration.md lists all).",
+    )
+    numbers.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="set one number, as often as wanted, e.g. --set prm.training.epochs=2; VALUE as in TOML, or none",
+    )
+    numbers.add_argument(
+        "--config",
+        metavar="FILE",
+        help="FILE.toml: tables of the same paths; or FILE.py:NAME: a Preset that a Python file makes by "
+        "dataclasses.replace",
+    )
+    numbers.add_argument("--seed", type=int, help=f"of problems, samples and training alike (default: {SEED})")
+    numbers.add_argument(
         "--samples-per-problem",
         nargs="+",
         metavar="[SPLIT=]N",
@@ -94,16 +189,18 @@ def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None
         help="samples per problem, for all splits or for train, test or ood alone; raising it keeps every full block "
         "(of 16) that is there",
     )
-    parser.add_argument("--temperature", type=float, help="of sampling (default: the preset's)")
-    parser.add_argument("--max-tokens", type=int, help="cap of a solution's tokens (default: the preset's)")
-    parser.add_argument(
+    numbers.add_argument("--temperature", type=float, help="the temperature of sampling (default: the preset's)")
+    numbers.add_argument("--max-tokens", type=int, help="the most tokens of a solution (default: the preset's)")
+    numbers.add_argument(
         "--segmentation",
         choices=RULES,
         help="how samples are cut into steps: by lines (default, as the generator learns to write them), blank lines, "
         "sentences, or auto: whatever the text shows; for a generator that was not finetuned here",
     )
-    parser.add_argument("--engine", choices=["vllm", "transformers"], help="default: vllm where it is installed")
-    parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and training workers print")
+    numbers.add_argument("--engine", choices=["vllm", "transformers"], help="default: vllm where it is installed")
+
+
+def _add_reward_models(parser: argparse.ArgumentParser) -> None:
     verifiers = parser.add_argument_group("reward models")
     verifiers.add_argument(
         "--training-seeds",
@@ -117,7 +214,8 @@ def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None
         type=float,
         nargs="+",
         metavar="RATE",
-        help="try each rate for both reward models, and go on with the one that does best on held-out train problems",
+        help="one: the rate of both reward models; several: try each, and go on with the one that does best on "
+        "held-out train problems",
     )
     verifiers.add_argument(
         "--step-alternatives",
@@ -137,7 +235,9 @@ def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None
         "--prm", type=Path, metavar="FOLDER", help="a published PRM to compare with, in place of training one"
     )
     verifiers.add_argument("--prm-style", choices=STYLES, help="whose conventions FOLDER follows")
-    _add_label_sources(parser)
+
+
+def _add_placement(parser: argparse.ArgumentParser) -> None:
     placement = parser.add_argument_group("where the work runs (it never changes what is computed, or its key)")
     placement.add_argument(
         "--placement",
@@ -145,7 +245,7 @@ def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None
         metavar="auto|FILE",
         help="how many engines, graders, scorers and training workers, and what each holds: auto (default) goes by "
         "what the cluster has, and says what it chose; or a TOML file with tables [engines], [graders], [scorers] and "
-        "[training] (see README: On a cluster)",
+        "[training] (docs/cluster.md)",
     )
     placement.add_argument(
         "--sharding",
@@ -153,35 +253,30 @@ def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None
         help="how training workers share a model: each holds all of it, or a part (FSDP2); equal to rounding (default: "
         "the placement's, of auto ddp)",
     )
-    upkeep = parser.add_argument_group("upkeep of the store (verify, gc)")
-    upkeep.add_argument("--deep", action="store_true", help="verify: read and hash every byte")
-    upkeep.add_argument("--repair", action="store_true", help="verify: move what is bad to quarantine/")
-    upkeep.add_argument("--delete", action="store_true", help="gc: remove what is listed, for good")
-    upkeep.add_argument(
-        "--grace-days", type=float, default=7, metavar="D", help="gc: keep all that is younger (default: 7)"
+
+
+def _add_upkeep(parser: argparse.ArgumentParser, command: str) -> None:
+    """The options of `verify` and `gc`."""
+    if command == "verify":
+        parser.add_argument("--deep", action="store_true", help="read and hash every byte")
+        parser.add_argument("--repair", action="store_true", help="move what is bad to quarantine/")
+        return
+    parser.add_argument("--delete", action="store_true", help="remove what is listed, for good")
+    parser.add_argument(
+        "--grace-days", type=float, default=7, metavar="D", help="keep all that is younger (default: 7)"
     )
-    upkeep.add_argument(
-        "--keep-runs", type=int, default=1, metavar="K", help="gc: finished runs to keep of each study (default: 1)"
+    parser.add_argument(
+        "--keep-runs", type=int, default=1, metavar="K", help="finished runs to keep of each study (default: 1)"
     )
-    upkeep.add_argument(
+    parser.add_argument(
         "--delete-everything",
         action="store_true",
-        help="gc: go on in a store without any record of a run, where nothing says what is needed",
+        help="go on in a store without any record of a run, where nothing says what is needed",
     )
-    _add_files(parser)
-    if more is not None:
-        more(parser)
-    options = parser.parse_args(argv)
-    if options.plan:
-        options.command = "plan"
-    if (options.command == "explain") != (options.stage is not None):
-        parser.error("explain takes the name of a STAGE, and nothing else does")
-    return options
 
 
 def add_small_scale(parser: argparse.ArgumentParser) -> None:
-    """The options of the small-scale study, and its own examples."""
-    parser.epilog = _SMALL_SCALE_EXAMPLES
+    """The options of the small-scale study."""
     group = parser.add_argument_group(
         "the small-scale study",
         "The labeller is the main study's PRM, trained by the same stages (all options above are of these), or "

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import PositiveFloat, PositiveInt
 
 from components.data.contamination import ContaminationConfig
 from components.data.sft_from_samples import KeepRightConfig
@@ -21,6 +22,7 @@ from components.sampling.grading import GRADER_VERSION
 from components.training.config import GeneratorConfig, RewardModelConfig
 from components.verifiers.scoring import ScoringConfig
 from components.worlds.worked_arithmetic import WorldConfig
+from schemas.settings import Share, settings
 
 # Worked examples before each prompt when a base model does not know the format yet (paper §2.2: few-shot; how many
 # shots is unstated there). Newline-delimited steps, the answer in a section of its own.
@@ -34,38 +36,45 @@ STOP = "\n---"  # what a base model writes before it goes on to another problem
 POLICIES = ("active", "uncertainty", "top_k", "iterated")
 
 
-@dataclass(frozen=True)
+@settings
 class SmallScaleConfig:
     """Every number of §4. The problems, the labeller and all that trains it are the main study's."""
 
-    train_problems: int  # the first so many of the study's (or a few more, to fill a shard)
+    train_problems: PositiveInt  # the first so many of the study's (or a few more, to fill a shard)
     generator: GeneratorConfig  # the small one: from nothing on the world's teacher, or finetuned
     sampling: SamplingConfig  # train: the pool that is chosen from; test: the N of best-of-N
     process: RewardModelConfig
     outcome: RewardModelConfig  # of both outcome series
-    sizes: tuple[int, ...]  # solutions labelled per problem, each set within the next
-    round_sizes: tuple[int, ...]  # of the iterated loop, after the first round at the smallest size
+    sizes: tuple[PositiveInt, ...]  # solutions labelled per problem, each set within the next
+    round_sizes: tuple[PositiveInt, ...]  # of the iterated loop, after the first round at the smallest size
     policies: tuple[str, ...] = POLICIES  # of choosing what to label
-    wrong_share: float = 0.8  # of what active learning labels: convincing wrong answers
-    training_seeds: int = 3
-    labeller: str = "prm"  # PRM_large; or rule: the embedded world's exact one
+    wrong_share: Share = 0.8  # of what active learning labels: convincing wrong answers
+    training_seeds: PositiveInt = 3
+    labeller: Literal["prm", "rule"] = "prm"  # PRM_large; or rule: the embedded world's exact one
+
+    def __post_init__(self) -> None:
+        sizes, pool = self.sizes, self.sampling.samples_per_problem["train"]
+        if not sizes or list(sizes) != sorted(set(sizes)):
+            raise ValueError(f"sizes {' '.join(map(str, sizes))}: each must be larger than the one before")
+        if sizes[-1] > pool:
+            raise ValueError(f"size {sizes[-1]}: the pool has {pool} solutions per problem; give a larger --pool too")
 
 
-@dataclass(frozen=True)
+@settings
 class PlanConfig:
     """Assumptions, for plans alone: no result depends on them. Means of tokens, by the generator's tokenizer."""
 
-    prompt_tokens: int  # of a problem's text
-    solution_tokens: int  # of a solution, sampled or a teacher's
-    step_tokens: int  # of an alternative to a step
-    labelled_tokens: int = 200  # of a labelled solution: PRM800K's have 556 characters, through their first error
-    labelled_rows: int = 98_731  # where no file is given: PRM800K's train lines (949 + 97,782), unfiltered
-    base_parameters: float = 7e9  # where no base model is given
-    small_base_parameters: float = 5e8  # where no small one is
+    prompt_tokens: PositiveInt  # of a problem's text
+    solution_tokens: PositiveInt  # of a solution, sampled or a teacher's
+    step_tokens: PositiveInt  # of an alternative to a step
+    labelled_tokens: PositiveInt = 200  # of a labelled solution: PRM800K's have 556 characters, to the first error
+    labelled_rows: PositiveInt = 98_731  # where no file is given: PRM800K's train lines (949 + 97,782), unfiltered
+    base_parameters: PositiveFloat = 7e9  # where no base model is given
+    small_base_parameters: PositiveFloat = 5e8  # where no small one is
     on_gpus: bool = False  # tell GPU-hours instead of FLOPs
 
 
-@dataclass(frozen=True)
+@settings
 class Preset:
     """One study: every number that can change its results."""
 
@@ -96,10 +105,14 @@ class Preset:
     # Where step labels come from (studies/label_sources.py), each with a PRM of its own; the first one's is `prm`.
     label_sources: tuple[str, ...] = ("rule",)
     # So many ORMs and PRMs on the same solutions: the noise of training, told apart from that of the problems.
-    training_seeds: int = 1
+    training_seeds: PositiveInt = 1
     # Rates to try for both reward models, each of which keeps the one that does best on held-out problems; (): none.
-    learning_rates: tuple[float, ...] = ()
+    learning_rates: tuple[PositiveFloat, ...] = ()
     needs_files: bool = False  # problems from files and a base model, not the embedded world
+
+    def __post_init__(self) -> None:
+        if self.sampling.temperature < 0.01:
+            raise ValueError("temperature must be 0.01 or more: without chance all samples of a problem are one")
 
 
 def reseeded(config: Any, seed: int) -> Any:

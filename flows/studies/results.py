@@ -18,7 +18,7 @@ from components.evaluation.split_composition import attribute_shares
 
 def compute(run: Runner, config: EstimationConfig, samples: Dataset, attributes: Dataset) -> None:
     """samples, attributes: tables scored_samples and problem_attributes."""
-    accuracy = run.table(problem_accuracy(config.selection), scored_samples=samples)
+    accuracy = run.table(problem_accuracy(config.votes), scored_samples=samples)
     run.table(best_of_n_curves(config.bootstrap), problem_accuracy=accuracy)
     run.table(comparisons(config.bootstrap), problem_accuracy=accuracy)
     run.table(group_accuracy(config.bootstrap), problem_accuracy=accuracy, problem_attributes=attributes)

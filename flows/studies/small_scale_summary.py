@@ -42,7 +42,7 @@ def write(study: Study) -> None:
     store.files.put(f"{folder}/summary.json", as_json(_summary(study, frames) | {"verdicts": verdicts, "notes": notes}))
     where = {n: store.files.url(r.folder) if isinstance(r, Dataset) else r.path for n, r in run.results.items()}
     store.files.put(f"{folder}/index.json", as_json(where))
-    store.files.put(f"{folder}/lineage.json", as_json(lineage(run)))
+    store.files.put(f"{folder}/lineage.json", as_json(lineage(study)))
     problems = int(frames["data_scaling"]["num_problems"].max())
     sections = scaling_sections(frames) + input_sections(frames)
     report_file.write_page(run, folder, f"{problems} test problems", verdicts, notes, sections)
@@ -74,6 +74,7 @@ def _summary(study: Study, frames: dict[str, pd.DataFrame]) -> dict[str, Any]:
     return {
         "study": study.name,
         "preset": study.preset.name,
+        "settings": dict(study.settings),
         "engine": engine(small.sampling.engine),
         "libraries": library_versions(),
         "labeller": small.labeller if study.labelling_prm is None else study.labelling_prm.path,

@@ -39,9 +39,12 @@ def write(study: Study) -> None:
     store.files.put(f"{folder}/summary.json", as_json(content))
     where = {n: store.files.url(r.folder) if isinstance(r, Dataset) else r.path for n, r in run.results.items()}
     store.files.put(f"{folder}/index.json", as_json(where))
-    store.files.put(f"{folder}/lineage.json", as_json(lineage(run)))
+    store.files.put(
+        f"{folder}/lineage.json",
+        as_json(lineage(study)),
+    )
     more = [spent, report_file.graders(content["graders_disagree"])]
-    seed = study.preset.estimation.selection.seed
+    seed = study.preset.estimation.votes.seed
     report_file.write(run, folder, frames, content["verdicts"], content["notes"], more, seed)
     run.write_record(finished=True)
     for split in frames["best_of_n"]["split"].unique():
@@ -69,6 +72,7 @@ def _summary(study: Study, tables: dict[str, Dataset], frames: dict[str, pd.Data
     return {
         "study": study.name,
         "preset": study.preset.name,
+        "settings": dict(study.settings),
         "engine": engine(study.preset.sampling.engine),
         "libraries": library_versions(),
         "num_test_problems": num_test_problems,
@@ -142,10 +146,10 @@ def _graders_disagree(run: Runner, problems: Dataset, grades: pd.DataFrame) -> d
     return {"rows": len(differ), "of": len(both), "examples": pairs[columns].to_dict("records")}
 
 
-def lineage(run: Runner) -> dict[str, Any]:
+def lineage(study: Study) -> dict[str, Any]:
     """Every number's descent: for each stage its recipe, its inputs by digest, its shards or files by sha256, and the
     code and libraries that computed it."""
-    stages = {}
+    run, stages = study.runner, {}
     for name, result in run.results.items():
         folder = run.store.folder_of(result)
         manifest = run.store.manifest(folder) or {}
@@ -156,7 +160,14 @@ def lineage(run: Runner) -> dict[str, Any]:
             stages[name]["shards"] = [shard.path for shard in result.shards]
         else:
             stages[name]["files"] = dict(result.files)
-    return {"run": run.run_id, "git_commit": git_commit(), "libraries": library_versions(), "stages": stages}
+    return {
+        "run": run.run_id,
+        "preset": study.preset.name,
+        "settings": dict(study.settings),
+        "git_commit": git_commit(),
+        "libraries": library_versions(),
+        "stages": stages,
+    }
 
 
 def engine(name: str) -> dict[str, str]:

@@ -9,10 +9,10 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from components.dataflow import stage
@@ -21,7 +21,13 @@ from components.dataflow.map_executor import tasks_of
 from components.dataflow.stage import Model, Pool, canonical_json, digest, field_added_later, recipe
 from components.sampling.engines import SamplingConfig
 from components.sampling.generation import generate
-from components.training.config import WATCHED, Architecture, GeneratorConfig, RewardModelConfig, TrainingConfig
+from components.training.config import (
+    Architecture,
+    EvaluationConfig,
+    GeneratorConfig,
+    RewardModelConfig,
+    TrainingConfig,
+)
 from components.training.stages import generator, reward_model
 from components.verifiers.scoring import ScoringConfig, score
 from flows import full_study
@@ -29,32 +35,36 @@ from flows.command_line import cli
 from flows.command_line.options import parse
 from flows.presets.presets import PRESETS
 
-LEAVES = {
-    int: st.integers(1, 10**6),
-    float: st.floats(0.001, 100, allow_nan=False),
-    bool: st.booleans(),
-    str: st.text(max_size=12),
-}
 
-CHOICES = {"watch": st.sampled_from(WATCHED["orm"])}
+def values_of(hint: Any) -> st.SearchStrategy[Any]:
+    """Random values within the bounds of a field's type."""
+    return st.from_type(hint).filter(lambda value: not isinstance(value, float) or 1e-9 < abs(value) < 1e9)
 
 
-def configs(kind: type, **fixed: Any) -> st.SearchStrategy[Any]:
-    """Random values for every field of a config."""
-    fields: dict[str, Any] = {}
-    for field in dataclasses.fields(kind):
-        default = field.default if field.default is not dataclasses.MISSING else None
-        leaf = {"int": int, "float": float, "bool": bool, "str": str}.get(str(field.type), type(default))
-        fields[field.name] = fixed.get(field.name, CHOICES.get(field.name, LEAVES.get(leaf, st.just(default))))
-    return st.builds(kind, **fields)
+@st.composite
+def configs(draw: Any, config_class: type, **fixed: Any) -> Any:
+    """Random values for every field of a config; what its own rules refuse is drawn again."""
+    hints = get_type_hints(config_class, include_extras=True)
+    names = [field.name for field in dataclasses.fields(config_class)]
+    drawn = {name: draw(fixed.get(name, values_of(hints[name]))) for name in names}
+    try:
+        return config_class(**drawn)
+    except ValueError:
+        reject()
 
 
 SPLITS = st.dictionaries(st.sampled_from(["train", "test", "ood"]), st.integers(1, 99), min_size=1)
-TRAINING = configs(TrainingConfig)
+TRAINING = configs(TrainingConfig, warmup_share=st.floats(0.01, 0.5), decay_share=st.floats(0.01, 0.5))
 MODEL = Model("models/x", "digest")
 STAGES = {
     "solutions": (
-        configs(SamplingConfig, samples_per_problem=SPLITS, engine=st.just("vllm")),
+        configs(
+            SamplingConfig,
+            samples_per_problem=SPLITS,
+            engine=st.just("vllm"),
+            max_tokens=st.integers(1, 99),
+            max_model_length=st.integers(200, 9999),
+        ),
         lambda config: generate(config, MODEL),
     ),
     "scores": (configs(ScoringConfig), lambda config: score(config, MODEL, MODEL)),
@@ -63,7 +73,7 @@ STAGES = {
         lambda config: generator(config, None),
     ),
     "prm": (
-        st.builds(RewardModelConfig, kind=st.just("prm"), training=TRAINING),
+        configs(RewardModelConfig, kind=st.just("prm"), training=TRAINING, evaluation=configs(EvaluationConfig)),
         lambda config: reward_model(config, MODEL),
     ),
 }
@@ -74,15 +84,18 @@ def changed(draw: Any, config: Any) -> tuple[str, Any]:
     """A field of a config, nested ones included, and the config with another value in it."""
     names = [field.name for field in dataclasses.fields(config) if field.name not in ("engine", "kind")]
     name = draw(st.sampled_from(names))
-    value = getattr(config, name)
+    value, hint = getattr(config, name), get_type_hints(type(config), include_extras=True)[name]
     if dataclasses.is_dataclass(value):
         inner, new = changed(draw, value)
         return f"{name}.{inner}", dataclasses.replace(config, **{name: new})
     if value is None or isinstance(value, dict):
         other: Any = {"train": 100 + draw(st.integers(0, 5))} if isinstance(value, dict) else Architecture()
     else:
-        other = draw(CHOICES.get(name, LEAVES[type(value)]).filter(lambda new: new != value))
-    return name, dataclasses.replace(config, **{name: other})
+        other = draw(values_of(hint).filter(lambda new: new != value))
+    try:
+        return name, dataclasses.replace(config, **{name: other})
+    except ValueError:
+        reject()
 
 
 @settings(max_examples=1000, deadline=None)

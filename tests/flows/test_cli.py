@@ -15,13 +15,14 @@ import pytest
 
 from flows import full_study
 from flows.command_line import cli
-from flows.command_line.checks import with_options
 from flows.command_line.options import parse
+from flows.command_line.preset_options import preset_of
 from flows.presets.presets import PRESETS, SEED
 from flows.study import Study
 
 ROOT = Path(__file__).parents[2]
 Printed = pytest.CaptureFixture[str]
+SMOKE = ["--preset", "smoke", "--engine", "transformers"]
 GOOD = [{"problem": "1 + 1?", "answer": "2"}, {"problem": "2 + 2?", "answer": 4}]
 
 
@@ -78,7 +79,7 @@ def refusal(capsys: Printed, *argv: str) -> str:
         (["--train-problems", "x.jsonl"], ["--test-problems", "both"]),
         (["--train-problems", "no.jsonl", "--test-problems", "no.jsonl"], ["no.jsonl", "no such file"]),
         (["--training-seeds", "0"], ["--training-seeds 0"]),
-        (["--learning-rates", "1e-3", "-1"], ["--learning-rates -1"]),
+        (["--learning-rates", "1e-3", "-1"], ["--learning-rates 0.001 -1", "greater than 0"]),
         (["--prm", "/no/model"], ["--prm-style", "qwen_prm", "both"]),
         (["--prm", "/no/model", "--prm-style", "trl"], ["/no/model", "config.json"]),
         (["--preset", "math_7b"], ["math_7b needs", "--base-model", "--train-problems"]),
@@ -160,12 +161,22 @@ def test_files_are_planned_as_given(capsys: Printed, tmp_path: Path, files: list
 
 
 def test_help_teaches_and_works_from_any_folder(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "flows/full_study.py"), "--help"],
-        capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "COLUMNS": "120"}, check=True,
-    )  # fmt: skip
-    for word in ("examples:", "laptop", "smoke", "math_7b", "--samples-per-problem", "--train-problems", "--plan"):
-        assert word in done.stdout
+    def help_of(*command: str) -> str:
+        return subprocess.run(
+            [sys.executable, str(ROOT / "flows/full_study.py"), *command, "--help"],
+            capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "COLUMNS": "120"}, check=True,
+        ).stdout  # fmt: skip
+
+    printed = help_of()
+    assert len(printed.splitlines()) < 50
+    for word in ("examples:", "plan", "explain", "verify", "gc"):
+        assert word in printed
+    printed = help_of("run")
+    for word in ("laptop", "smoke", "math_7b", "--samples-per-problem", "--train-problems", "--set PATH=VALUE"):
+        assert word in printed
+    assert "--grace-days" not in printed
+    assert "--grace-days" in help_of("gc")
+    assert "--preset" not in help_of("verify")
 
 
 def test_a_word_for_a_number_is_refused_in_one_line(capsys: Printed) -> None:
@@ -184,7 +195,7 @@ def test_a_base_model_needs_weights_and_a_tokenizer(capsys: Printed, tmp_path: P
 
 def test_no_alternatives_to_steps_can_be_asked_for() -> None:
     found = {
-        argv: with_options(PRESETS["smoke"], parse(["--engine", "transformers", *argv], ""), []).labelling.alternatives
+        argv: preset_of(parse([*SMOKE, *argv], ""), [])[0].labelling.alternatives
         for argv in ((), ("--step-alternatives", "0"), ("--step-alternatives", "3"))
     }
     assert list(found.values()) == [2, 0, 3]
@@ -192,10 +203,9 @@ def test_no_alternatives_to_steps_can_be_asked_for() -> None:
 
 @pytest.mark.parametrize(("argv", "seed"), [([], SEED), (["--seed", "3"], 3)])
 def test_the_papers_band_has_the_studys_seed(argv: list[str], seed: int) -> None:
-    options = parse(["--engine", "transformers", "--paper-band", *argv], "")
-    estimation = with_options(PRESETS["smoke"], options, []).estimation
+    estimation = preset_of(parse([*SMOKE, "--paper-band", *argv], ""), [])[0].estimation
     assert estimation.band is not None
-    assert estimation.band.seed == estimation.selection.seed == seed
+    assert estimation.band.seed == estimation.votes.seed == seed
 
 
 def test_seeds_and_a_sweep_are_planned_and_a_published_prm_is_not_trained(capsys: Printed, tmp_path: Path) -> None:

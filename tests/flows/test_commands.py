@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from components.dataflow.stage_run import StageRun
 from components.dataflow.storage import Files
 from components.dataflow.store import Store
 from flows.command_line import cli, commands
+from flows.presets.presets import PRESETS
 from flows.studies import summary
 from flows.study import Study
 from tests.faults import fake
@@ -38,8 +41,9 @@ def flow(study: Study) -> None:
 
 
 def do(capsys: Printed, root: Path, *argv: str, samples: int = 2) -> tuple[int, str]:
-    errors = [] if "--max-error-rate" in argv else ["--max-error-rate", "1"]
-    status = cli.run(flow, [*argv, "--root", str(root), "--max-tokens", str(samples), *errors], "")
+    of_study = [] if {"verify", "gc"} & {*argv} else ["--max-tokens", str(samples)]
+    of_study += [] if not of_study or "--max-error-rate" in argv else ["--max-error-rate", "1"]
+    status = cli.run(flow, [*argv, "--root", str(root), *of_study], "")
     printed = capsys.readouterr()
     return status, printed.out + printed.err
 
@@ -53,7 +57,7 @@ def root(tmp_path: Path, capsys: Printed) -> Path:
 def test_plan_counts_what_is_there_and_names_what_differs(root: Path, capsys: Printed) -> None:
     status, printed = do(capsys, root, "plan")
     assert status == 0
-    assert [line.split()[1] for line in printed.splitlines()[1:]] == ["HIT"] * 4
+    assert [line.split()[1] for line in printed.splitlines()[2:]] == ["HIT"] * 4  # behind what was set, and the head
     status, printed = do(capsys, root, "plan", samples=3)
     assert "PARTIAL 12/18" in printed
     assert "waits for samples" in printed
@@ -94,8 +98,9 @@ def test_a_model_that_several_workers_trained_says_so(tmp_path: Path) -> None:
         assert found is not None
         runner.results[name] = found[0]
     [note] = summary.training_notes(runner)
+    study: Any = SimpleNamespace(runner=runner, preset=PRESETS["smoke"], settings={})
     assert note.startswith("prm: trained on 2 workers; on another number of workers")
-    stages = summary.lineage(runner)["stages"]
+    stages = summary.lineage(study)["stages"]
     assert {name: stage["training_workers"] for name, stage in stages.items()} == {
         "prm": 2,
         "orm": 1,

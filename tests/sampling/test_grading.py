@@ -3,7 +3,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from components.sampling.grading import Grade, GradingConfig, extract_answer, is_equal
+from components.sampling.grading import Grade, extract_answer, is_equal
+from schemas.settings import NoSettings
 from schemas.tables import SOLUTIONS
 
 
@@ -64,7 +65,7 @@ def test_a_cut_answer_is_no_answer_and_a_failed_row_keeps_its_error() -> None:
         solution("# Answer\n\n1"),
         solution("", None, "too long"),
     ]
-    graded = Grade(GradingConfig(), {})(pa.Table.from_pylist(rows, schema=SOLUTIONS), {})
+    graded = Grade(NoSettings(), {})(pa.Table.from_pylist(rows, schema=SOLUTIONS), {})
     assert graded["is_correct"].to_pylist() == [True, False, True, False, None]
     assert graded["status"].to_pylist() == ["ok", "no_answer", "ok", "ok", "error"]
     assert graded["error"].to_pylist() == [None, None, None, None, "too long"]

@@ -1,0 +1,223 @@
+"""The preset that a command line asks for: a named one or a file's, changed by options and by --set.
+
+Later ones win: the preset, a TOML file of --config, the options, --seed, --set. Everything here raises InputError in
+one line: what is wrong, where, and how to mend it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from components.dataflow.errors import InputError
+from components.evaluation.curves import BandConfig
+from components.labels.judge_labels import PROMPT, VERDICT, JudgeConfig
+from components.sampling.engines import engine_distribution, installed_engine
+from flows.presets.paths import SettingError, first_line, flattened, parse_setting, replaced, with_setting
+from flows.presets.preset import Preset, reseeded
+from flows.presets.presets import PRESETS
+
+# Option → the settings that it sets, besides those that need more than a value.
+_SETS = {
+    "--temperature": ("sampling.temperature", "rollouts.sampling.temperature"),
+    "--max-tokens": ("sampling.max_tokens", "rollouts.sampling.max_tokens"),
+    "--segmentation": ("sampling.segmentation", "rollouts.sampling.segmentation"),
+    "--reduction": ("reduction.reduction",),
+    "--neutral": ("reduction.neutral",),
+    "--training-seeds": ("training_seeds",),
+    "--step-alternatives": ("labelling.alternatives",),
+    "--rollouts-per-step": ("rollouts.rollouts_per_step",),
+    "--prm-style": ("scoring.prm_style",),
+    "--labelling-prm-style": ("verifier_labels.prm_style",),
+}
+_SETS_SMALL_SCALE = {
+    "--temperature": ("small_scale.sampling.temperature",),
+    "--max-tokens": ("small_scale.sampling.max_tokens",),
+    "--training-seeds": ("small_scale.training_seeds",),
+    "--labeller": ("small_scale.labeller",),
+}
+_NOT_IN_SMALL_SCALE: dict[str, object] = {
+    "--learning-rates": None,
+    "--graded-solutions": [],
+    "--ood-problems": None,
+    "--prm": None,
+    "--paper-band": False,
+}
+
+
+def preset_of(options: argparse.Namespace, notes: list[str]) -> tuple[Preset, Preset]:
+    """Return the preset with all that the command line changes, and the named one that it started from.
+
+    notes: what was done that nobody asked for is added.
+    """
+    named = PRESETS.get(options.preset)
+    if named is None:
+        raise InputError(f"--preset {options.preset}: there is no such preset; use one of {', '.join(PRESETS)}")
+    preset = with_config(named, options.config) if options.config is not None else named
+    preset = _with_samples(preset, options.samples_per_problem)
+    preset = _with_engine(preset, options, notes)
+    preset = _with_options(preset, options, _SETS)
+    preset = _with_learning_rates(preset, options)
+    preset = dataclasses.replace(preset, judge=_judge(preset, options))
+    if hasattr(options, "solutions_per_problem"):
+        preset = _with_small_scale_options(preset, options)
+    if options.seed is not None:
+        if options.seed < 0:
+            raise InputError(f"--seed {options.seed}: must be 0 or more")
+        preset = reseeded(preset, options.seed)
+    if options.paper_band:
+        band = preset.estimation.band or BandConfig(seed=preset.estimation.votes.seed)
+        preset = dataclasses.replace(preset, estimation=dataclasses.replace(preset.estimation, band=band))
+    for text in options.set:
+        try:
+            preset = with_setting(preset, *parse_setting(text))
+        except SettingError as error:
+            raise InputError(f"--set {text}: {error}") from error
+    return preset, named
+
+
+def with_config(preset: Preset, given: str) -> Preset:
+    """The preset of --config FILE.py:NAME, or the given one changed by FILE.toml."""
+    file, _, name = given.partition(":")
+    if file.endswith(".py") and name:
+        return _from_python(given, Path(file), name)
+    if not file.endswith(".toml") or name:
+        raise InputError(f"--config {given}: FILE.py:NAME or FILE.toml is wanted")
+    try:
+        table = tomllib.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"--config {given}: cannot be read: {error}") from error
+    for path, value in flattened(table, preset):
+        try:
+            preset = with_setting(preset, path, value)
+        except SettingError as error:
+            raise InputError(f"--config {given}: {path} = {value!r}: {error}") from error
+    return preset
+
+
+def _from_python(given: str, file: Path, name: str) -> Preset:
+    """The preset that a Python file has under a name. The file is the user's own code, and is run."""
+    try:
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:  # whatever a user's file does
+        message = " ".join(str(error).split())
+        raise InputError(f"--config {given}: {file} cannot be run: {type(error).__name__}: {message}") from error
+    if not hasattr(module, name):
+        has = ", ".join(key for key, value in vars(module).items() if isinstance(value, Preset)) or "no preset"
+        raise InputError(f"--config {given}: {file} has no {name}; it has {has}")
+    preset = getattr(module, name)
+    if not isinstance(preset, Preset):
+        raise InputError(
+            f"--config {given}: {name} is a {type(preset).__name__}, not a Preset; make one by dataclasses.replace of "
+            "one of flows.presets.presets.PRESETS"
+        )
+    return preset
+
+
+def _with_options(preset: Preset, options: argparse.Namespace, sets: Mapping[str, tuple[str, ...]]) -> Preset:
+    for flag, paths in sets.items():
+        value = getattr(options, flag.removeprefix("--").replace("-", "_"))
+        for path in paths if value is not None else ():
+            try:
+                preset = replaced(preset, path, value)
+            except SettingError as error:
+                raise InputError(f"{flag} {value}: {error}") from error
+    return preset
+
+
+def _with_samples(preset: Preset, given: list[str]) -> Preset:
+    counts = dict(preset.sampling.samples_per_problem)
+    for text in given:
+        split, _, number = text.rpartition("=")
+        if split and split not in counts:
+            raise InputError(f"--samples-per-problem {text}: split {split} is not one of {', '.join(counts)}")
+        if not number.isdecimal() or int(number) < 1:
+            raise InputError(f"--samples-per-problem {text}: {number} is not a whole number of 1 or more")
+        counts |= {split: int(number)} if split else dict.fromkeys(counts, int(number))
+    return dataclasses.replace(preset, sampling=dataclasses.replace(preset.sampling, samples_per_problem=counts))
+
+
+def _with_engine(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
+    """The preset with all sampling by the engine that is asked for, else by one that is installed."""
+    engine = options.engine or installed_engine()
+    try:
+        engine_distribution(engine)
+    except ValueError as error:
+        raise InputError(f"--engine: {error}") from error
+    if engine != preset.sampling.engine:
+        notes.append(f"solutions are sampled by {engine}, not by {preset.sampling.engine}")
+    for path in ("sampling", "few_shot", "rollouts.sampling", "judge.sampling", "small_scale.sampling"):
+        preset = replaced(preset, f"{path}.engine", engine)
+    return preset
+
+
+def _with_learning_rates(preset: Preset, options: argparse.Namespace) -> Preset:
+    """One rate is that of both reward models; several are tried, and the best of each is kept."""
+    rates = tuple(dict.fromkeys(options.learning_rates or ()))
+    try:
+        if len(rates) == 1:
+            for model in ("orm", "prm"):
+                preset = replaced(preset, f"{model}.training.learning_rate", rates[0])
+            return dataclasses.replace(preset, learning_rates=())
+        return replaced(preset, "learning_rates", rates) if rates else preset
+    except SettingError as error:
+        raise InputError(f"--learning-rates {' '.join(f'{rate:g}' for rate in rates)}: {error}") from error
+
+
+def _with_small_scale_options(preset: Preset, options: argparse.Namespace) -> Preset:
+    """The preset with the changes of the small-scale study's own options, found to fit each other."""
+    for flag, kept in _NOT_IN_SMALL_SCALE.items():
+        if getattr(options, flag.removeprefix("--").replace("-", "_")) != kept:
+            raise InputError(f"{flag}: the small-scale study has no use for it; see flows/full_study.py")
+    small = preset.small_scale
+    sizes = tuple(options.solutions_per_problem or small.sizes)
+    counts = dict(small.sampling.samples_per_problem)
+    for flag, split, value in (("--pool", "train", options.pool), ("--best-of", "test", options.best_of)):
+        if value is not None and value < 1:
+            raise InputError(f"{flag} {value}: must be 1 or more")
+        counts[split] = value or counts[split]
+    try:
+        small = dataclasses.replace(
+            small,
+            sampling=dataclasses.replace(small.sampling, samples_per_problem=counts),
+            sizes=sizes,
+            round_sizes=sizes[1:] if options.solutions_per_problem else _above(small.round_sizes, sizes[0]),
+            policies=small.policies if options.policies is None else tuple(dict.fromkeys(options.policies)),
+        )
+    except ValueError as error:
+        raise InputError(f"--solutions-per-problem {' '.join(map(str, sizes))}: {first_line(error)}") from error
+    return _with_options(dataclasses.replace(preset, small_scale=small), options, _SETS_SMALL_SCALE)
+
+
+def _above(sizes: tuple[int, ...], least: int) -> tuple[int, ...]:
+    return tuple(size for size in sizes if size > least)
+
+
+def _judge(preset: Preset, options: argparse.Namespace) -> JudgeConfig:
+    """The judge's: the preset's is that of the embedded world's tiny one, or of an instruction model on GPUs."""
+    config = preset.judge
+    sampling, prompt = config.sampling, config.prompt
+    if options.judge is not None and not preset.needs_files:
+        sampling = dataclasses.replace(sampling, max_tokens=1024, max_model_length=4096)
+        prompt = PROMPT.read_text(encoding="utf-8")
+    if options.judge_prompt is not None:
+        try:
+            prompt = options.judge_prompt.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise InputError(f"--judge-prompt {options.judge_prompt}: cannot be read: {error}") from error
+    if options.judge_structured and sampling.engine == "transformers":
+        raise InputError("--judge-structured needs vLLM, which is not the engine here: leave it out")
+    if options.judge_structured:
+        sampling = dataclasses.replace(sampling, regex=VERDICT, max_tokens=64)
+    try:
+        return dataclasses.replace(config, sampling=sampling, prompt=prompt)
+    except ValueError as error:
+        raise InputError(f"--judge-prompt {options.judge_prompt}: {first_line(error)}") from error
