@@ -1,4 +1,4 @@
-"""Rules between two fields of a RayJob, or between it and what is rendered with it, which no JSON Schema can state."""
+"""Rules that no JSON Schema can state: between two fields of a RayJob, or between it and what is rendered with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _UNITS = {"m": 1e-3, "": 1, "M": 1e6, "G": 1e9, "T": 1e12, "Mi": 2**20, "Gi": 2*
 
 
 def problems(job: Table, rendered: Sequence[Table]) -> Iterator[str]:
-    """Check a RayJob that its definition and house_rules.yaml accept. rendered: all resources of the folder."""
+    """Check a RayJob that its definition and house_rules.yaml accept. rendered: all resources of the folder. Yields a
+    line per error."""
     spec, cluster = job["spec"], job["spec"]["rayClusterSpec"]
     workers = cluster.get("workerGroupSpecs", [])
     yield from _requests(cluster["autoscalerOptions"].get("resources", {}), "spec.rayClusterSpec.autoscalerOptions")
@@ -43,7 +44,8 @@ def _group(group: Table, at: str, rendered: Sequence[Table]) -> Iterator[str]:
 
 
 def _pod(pod: Table, at: str, rendered: Sequence[Table]) -> Iterator[str]:
-    """Every mount has a volume, every volume its claim or ConfigMap, and no container asks for more than its limits."""
+    """Check that every mount has a volume, that every volume has its claim or ConfigMap, and that no container requests
+    more than its limits."""
     volumes = {each["name"]: each for each in pod.get("volumes", [])}
     names = [(each["kind"], each["metadata"].get("name")) for each in rendered]
     for name, volume in volumes.items():
@@ -73,7 +75,7 @@ def _amount(quantity: Any) -> float:
 
 
 def _placement(head: Table, workers: Sequence[Table], rendered: Sequence[Table]) -> Iterator[str]:
-    """The placement that the head mounts fits the groups at their largest, and promises no more than they are."""
+    """Check that the placement that the head mounts fits the groups at their largest, and promises no more nodes."""
     mounted = {volume.get("configMap", {}).get("name") for volume in head["volumes"]}
     nodes = [node for group in workers for node in [_node(group)] * group["maxReplicas"]]
     at = "spec.rayClusterSpec.workerGroupSpecs"

@@ -17,7 +17,7 @@ from typing import Any
 import kubernetes_validate
 import yaml
 
-from cluster import house_rules, schemas
+from cluster import house_rules, manifest_schemas
 
 HERE = Path(__file__).parent
 KUBERNETES = "1.34"  # older than most clusters, so that no field passes that some of them would drop
@@ -50,7 +50,7 @@ def render(folder: Path) -> str:
 def validate(text: str) -> tuple[list[str], list[str]]:
     """Check every document of a text. Returns what is wrong and which resources have no schema here, a line each."""
     try:
-        resources = schemas.read(text)
+        resources = manifest_schemas.read(text)
     except yaml.YAMLError as error:
         return [f"not YAML: {' '.join(str(error).split())}"], []
     wrong: list[str] = []
@@ -75,12 +75,12 @@ def _is_resource(document: Any) -> bool:
 def problems(resource: dict[str, Any], rendered: Sequence[dict[str, Any]]) -> list[str]:
     """Check one resource; rules that build on others are looked at when those hold."""
     if resource["apiVersion"].startswith("ray.io/"):
-        found = schemas.definition_problems(resource) or schemas.house_problems(resource)
+        found = manifest_schemas.definition_problems(resource) or manifest_schemas.house_problems(resource)
         return found or list(house_rules.problems(resource, rendered))
     try:
         kubernetes_validate.validate(resource, KUBERNETES, strict=True)
     except kubernetes_validate.ValidationError as error:
-        return schemas.problems(iter([error]))
+        return manifest_schemas.problems(iter([error]))
     return []
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster import placements, schemas, validate
+from cluster import manifest_schemas, placements, validate
 from components.dataflow import prometheus
 
 ROOT = Path(__file__).parents[2] / "cluster"
@@ -24,7 +24,7 @@ Job = dict[str, Any]
 
 def base() -> list[Job]:
     """The base as kustomize renders it, near enough: so that the rules are tested without kubectl too."""
-    found = [one for path in sorted((ROOT / "base").glob("*.yaml")) for one in schemas.read(path.read_text())]
+    found = [one for path in sorted((ROOT / "base").glob("*.yaml")) for one in manifest_schemas.read(path.read_text())]
     found = [one for one in found if one["kind"] != "Kustomization"]
     placement = {"placement.toml": (ROOT / "base" / "placement.toml").read_text()}
     metadata = {"name": "stepverify-placement"}

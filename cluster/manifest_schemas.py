@@ -32,7 +32,7 @@ def read(text: str) -> list[Any]:
 
 
 def definition_problems(document: dict[str, Any]) -> list[str]:
-    """What is wrong with a resource of KubeRay by its definition, whose defaults are added to the document."""
+    """Check a resource of KubeRay by its definition, whose defaults are added to the document; a line per error."""
     versions = _definition()["spec"]["versions"]
     schemas = {f"ray.io/{each['name']} RayJob": each["schema"]["openAPIV3Schema"] for each in versions}
     resource = f"{document['apiVersion']} {document['kind']}"
@@ -42,13 +42,13 @@ def definition_problems(document: dict[str, Any]) -> list[str]:
 
 
 def house_problems(document: Mapping[str, Any]) -> list[str]:
-    """What is wrong with a RayJob by house_rules.yaml."""
+    """Check a RayJob by house_rules.yaml; a line per error."""
     [schema] = read(HOUSE_RULES.read_text(encoding="utf-8"))
     return problems(_WITH_KEYS(schema, format_checker=_FORMATS).iter_errors(document))
 
 
 def problems(errors: Iterator[jsonschema.ValidationError]) -> list[str]:
-    """One line per error, "path: what is wrong and what is allowed", without repetitions."""
+    """Write a line per error: the path, what is wrong and what is allowed. Equal lines are written once."""
     return list(dict.fromkeys(map(_line, errors)))
 
 
