@@ -11,7 +11,7 @@ LOCKED := $(INSTALL) --require-hashes --no-build --requirements requirements/cpu
 # Two files of tests at a time, since tests of one share what is slow to make; in their order, which ends with fast ones.
 SIDE_BY_SIDE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: study test test-fast check browser validate-cluster lock clean
+.PHONY: study test test-fast check browser docs validate-cluster lock clean
 
 study: .venv/ready  ## the embedded study, end to end
 	$(BIN)/python flows/full_study.py
@@ -29,6 +29,9 @@ check: .venv/ready
 
 validate-cluster: .venv/ready  ## render every overlay of cluster/ by kubectl, and check it; no cluster is asked
 	$(BIN)/python -m cluster.validate
+
+docs: .venv/ready  ## the pages of docs/, as HTML in docs/_build
+	$(BIN)/sphinx-build -W --keep-going -n -q docs docs/_build
 
 # What opens the report in tests: a Chromium that is there, else Debian's, else Playwright's.
 browser: .venv/ready

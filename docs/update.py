@@ -1,0 +1,25 @@
+"""Rewrite what README and docs have from elsewhere: measured figures, and pages made of code.
+
+    python docs/update.py
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+
+from measured import with_results
+
+
+def updated() -> dict[Path, str]:
+    """Every page that is made, wholly or in part: its path, and the text that it must have."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return {page: with_results(page.read_text(encoding="utf-8")) for page in pages}
+
+
+if __name__ == "__main__":
+    for path, text in updated().items():
+        path.write_text(text, encoding="utf-8")
