@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PLATFORM := $(shell uname -s)-$(shell uname -m)
 # uv does not read pip's own settings; what is set for pip counts here too.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 INSTALL := $(BIN)/uv pip install --quiet --python .venv --no-deps --compile-bytecode
@@ -42,10 +43,20 @@ browser: .venv/ready
 
 # The CPU environment from its locks. CPU builds of torch are not in every package index: where the ambient one lacks
 # them, uv knows PyTorch's own. The project is built by the setuptools of the lock.
+#
+# vLLM publishes CPU builds for Linux on x86-64 alone. Elsewhere the versions are those of the locks, without vLLM and
+# without hashes (the lock has those of torch's build for that platform only), and studies sample by Transformers.
 .venv/ready: requirements/cpu.txt requirements/dev.txt requirements/tools.txt pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/tools.txt
+ifeq ($(PLATFORM),Linux-x86_64)
 	$(LOCKED) $(FIND_LINKS) || $(LOCKED) --torch-backend cpu
+else
+	@echo "vLLM has no CPU build for $(PLATFORM): solutions will be sampled by Transformers, which is slower"
+	sed -n 's/^\([A-Za-z0-9._-]*==[^ +]*\).*/\1/p' requirements/cpu.txt requirements/dev.txt > .venv/versions.txt
+	$(BIN)/uv pip install --quiet --python .venv --compile-bytecode --no-build --constraints .venv/versions.txt \
+		$(FIND_LINKS) --requirements pyproject.toml --extra study --extra dev $(RUNTIME) torch
+endif
 	$(INSTALL) --no-build-isolation --editable .
 	touch $@
 
