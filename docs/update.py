@@ -11,13 +11,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
+from from_code import with_code
 from measured import with_results
 
 
 def updated() -> dict[Path, str]:
     """Every page that is made, wholly or in part: its path, and the text that it must have."""
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    return {page: with_results(page.read_text(encoding="utf-8")) for page in pages}
+    return {page: with_code(with_results(page.read_text(encoding="utf-8"))) for page in pages}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,89 @@
+"""What README and docs say is there: links, paths, limits, and whatever is made from results and from code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import PAGES, ROOT, blocks, inline_code, name
+
+sys.path.insert(0, str(ROOT / "docs"))
+
+from measured import with_results
+from update import updated
+
+# Pages whose tables show what was measured. Others have tables of rows, columns or decisions.
+MEASURED = ("README", "results", "benchmarks", "cluster", "grader", "label_sources", "own_data")
+
+
+def test_pages_are_as_results_and_code_make_them() -> None:
+    stale = [name(page) for page, text in updated().items() if page.read_text(encoding="utf-8") != text]
+    assert not stale, f"run python docs/update.py: {stale}"
+
+
+def test_a_figure_that_is_not_in_the_results_is_found() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    headline = re.search(r"difference\s+of \*\*([\d.]+)", readme)
+    assert headline is not None
+    assert with_results(readme.replace(headline[1], "99.9")) == readme
+
+
+def test_readme_is_for_the_first_minute() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 190
+    assert len(readme.split()) <= 1500
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text(encoding="utf-8"))
+    local = [target for target in targets if "://" not in target]
+    missing = [target for target in local if not (page.parent / target).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_paths_in_backticks_exist(page: Path) -> None:
+    paths = [
+        code
+        for code in inline_code(page)
+        if re.fullmatch(r"(flows|components|schemas|cluster|tests|docs|requirements|\.github)/[\w./*-]*", code)
+    ]
+    base = page.parent if name(page) == "cluster/README.md" else ROOT
+    missing = [path for path in paths if not any(base.glob(path.rstrip("/"))) and not any(ROOT.glob(path.rstrip("/")))]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem in MEASURED], ids=name)
+def test_tables_with_figures_come_from_results(page: Path) -> None:
+    text = re.sub(r"<!-- results:.*?<!-- /results -->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    by_hand = re.findall(r"^\|.*\| *[+−±]?\d[\d.,]* *(?:\||%|±|\().*$", text, re.MULTILINE)
+    assert not by_hand, "figures belong into docs/results/*.json"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_python_compiles(page: Path) -> None:
+    for block in blocks(page, "python"):
+        compile(block, name(page), "exec")
+
+
+def test_the_example_of_a_stage_runs_and_prints_what_it_says(tmp_path: Path) -> None:
+    page = ROOT / "docs/adding_a_stage.md"
+    code = "\n".join(blocks(page, "python"))
+    (tmp_path / "example.py").write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "example.py"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    printed = [line for line in done.stdout.splitlines() if not re.match(r"\[\w+\] (computing|reused)", line)]
+    promised = [line.removeprefix("# ") for line in re.findall(r"^# .*$", code, re.MULTILINE)]
+    assert printed == promised
