@@ -39,4 +39,4 @@ def commands(page: Path) -> Iterator[list[str]]:
                 yield words
     for code in inline_code(page):
         if code.startswith(("make ", "python ", ".venv/bin/python ")):
-            yield shlex.split(code)
+            yield from (shlex.split(command) for command in code.split(";"))
