@@ -4,7 +4,7 @@
     (the table of that name, or the sentence)
     <!-- /results -->
 
-With a third word, `source`, a line below says how, when and on what it was measured. `docs/update.py` rewrites the blocks.
+With a third word, `source`, a line below says how, when and on what it was measured. `docs/update.py` rewrites blocks.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Rewrite what README and docs have from elsewhere: measured figures, and pages made of code.
 
-    python docs/update.py
+python docs/update.py
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
+sys.path.insert(0, str(ROOT))
 
 from from_code import with_code
 from measured import with_results

@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted(
-    [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "cluster/README.md"]
-    + list((ROOT / "docs").glob("*.md"))
-)
+_BESIDE = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "cluster/README.md")
+PAGES = [*(ROOT / page for page in _BESIDE), *sorted((ROOT / "docs").glob("*.md"))]
 _FENCED = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 

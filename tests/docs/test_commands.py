@@ -19,7 +19,7 @@ PLACEHOLDERS = {"SEED": "8"}  # where an option wants a number; names of files a
 
 
 def parse_flow(flow: str, arguments: Sequence[str]) -> object:
-    """The parsed options of a flow's command line; nothing runs. Raises SystemExit for a line that is not understood."""
+    """The parsed options of a flow's command line; nothing runs. Raises SystemExit for one that is not understood."""
     parsers: dict[str, Callable[[Sequence[str]], object]] = {
         "full_study": lambda argv: options.parse(argv, ""),
         "small_scale": lambda argv: options.parse(argv, "", options.add_small_scale),
