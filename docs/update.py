@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from from_code import with_code
 from measured import with_results
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def updated() -> dict[Path, str]:
