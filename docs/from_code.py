@@ -21,7 +21,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from flows.presets import PRESETS, Preset
+from flows.presets.preset import Preset
+from flows.presets.presets import PRESETS
 
 _BLOCK = re.compile(r"(<!-- made: (\S+) -->\n).*?(<!-- /made -->)", re.DOTALL)
 _REFERENCE = "laptop"  # the preset whose values are shown; of the others, what differs

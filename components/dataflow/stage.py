@@ -1,4 +1,4 @@
-"""What a stage is, and its identity: recipes and keys (see README, "How it stays true").
+"""What a stage is, and its identity: recipes and keys (see docs/concepts.md).
 
 A key is the hash of everything that can change a stage's rows, and of nothing else: the stage's name and declared
 version, its config, its row schema, the digests of its models, the versions of its engines, and what its inputs

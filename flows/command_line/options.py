@@ -31,13 +31,14 @@ _EXAMPLES = """\
 examples:
   python flows/full_study.py                                   the embedded study
   python flows/full_study.py plan                              what would be computed, and what is there already
-  python flows/full_study.py explain solutions --temperature 1 why that would be computed
+  python flows/full_study.py explain scores --temperature 1    why that would be computed
   python flows/full_study.py verify --deep --root s3://bucket/studies
   python flows/full_study.py --samples-per-problem test=128    keeps the first 64 of each problem, adds 64
   python flows/full_study.py --seed 7 --study laptop-seed7     the whole study once more, everything fresh
   python flows/full_study.py --training-seeds 3                three ORMs and PRMs: the noise of training, apart
   python flows/full_study.py --preset label_sources            who should rate the steps?
-  python flows/full_study.py --train-problems train.jsonl.gz --test-problems test.parquet --samples-per-problem 4
+  python flows/full_study.py --train-problems train.jsonl.gz --test-problems test.parquet \\
+      --samples-per-problem train=4 test=64
 """
 
 

@@ -1,4 +1,4 @@
-"""How many tokens per second an engine of this machine samples, for a model of a given size: what `cluster/README.md`
+"""How many tokens per second an engine of this machine samples, for a model of a given size: what `docs/cluster.md`
 reckons with. The engine is the study's own (`components.sampling.engines.VllmEngine`).
 
     python tests/benchmarks/engine_rate.py                      # the shape of Qwen2.5-7B

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import evaluate, export, options, step_errors
+from flows import evaluate, export, step_errors
+from flows.command_line import options
 from tests.docs.pages import PAGES, ROOT, commands, name
 
 # Programs that pages show and that are not ours to check.
@@ -76,7 +77,7 @@ def test_commands_of_results_can_be_typed(file: Path) -> None:
 
 
 def test_the_help_shows_commands_that_can_be_typed() -> None:
-    lines = [*options._EXAMPLES.splitlines(), *options._SMALL_SCALE_EXAMPLES.splitlines()]
+    lines = (options._EXAMPLES + options._SMALL_SCALE_EXAMPLES).replace("\\\n", "").splitlines()
     shown = [re.split(r"  +(?=[a-z])", line.strip())[0] for line in lines if "python " in line]
     assert len(shown) > 10
     for line in shown:
