@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import numpy as np
 
 from components.text.rendering import PROMPT_SEPARATOR, STEP_SEPARATOR, Rendered, render
+from tests.real_rows import REAL_ROWS
 
-DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 MAX_TOKENS = 2048
 
 
@@ -209,7 +209,7 @@ def train_with_ours(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--data", type=Path, default=REAL_ROWS)
     parser.add_argument("--size", choices=SIZES, default="tiny")
     parser.add_argument("--rows", type=int, default=160)
     parser.add_argument("--batch-size", type=int, default=8)

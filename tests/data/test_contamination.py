@@ -26,8 +26,7 @@ from components.text.problem_matching import same_text
 from flows import full_study
 from flows.command_line import cli
 from schemas.tables import PROBLEMS
-
-DATA = Path(__file__).parents[3] / "shared/data"
+from tests.real_rows import REAL_ROWS, needs_real_rows
 
 
 @pytest.mark.parametrize(
@@ -141,10 +140,10 @@ def test_what_is_labelled_counts_as_trained_on(tmp_path: Path) -> None:
     assert row["trained_on"] == "labelled solutions, file 0"
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")
+@needs_real_rows("math_train12k.jsonl.gz", "math_test500.jsonl.gz")
 def test_real_math(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """PRM800K's split is taken whole, and a planted test problem is found in other dress."""
-    paths = {"train": DATA / "math_train12k.jsonl.gz", "test": DATA / "math_test500.jsonl.gz"}
+    paths = {"train": REAL_ROWS / "math_train12k.jsonl.gz", "test": REAL_ROWS / "math_test500.jsonl.gz"}
     described = ProblemFiles(**{split: describe_file(path) for split, path in paths.items()})
     rows = file_rows(described, paths)
     by_split = [sum(row["split"] == split for row in rows) for split in ("train", "test")]
@@ -169,13 +168,13 @@ def test_real_math(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")
+@needs_real_rows("math_train12k.jsonl.gz", "math_test500.jsonl.gz")
 def test_maths_own_folder_is_cut_as_prm800k_cuts_it(tmp_path: Path) -> None:
     """A file per problem, train and test together, as MATH was released; the 500 test problems are left out."""
-    test = DATA / "math_test500.jsonl.gz"
+    test = REAL_ROWS / "math_test500.jsonl.gz"
     answers: dict[str, str] = {}
     for name in ("math_train12k", "math_test500"):
-        with gzip.open(DATA / f"{name}.jsonl.gz", "rt") as lines:
+        with gzip.open(REAL_ROWS / f"{name}.jsonl.gz", "rt") as lines:
             for row in map(json.loads, lines):
                 path = tmp_path / row["unique_id"]
                 path.parent.mkdir(parents=True, exist_ok=True)

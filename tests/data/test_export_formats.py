@@ -28,9 +28,9 @@ from components.data.labelled_solutions import read_labelled
 from components.data.rated_solutions import read_rated
 from components.dataflow.errors import InputError
 from schemas import exports
+from tests.real_rows import REAL_ROWS, needs_real_rows
 
 Row = dict[str, Any]
-DATA = Path(__file__).parents[3] / "shared/data"
 # What formats part texts by, so that it stands in the texts too.
 PARTS = st.sampled_from([" Step 1: ", "Step 1:", "Step 2: ", "ки", "к", "и", "\n", " ", "+", "-", "# Answer", "a", "b"])
 TEXTS = st.one_of(st.text(min_size=1), st.lists(PARTS, max_size=5).map("".join)).filter(str.strip)
@@ -241,9 +241,9 @@ def test_prm800k_rows_have_the_raw_schema_and_end_as_its_labelers_ended() -> Non
         prm800k(row(("a", None)))
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="real PRM800K rows are not here")
+@needs_real_rows("prm800k_raw_samples.jsonl.gz")
 def test_prm800k_rows_have_the_fields_of_real_ones() -> None:
-    lines = gzip.decompress((DATA / "prm800k_raw_samples.jsonl.gz").read_bytes()).decode().splitlines()
+    lines = gzip.decompress((REAL_ROWS / "prm800k_raw_samples.jsonl.gz").read_bytes()).decode().splitlines()
     real = [one for one in map(json.loads, lines) if one["generation"] is not None and one["generation"] > 0]
     made = prm800k(row(("a", 1), ("b", -1)), "rule")
     assert real

@@ -20,9 +20,9 @@ from components.training.examples import ExampleConfig, make_examples
 from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY, WorldConfig, teacher_solutions
 from schemas.tables import SOLUTIONS
+from tests.real_rows import REAL_ROWS, needs_real_rows
 
 TOKENIZER = build_tokenizer(VOCABULARY)
-DATA = Path(__file__).parents[3] / "shared/data"
 
 
 def write(path: Path, rows: list[Any]) -> Path:
@@ -173,9 +173,9 @@ def test_an_example_without_its_alternatives_is_that_of_a_row_without_them() -> 
             np.testing.assert_array_equal(getattr(found, name), getattr(wanted.example, name))
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")
+@needs_real_rows("prm800k_train2pct_decoded.jsonl.gz")
 def test_every_real_label_is_accounted_for() -> None:
-    path = DATA / "prm800k_train2pct_decoded.jsonl.gz"
+    path = REAL_ROWS / "prm800k_train2pct_decoded.jsonl.gz"
     rows = list(read_labelled(path))
     with gzip.open(path, "rt") as lines:
         wanted = sum(labels_in(json.loads(line)) for line in lines)

@@ -18,8 +18,9 @@ from components.text.rendering import render
 from components.training.examples import ExampleConfig, make_examples
 from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY
+from tests.real_rows import REAL_ROWS, needs_real_rows
 
-RAW = Path(__file__).parents[3] / "shared/data/prm800k_raw_samples.jsonl.gz"
+RAW = REAL_ROWS / "prm800k_raw_samples.jsonl.gz"
 TOKENIZER = build_tokenizer(VOCABULARY)
 
 # The eight real lines, read by hand: per step of the solution its rating, the ratings of the others shown at a step,
@@ -37,7 +38,7 @@ BY_HAND: list[tuple[list[int | None], dict[int, list[int]], str | None]] = [
 FINISHED = [True, False, True, True, False, True, False, True]
 
 
-@pytest.mark.skipif(not RAW.exists(), reason="the real rows to try things on are not here")
+@needs_real_rows(RAW.name)
 def test_real_lines_are_the_examples_written_down_by_hand() -> None:
     rows = list(read_labelled(RAW))
     for row, (ratings, others, dropped) in zip(rows, BY_HAND, strict=True):
@@ -75,7 +76,7 @@ def test_real_lines_are_the_examples_written_down_by_hand() -> None:
         assert len(asked) == sum(rating is not None for rating in ratings) + sum(map(len, others.values()))
 
 
-@pytest.mark.skipif(not RAW.exists(), reason="the real rows to try things on are not here")
+@needs_real_rows(RAW.name)
 def test_the_counts_of_real_lines_reconcile() -> None:
     config = describe_labelled([RAW, RAW])
     table = pa.concat_tables(labelled_solutions(config, [RAW, RAW]).compute(config))

@@ -12,8 +12,7 @@ from components.data.rated_solutions import describe_rated, file_labels, file_so
 from components.dataflow.errors import InputError
 from components.evaluation.first_error import StepErrorsConfig, step_errors
 from schemas.tables import SCORES
-
-DATA = Path(__file__).parents[3] / "shared/data"
+from tests.real_rows import REAL_ROWS, needs_real_rows
 
 
 def test_both_kinds_of_rows_are_read_and_bad_ones_kept(tmp_path: Path) -> None:
@@ -48,10 +47,10 @@ def test_both_kinds_of_rows_are_read_and_bad_ones_kept(tmp_path: Path) -> None:
         describe_rated([path])
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="real ProcessBench rows are not here")
+@needs_real_rows("processbench_*.jsonl.gz")
 def test_processbench_files_are_read_whole_and_f1_is_that_of_pencil_and_paper() -> None:
     """Every row of the files; then 20 rows with made-up probabilities, counted one by one."""
-    files = sorted(DATA.glob("processbench_*.jsonl.gz"))
+    files = sorted(REAL_ROWS.glob("processbench_*.jsonl.gz"))
     config, paths = describe_rated(files)
     stage = file_labels(config, paths)
     labels = stage.compute(stage.config)

@@ -7,22 +7,21 @@ import json
 import random
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from components.grader.sandbox import GradingSandbox
 from tests.conftest import Counted
+from tests.real_rows import REAL_ROWS, needs_real_rows
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not DATA.exists(), reason="the real rows are not here")]
+pytestmark = [pytest.mark.slow, needs_real_rows("math_train12k.jsonl.gz", "math_test500.jsonl.gz")]
 _DELICATE = re.compile(r"\d,\d{3}|\\[,!]|\\text|\\mbox|\{,\}")  # where a space would change the meaning
 
 
 @pytest.fixture(scope="module")
 def answers() -> list[str]:
     names = ("math_train12k", "math_test500")
-    return [json.loads(line)["answer"] for name in names for line in gzip.open(DATA / f"{name}.jsonl.gz", "rt")]
+    return [json.loads(line)["answer"] for name in names for line in gzip.open(REAL_ROWS / f"{name}.jsonl.gz", "rt")]
 
 
 def variants(answer: str) -> Iterator[str]:

@@ -15,10 +15,10 @@ from PIL import Image
 
 from components.sampling.grading import grade
 from flows import full_study
-from tests.slow.conftest import ROOT, explained, index, run_study, sample_ids, summary, table
+from tests.real_rows import REAL_ROWS, needs_real_rows
+from tests.slow.conftest import explained, index, run_study, sample_ids, summary, table
 
 pytestmark = pytest.mark.slow
-DATA = ROOT.parent / "shared" / "data"
 
 
 def test_tables_agree_with_each_other(smoke: Path) -> None:
@@ -89,15 +89,15 @@ def test_a_second_run_computes_nothing_and_growing_keeps_what_there_is(smoke: Pa
     assert (merged["text"] == merged["text_after"]).all()
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the real rows to try things on are not here")
+@needs_real_rows("math_train12k.jsonl.gz", "math_test500.jsonl.gz", "prm800k_*.jsonl.gz")
 def test_real_problems_and_prm800ks_labels(smoke: Path, tmp_path: Path) -> None:
     """MATH's problems, PRM800K's raw lines and decoded ones: the road, at a generator that solves almost none."""
     root = tmp_path / "outputs"
     shutil.copytree(smoke, root)
     argv = ["--samples-per-problem", "4", "--max-problems", "20", "--study", "math"]
-    argv += ["--train-problems", str(DATA / "math_train12k.jsonl.gz")]
-    argv += ["--test-problems", str(DATA / "math_test500.jsonl.gz")]
-    labelled = [DATA / f"prm800k_{name}.jsonl.gz" for name in ("train2pct_decoded", "raw_samples")]
+    argv += ["--train-problems", str(REAL_ROWS / "math_train12k.jsonl.gz")]
+    argv += ["--test-problems", str(REAL_ROWS / "math_test500.jsonl.gz")]
+    labelled = [REAL_ROWS / f"prm800k_{name}.jsonl.gz" for name in ("train2pct_decoded", "raw_samples")]
     printed = run_study(root, *argv, "--labelled-solutions", *map(str, labelled))
     assert "solves almost none" in printed
     assert "Process-supervised" in printed

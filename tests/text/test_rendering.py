@@ -29,10 +29,11 @@ from components.text.rendering import Rendered, join_steps, render, split_steps
 from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY
 from tests.conftest import Counted
+from tests.real_rows import REAL_ROWS, needs_real_rows
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 MISTRAL = Path(mistral_common.__file__).parent / "data"
-real = [pytest.mark.slow, pytest.mark.skipif(not DATA.exists(), reason="the real rows are not here")]
+REAL_FILES = ["math_train12k", "prm800k_train2pct_decoded", "processbench_gsm8k", "processbench_math_half"]
+real = [pytest.mark.slow, needs_real_rows(*(f"{name}.jsonl.gz" for name in REAL_FILES))]
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ def real_solutions() -> list[Solution]:
     """9,000 reference solutions of MATH by lines, and the steps of PRM800K's and ProcessBench's samples."""
     rng = random.Random(0)
     solutions = []
-    for path in ["math_train12k", "prm800k_train2pct_decoded", "processbench_gsm8k", "processbench_math_half"]:
-        with gzip.open(DATA / f"{path}.jsonl.gz", "rt") as lines:
+    for name in REAL_FILES:
+        with gzip.open(REAL_ROWS / f"{name}.jsonl.gz", "rt") as lines:
             for row in map(json.loads, itertools.islice(lines, 9000)):
                 steps = row["steps"] if "steps" in row else split_steps(row["solution"])
                 texts = [step["text"] if isinstance(step, dict) else step for step in steps]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 from components.text.rendering import join_steps, split_steps
 from components.text.segmentation import RULES, rule_for, segments, steps
 from tests.conftest import Counted
+from tests.real_rows import REAL_ROWS, needs_real_rows
 
-DATA = Path(__file__).parents[3] / "shared/data"
 # What separators, stops and mathematics are made of, so that they meet in every way.
 BLANKS = ("\n", "\n\n", "\r\n", "\r", " ", "\t", "\x0b", "\u2028", "\u0085")
 MARKS = ("a", "B", "3.5", ".", ". ", "...", "? ", "e.g. ", "1. ", "。", "$", "$5", "\\(", "\\)", "\\[", "\\]", "\\\\")
@@ -132,12 +131,12 @@ def test_an_unknown_rule_is_refused() -> None:
         segments("a", "words")
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="real ProcessBench rows are not here")
+@needs_real_rows("processbench_*.jsonl.gz")
 def test_processbench_solutions_fall_into_their_steps(counted: Counted) -> None:
     """Joined by blank lines, as their generators wrote them."""
     rows = [
         json.loads(line)["steps"]
-        for path in sorted(DATA.glob("processbench_*.jsonl.gz"))
+        for path in sorted(REAL_ROWS.glob("processbench_*.jsonl.gz"))
         for line in gzip.decompress(path.read_bytes()).decode().splitlines()
     ]
     same = sum(steps("\n\n".join(row)) == row for row in rows)
