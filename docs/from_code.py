@@ -17,7 +17,8 @@ import textwrap
 import tokenize
 from collections.abc import Iterator, Mapping
 from io import StringIO
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pyarrow as pa
 
@@ -26,6 +27,7 @@ from flows.presets.presets import PRESETS
 
 _BLOCK = re.compile(r"(<!-- made: (\S+) -->\n).*?(<!-- /made -->)", re.DOTALL)
 _REFERENCE = "laptop"  # the preset whose values are shown; of the others, what differs
+_BOUNDS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))  # as annotated_types has them
 _LONGEST = 40  # characters of a value; a longer text is only described
 
 
@@ -87,14 +89,15 @@ def _preset_sections() -> Iterator[str]:
 def _values(names: set[str]) -> str:
     """The table of the numbers below the preset's fields of these names."""
     by_preset = {name: dict(_flat(preset)) for name, preset in PRESETS.items()}
-    meanings = dict(_meanings(PRESETS.values()))
+    fields = dict(_fields(PRESETS.values()))
     paths = dict.fromkeys(path for values in by_preset.values() for path in values if path.split(".")[0] in names)
-    lines = [f"| number | `{_REFERENCE}` | other presets | meaning |", "|---|---|---|---|"]
+    lines = [f"| number | `{_REFERENCE}` | other presets | allowed | meaning |", "|---|---|---|---|---|"]
     for path in paths:
         ours = _shown(by_preset[_REFERENCE], path)
         others = {name: _shown(values, path) for name, values in by_preset.items() if name != _REFERENCE}
         differing = "; ".join(f"`{name}`: {value}" for name, value in others.items() if value != ours)
-        lines.append(f"| `{path}` | {ours} | {differing} | {_cell(meanings.get(path, ''))} |")
+        allowed, meaning = fields[path]
+        lines.append(f"| `{path}` | {ours} | {differing} | {_cell(allowed)} | {_cell(meaning)} |")
     return "\n".join(lines) + "\n\n"
 
 
@@ -108,15 +111,37 @@ def _flat(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{field.name}", value
 
 
-def _meanings(configs: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """What the comments of the dataclasses say of every path."""
+def _fields(configs: Any, prefix: str = "") -> Iterator[tuple[str, tuple[str, str]]]:
+    """Of every path what its type allows, and what its comment says."""
     for config in configs:
         comments = _comments(textwrap.dedent(inspect.getsource(type(config))))
+        types = get_type_hints(type(config), include_extras=True)
         for field in dataclasses.fields(config):
-            yield f"{prefix}{field.name}", comments.get(field.name, "")
+            yield f"{prefix}{field.name}", (_allowed(types[field.name]), comments.get(field.name, ""))
             value = getattr(config, field.name)
             if dataclasses.is_dataclass(value):
-                yield from _meanings([value], f"{prefix}{field.name}.")
+                yield from _fields([value], f"{prefix}{field.name}.")
+
+
+def _allowed(hint: Any) -> str:
+    """What a field's type allows, in words: kind, bounds, choices."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        found = [inner for outer in arguments[1:] for inner in getattr(outer, "metadata", None) or [outer]]
+        limits = [(sign, getattr(bound, name, None)) for bound in found for name, sign in _BOUNDS]
+        bounds = [f"{sign} {limit:g}" for sign, limit in limits if limit is not None]
+        patterns = [f"`{bound.pattern}`" for bound in found if getattr(bound, "pattern", None)]
+        return " ".join([*(patterns or [_allowed(arguments[0])]), " and ".join(bounds)]).strip()
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in arguments)
+    if origin in (Union, UnionType):
+        return " or ".join(_allowed(argument) for argument in arguments)
+    if origin is tuple:
+        return f"several: {_allowed(arguments[0])}"
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return f"for each: {_allowed(arguments[1])}"
+    names = {int: "whole number", float: "number", bool: "true, false", str: "text", NoneType: "none"}
+    return names.get(hint, "numbers of its own")
 
 
 def _comments(source: str) -> dict[str, str]:
