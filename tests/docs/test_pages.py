@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster import placements
 from tests.docs.pages import PAGES, ROOT, blocks, inline_code, name
 
 sys.path.insert(0, str(ROOT / "docs"))
@@ -69,6 +70,12 @@ def test_tables_with_figures_come_from_results(page: Path) -> None:
 def test_python_compiles(page: Path) -> None:
     for block in blocks(page, "python"):
         compile(block, name(page), "exec")
+
+
+def test_placements_can_be_read(tmp_path: Path) -> None:
+    [shown] = [block for page in PAGES for block in blocks(page, "toml") if "[engines]" in block]
+    (tmp_path / "placement.toml").write_text(shown, encoding="utf-8")
+    assert placements.read(tmp_path / "placement.toml").pools["engines"].gpus == 2
 
 
 def test_the_example_of_a_stage_runs_and_prints_what_it_says(tmp_path: Path) -> None:
