@@ -82,4 +82,4 @@ lock: .venv/ready  ## compile the locks from pyproject.toml
 		$$(sed -n 's/^\([a-z0-9._-]*\)==.*/--no-emit-package \1/p' requirements/cpu.txt)
 
 clean:  ## forget the environment and the caches; results stay in outputs/
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache docs/_build *.egg-info
