@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import json
 import re
@@ -12,6 +13,8 @@ import pytest
 
 from flows import evaluate, export, step_errors
 from flows.command_line import options
+from flows.presets.paths import SettingError, parse_setting, with_setting
+from flows.presets.presets import PRESETS
 from tests.docs.pages import PAGES, ROOT, commands, name
 
 # Programs that pages show and that are not ours to check.
@@ -19,16 +22,20 @@ OTHERS = {"kubectl", "tensorboard", "docker", "helm", "kustomize", "kind"}
 PLACEHOLDERS = {"SEED": "8"}  # where an option wants a number; names of files and folders may be anything
 
 
-def parse_flow(flow: str, arguments: Sequence[str]) -> object:
-    """The parsed options of a flow's command line; nothing runs. Raises SystemExit for one that is not understood."""
-    parsers: dict[str, Callable[[Sequence[str]], object]] = {
+def parse_flow(flow: str, arguments: Sequence[str]) -> argparse.Namespace:
+    """The parsed options of a flow's command line; nothing runs. Raises SystemExit for one that is not understood, and
+    SettingError for a number of a preset that does not exist or cannot be that."""
+    parsers: dict[str, Callable[[Sequence[str]], argparse.Namespace]] = {
         "full_study": lambda argv: options.parse(argv, ""),
         "small_scale": lambda argv: options.parse(argv, "", options.add_small_scale),
         "evaluate": evaluate._parse,
         "step_errors": step_errors._parse,
         "export": export._parse,
     }
-    return parsers[flow](arguments)
+    parsed = parsers[flow](arguments)
+    for text in getattr(parsed, "set", []):
+        with_setting(PRESETS[parsed.preset], *parse_setting(text))
+    return parsed
 
 
 def targets() -> set[str]:
@@ -61,7 +68,7 @@ def test_commands_can_be_typed(page: Path) -> None:
     for words in commands(page):
         try:
             check(words)
-        except SystemExit:
+        except (SystemExit, SettingError):
             pytest.fail(f"{' '.join(words)}: not understood")
 
 
@@ -85,6 +92,12 @@ def test_the_help_shows_commands_that_can_be_typed() -> None:
 
 
 def test_a_command_that_is_not_there_is_found() -> None:
-    for line in ("make everything", "python flows/full_study.py --no-such-option", "python -m components.no_such"):
-        with pytest.raises((AssertionError, SystemExit)):
+    flow = "python flows/full_study.py"
+    for line in (
+        "make everything",
+        "python -m components.no_such",
+        f"{flow} --no-such-option",
+        f"{flow} --set no.such=3",
+    ):
+        with pytest.raises((AssertionError, SystemExit, SettingError)):
             check(line.split())

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from cluster import placements
+from flows.command_line.preset_options import with_config
+from flows.presets.presets import PRESETS
 from tests.docs.pages import PAGES, ROOT, blocks, inline_code, name
 
 sys.path.insert(0, str(ROOT / "docs"))
@@ -70,6 +72,17 @@ def test_tables_with_figures_come_from_results(page: Path) -> None:
 def test_python_compiles(page: Path) -> None:
     for block in blocks(page, "python"):
         compile(block, name(page), "exec")
+
+
+def test_presets_are_changed_as_shown(tmp_path: Path) -> None:
+    page, laptop = ROOT / "docs/configuration.md", PRESETS["laptop"]
+    [table], [code] = blocks(page, "toml"), blocks(page, "python")
+    (tmp_path / "my_runs.toml").write_text(table, encoding="utf-8")
+    (tmp_path / "my_runs.py").write_text(code, encoding="utf-8")
+    by_table = with_config(laptop, str(tmp_path / "my_runs.toml"))
+    assert by_table.prm.training.batch_size == 32
+    assert by_table.sampling.samples_per_problem["train"] == 8
+    assert with_config(laptop, f"{tmp_path}/my_runs.py:patient").prm.evaluation.patience == 3
 
 
 def test_placements_can_be_read(tmp_path: Path) -> None:
