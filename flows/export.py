@@ -53,8 +53,7 @@ from flows.exporting import export_rows
 from flows.exporting.export_rows import Convert, Lost, Row
 from flows.exporting.queue_rows import queue_rows
 from schemas import exports
-
-_KEYS = ("problem_id", "sample_index")
+from schemas.tables import SAMPLE_KEY
 
 
 @dataclass
@@ -216,7 +215,7 @@ def _joined(store: Store, *tables: Dataset) -> Iterator[list[Row]]:
         rows: list[Row] = store.read_shard(shards[0]).to_pylist()
         for shard in shards[1:]:
             more = store.read_shard(shard).to_pylist()
-            if [[row[key] for key in _KEYS] for row in rows] != [[row[key] for key in _KEYS] for row in more]:
+            if [[row[key] for key in SAMPLE_KEY] for row in rows] != [[row[key] for key in SAMPLE_KEY] for row in more]:
                 raise StoreError(f"{shard.path} does not have the rows of {shards[0].path}")
             errors = [
                 row["error"] if row["error"] is not None else one["error"] for row, one in zip(rows, more, strict=True)

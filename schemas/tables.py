@@ -21,6 +21,7 @@ SAMPLE = (
     ("sample_index", pa.int32(), False, "0-based slot among the problem's samples"),
     ("split", pa.string(), False, "train, test or ood"),
 )
+SAMPLE_KEY = ["problem_id", "sample_index"]  # what one sample's rows of all tables are joined by
 
 PROBLEMS = table(
     ("problem_id", pa.string(), False, "content hash of the problem's text"),

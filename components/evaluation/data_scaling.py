@@ -22,13 +22,13 @@ from components.statistics.bootstrap import BootstrapConfig, estimates, resample
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION
 from schemas.settings import settings
 from schemas.small_scale import DATA_EFFICIENCY, DATA_SCALING, SERIES_COMPARISONS, VERIFIER_ACCURACY
+from schemas.tables import SAMPLE_KEY
 
 BASELINE = "process"
 POLICIES = ("active", "uncertainty", "top_k", "iterated")
 _COMPARED = [(BASELINE, "outcome_prm"), (BASELINE, "outcome_final_answer"), ("outcome_prm", "outcome_final_answer")]
 _COMPARED += [*((policy, BASELINE) for policy in POLICIES), ("iterated", "active")]
 _SERIES = (*POLICIES, BASELINE, "outcome_prm", "outcome_final_answer")
-_KEYS = ["problem_id", "sample_index"]
 _FURTHEST = 100.0  # doublings: more of them is no number that anyone could mean
 
 
@@ -55,9 +55,9 @@ def verifier_accuracy(config: VerifiersConfig) -> TableStage:
     sample or has no score at all."""
     is_papers = (config.reduction.reduction, config.reduction.neutral) == (PAPER_REDUCTION, PAPER_NEUTRAL)
     columns = {"orm": ["orm_score"], "prm": ["prm_score"] if is_papers else ["prm_score", "step_probabilities"]}
-    reads = {"grades": [*_KEYS, "split", "answer", "is_correct", "error"]}
+    reads = {"grades": [*SAMPLE_KEY, "split", "answer", "is_correct", "error"]}
     for one in config.verifiers:
-        reads[one.scores] = list(dict.fromkeys([*reads.get(one.scores, _KEYS), *columns[one.kind]]))
+        reads[one.scores] = list(dict.fromkeys([*reads.get(one.scores, SAMPLE_KEY), *columns[one.kind]]))
     return TableStage("verifier_accuracy", 1, config, VERIFIER_ACCURACY, _verifier_accuracy, reads=reads)
 
 
@@ -97,15 +97,15 @@ def _graded(grades: pa.Table) -> _Graded:
     frame = grades.to_pandas()
     frame = frame[frame["split"] == "test"]
     usable = frame["error"].isna().groupby(frame["problem_id"]).transform("any")
-    frame = frame[usable].sort_values(_KEYS)
+    frame = frame[usable].sort_values(SAMPLE_KEY)
     problem_ids = frame["problem_id"].unique().tolist()
     slots = len(frame) // max(1, len(problem_ids))
-    if not (frame.groupby("problem_id", sort=False).size() == slots).all() or frame.duplicated(_KEYS).any():
+    if not (frame.groupby("problem_id", sort=False).size() == slots).all() or frame.duplicated(SAMPLE_KEY).any():
         raise ValueError("grades: problems have unequal numbers of samples")
     shape = (len(problem_ids), slots)
     is_empty = (frame["answer"].isna() | frame["error"].notna()).to_numpy(dtype=np.bool_)
     is_correct = frame["is_correct"].eq(True).to_numpy(dtype=np.bool_)
-    return _Graded(problem_ids, frame[_KEYS], is_empty.reshape(shape), is_correct.reshape(shape))
+    return _Graded(problem_ids, frame[SAMPLE_KEY], is_empty.reshape(shape), is_correct.reshape(shape))
 
 
 def _verifier_accuracy(config: VerifiersConfig, grades: pa.Table, **scores: pa.Table) -> pa.Table:
@@ -127,8 +127,10 @@ def _verifier_accuracy(config: VerifiersConfig, grades: pa.Table, **scores: pa.T
 def _in_order(graded: _Graded, reduction: ReductionConfig, one: VerifierName, table: pa.Table) -> Floats:
     """A verifier's scores of the graded samples, shape (P, M); NaN where the slot is empty or has no score."""
     column = f"{one.kind}_score"
-    found = scores_of(reduction, table, [column]) if one.kind == "prm" else table.select([*_KEYS, column]).to_pandas()
-    rows = graded.keys.merge(found, on=_KEYS, how="left", validate="one_to_one", indicator=True)
+    found = (
+        scores_of(reduction, table, [column]) if one.kind == "prm" else table.select([*SAMPLE_KEY, column]).to_pandas()
+    )
+    rows = graded.keys.merge(found, on=SAMPLE_KEY, how="left", validate="one_to_one", indicator=True)
     if (rows["_merge"] != "both").any():
         raise ValueError(f"{one.scores}: some graded samples have no row of scores")
     scores = rows[column].to_numpy(dtype=np.float64)

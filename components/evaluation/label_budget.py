@@ -17,8 +17,8 @@ from components.dataflow.stage import TableStage
 from components.statistics.best_of_n import mean_rank_correlation
 from schemas.settings import settings
 from schemas.small_scale import LABEL_BUDGET, ROUNDS
+from schemas.tables import SAMPLE_KEY
 
-_KEYS = ["problem_id", "sample_index"]
 _BY_FINAL_ANSWER = "outcome_final_answer"  # which needs no step labels
 _TRAINING, _READING = 6, 2  # FLOPs per parameter and token
 _MORE = 1000  # step labels
@@ -71,7 +71,7 @@ def label_budget(config: BudgetConfig) -> TableStage:
     what each series took at each size, and what that gave; means over seeds. Raises ValueError for a verifier without
     accuracies, or without a single supervised solution."""
     reads = {"verifier_accuracy": _ACCURACY, "data_efficiency": ["series", "slope"]}
-    supervised = [*_KEYS, "size", "num_tokens", "ratings", "error"]
+    supervised = [*SAMPLE_KEY, "size", "num_tokens", "ratings", "error"]
     for line in config.lines:
         names = (line.supervised, line.selector_supervised)
         reads |= {name: supervised for name in names if name is not None}
@@ -83,9 +83,9 @@ def rounds(config: RoundsConfig) -> TableStage:
     round of the iterated loop went. Raises ValueError for a round whose verifier has no accuracies."""
     reads = {"verifier_accuracy": _ACCURACY}
     for one in config.rounds:
-        reads[one.selection] = [*_KEYS, "size", "reason", "is_correct", "error"]
-        reads[one.supervised] = [*_KEYS, "size", "reason", "is_correct_by_steps", "error"]
-        reads[one.scores] = [*_KEYS, "prm_score"]
+        reads[one.selection] = [*SAMPLE_KEY, "size", "reason", "is_correct", "error"]
+        reads[one.supervised] = [*SAMPLE_KEY, "size", "reason", "is_correct_by_steps", "error"]
+        reads[one.scores] = [*SAMPLE_KEY, "prm_score"]
     return TableStage("rounds", 2, config, ROUNDS, _rounds, reads=reads)
 
 
@@ -120,7 +120,7 @@ def _label_budget(
 
 def _labelled(table: pa.Table) -> pd.DataFrame:
     """Per solution that was labelled: its keys, size, tokens and number of step labels."""
-    frame = table.select([*_KEYS, "size", "num_tokens", "error"]).to_pandas()
+    frame = table.select([*SAMPLE_KEY, "size", "num_tokens", "error"]).to_pandas()
     labels = [len(ratings or []) for ratings in table["ratings"].to_pylist()]
     return frame.assign(num_labels=labels)[frame["error"].isna()]
 
@@ -133,7 +133,7 @@ def _spent(config: BudgetConfig, line: BudgetLine, frames: dict[str, pd.DataFram
     if line.selector_supervised is not None:
         of_selector = frames[line.selector_supervised]
         parts.append(of_selector[of_selector["size"] == of_selector["size"].min()])
-    solutions = pd.concat(parts).drop_duplicates(_KEYS)
+    solutions = pd.concat(parts).drop_duplicates(SAMPLE_KEY)
     needs_labels = line.series != _BY_FINAL_ANSWER
     tokens_labelled = float(solutions["num_tokens"].sum()) if needs_labels else 0.0
     flops = _READING * config.generator_parameters * line.pool_tokens_sampled
@@ -200,8 +200,10 @@ def _share(table: pa.Table, size: int, column: str) -> float | None:
 def rank_correlation(one: pa.Table, other: pa.Table) -> float | None:
     """Spearman's correlation between two tables' prm_score within each problem, over the samples that both score; mean
     over the problems in which both vary, None where none is."""
-    columns = [*_KEYS, "prm_score"]
-    frame = one.select(columns).to_pandas().merge(other.select(columns).to_pandas(), on=_KEYS, validate="one_to_one")
+    columns = [*SAMPLE_KEY, "prm_score"]
+    frame = (
+        one.select(columns).to_pandas().merge(other.select(columns).to_pandas(), on=SAMPLE_KEY, validate="one_to_one")
+    )
     problems = frame[["prm_score_x", "prm_score_y"]].astype(float).groupby(frame["problem_id"])
     found = mean_rank_correlation((rows.to_numpy()[:, 0], rows.to_numpy()[:, 1]) for _, rows in problems)
     return None if math.isnan(found) else found

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from components.statistics.best_of_n import Floats, Ints
 from schemas.ratings import NEGATIVE, NO_ERROR
+from schemas.tables import SAMPLE_KEY
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,12 @@ def rated_steps(step_labels: pa.Table, scores: pa.Table) -> Iterator[RatedSoluti
 
     step_labels, scores: tables of those schemas; rows are matched by problem_id and sample_index.
     """
-    keys = ["problem_id", "sample_index"]
-    labels = step_labels.select([*keys, "split", "ratings", "error"]).to_pandas()
-    found = scores.select([*keys, "step_probabilities"]).to_pandas().merge(labels, on=keys, validate="one_to_one")
+    labels = step_labels.select([*SAMPLE_KEY, "split", "ratings", "error"]).to_pandas()
+    found = (
+        scores.select([*SAMPLE_KEY, "step_probabilities"])
+        .to_pandas()
+        .merge(labels, on=SAMPLE_KEY, validate="one_to_one")
+    )
     found = found[found["error"].isna() & found["step_probabilities"].notna() & found["ratings"].map(len).gt(0)]
     for split, ratings, steps in zip(found["split"], found["ratings"], found["step_probabilities"], strict=True):
         negative = np.array([float(step[0]) for step in steps])

@@ -30,6 +30,7 @@ from components.statistics.classification import calibration_error
 from components.statistics.score_reduction import NEUTRALS, REDUCTIONS, solution_scores
 from schemas import results
 from schemas.settings import NoSettings
+from schemas.tables import SAMPLE_KEY
 
 _BINS = 10
 
@@ -85,7 +86,7 @@ def _score_quality(config: NoSettings, scored_samples: pa.Table) -> pa.Table:
 
 def _lengths(scored_samples: pa.Table) -> dict[tuple[str, int], pd.DataFrame]:
     frame = scored_samples.select(["split", "training_seed", "problem_id", "sample_index", "num_steps"]).to_pandas()
-    groups = frame.sort_values(["problem_id", "sample_index"]).groupby(["split", "training_seed"])
+    groups = frame.sort_values(SAMPLE_KEY).groupby(["split", "training_seed"])
     return {(str(split), int(seed)): part for (split, seed), part in groups}
 
 
@@ -155,7 +156,7 @@ def _score_by_length(config: NoSettings, scored_samples: pa.Table) -> pa.Table:
 
 
 def _reductions(config: BootstrapConfig, scored_samples: pa.Table, **scores: pa.Table) -> pa.Table:
-    keys = ["problem_id", "sample_index", "training_seed"]
+    keys = [*SAMPLE_KEY, "training_seed"]
     frame = scored_samples.drop_columns(["prm_score"]).to_pandas()
     tables = [table.to_pandas().assign(training_seed=seed) for seed, table in enumerate(scores.values(), start=1)]
     probabilities = pd.concat(tables)[[*keys, "step_probabilities"]]

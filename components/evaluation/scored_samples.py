@@ -19,11 +19,11 @@ from components.statistics.best_of_n import Samples
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_scores
 from schemas.results import scored_samples as schema
 from schemas.settings import settings
+from schemas.tables import SAMPLE_KEY
 
-_KEYS = ["problem_id", "sample_index"]
 READS = {
-    "grades": [*_KEYS, "answer", "is_correct", "error"],
-    "solutions": [*_KEYS, "steps"],
+    "grades": [*SAMPLE_KEY, "answer", "is_correct", "error"],
+    "solutions": [*SAMPLE_KEY, "steps"],
 }
 
 
@@ -63,7 +63,7 @@ def _scored_samples(
     graded["answer"] = graded["answer"].where(graded["error"].isna())  # what could not be graded has no vote
     graded = graded.merge(named, on=["problem_id", "answer"], how="left")
     steps = pc.list_value_length(solutions["steps"])
-    lengths = solutions.select(_KEYS).to_pandas().assign(num_steps=steps.to_pandas())
+    lengths = solutions.select(SAMPLE_KEY).to_pandas().assign(num_steps=steps.to_pandas())
     parts = []
     extra = {f"{prm}_{name}" for prm in more_prms for name in scores}
     for seed, name in enumerate([name for name in scores if name not in extra], start=1):
@@ -71,18 +71,18 @@ def _scored_samples(
         for prm in more_prms:
             other = scores_of(config, scores[f"{prm}_{name}"], ["prm_score"])
             other = other.rename(columns={"prm_score": f"{prm}_score"})
-            left = left.merge(other, on=_KEYS, how="left", validate="one_to_one")
-        rows = left.merge(graded, on=_KEYS, how="left", validate="one_to_one", indicator=True)
+            left = left.merge(other, on=SAMPLE_KEY, how="left", validate="one_to_one")
+        rows = left.merge(graded, on=SAMPLE_KEY, how="left", validate="one_to_one", indicator=True)
         if (rows["_merge"] != "both").any():
             raise ValueError("some scored samples have no grade")
-        parts.append(rows.merge(lengths, on=_KEYS, how="left", validate="one_to_one"))
+        parts.append(rows.merge(lengths, on=SAMPLE_KEY, how="left", validate="one_to_one"))
     return pa.Table.from_pandas(pd.concat(parts), schema=schema(("prm", *more_prms, "orm")), preserve_index=False)
 
 
 def scores_of(config: ReductionConfig, table: pa.Table, columns: list[str]) -> pd.DataFrame:
     """The rows of a table of scores with their keys and the columns asked for; prm_score is by the config's reduction,
     for which any but the paper's needs the table's step_probabilities."""
-    found = table.select([*_KEYS, *columns]).to_pandas()
+    found = table.select([*SAMPLE_KEY, *columns]).to_pandas()
     if (config.reduction, config.neutral) != (PAPER_REDUCTION, PAPER_NEUTRAL):
         probabilities = table["step_probabilities"].to_pylist()
         found["prm_score"] = solution_scores(probabilities, config.reduction, config.neutral)
@@ -103,10 +103,10 @@ def samples_by_split(table: pa.Table) -> Iterator[tuple[str, int, Samples]]:
     frame = table.to_pandas()
     frame = frame[frame["error"].isna().groupby([frame["training_seed"], frame["problem_id"]]).transform("any")]
     for (split, seed), part in frame.groupby(["split", "training_seed"], sort=False):
-        part = part.sort_values(_KEYS)
+        part = part.sort_values(SAMPLE_KEY)
         problem_ids = part["problem_id"].unique().tolist()
         slots = len(part) // max(1, len(problem_ids))
-        if not (part.groupby("problem_id", sort=False).size() == slots).all() or part.duplicated(_KEYS).any():
+        if not (part.groupby("problem_id", sort=False).size() == slots).all() or part.duplicated(SAMPLE_KEY).any():
             raise ValueError(f"split {split}: problems have unequal numbers of samples")
         shape = (len(problem_ids), slots)
         answers = part["candidate"].fillna(-1).to_numpy(dtype=np.int64).reshape(shape)

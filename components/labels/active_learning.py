@@ -32,6 +32,7 @@ from components.dataflow.datasets import Dataset
 from components.dataflow.stage import TableStage
 from components.statistics.best_of_n import Bools, Ints
 from schemas.small_scale import CHOSEN_BEFORE, SELECTION
+from schemas.tables import SAMPLE_KEY
 
 POLICIES = {
     "uniform": "the first samples of each problem",
@@ -46,11 +47,10 @@ _REST = {
     "uncertainty": "least_certain",
     "top_k": "highest_of_the_rest",
 }
-_KEYS = ["problem_id", "sample_index"]
-_KEPT = [*_KEYS, "split", "place", "reason", "selector_score", "is_correct"]
+_KEPT = [*SAMPLE_KEY, "split", "place", "reason", "selector_score", "is_correct"]
 _READS = {
-    "grades": [*_KEYS, "split", "answer", "is_correct", "error"],
-    "scores": [*_KEYS, "prm_score"],
+    "grades": [*SAMPLE_KEY, "split", "answer", "is_correct", "error"],
+    "scores": [*SAMPLE_KEY, "prm_score"],
     "previous": [*_KEPT, "size"],
 }
 
@@ -140,12 +140,12 @@ def _selection(
 
 
 def _index(rows: pd.DataFrame) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(rows[_KEYS])
+    return pd.MultiIndex.from_frame(rows[SAMPLE_KEY])
 
 
 def _named(rows: pd.DataFrame) -> str:
     """The first of them, for a message."""
-    problem_id, sample_index = rows[_KEYS].iloc[0]
+    problem_id, sample_index = rows[SAMPLE_KEY].iloc[0]
     return f"sample {sample_index} of problem {problem_id}"
 
 
@@ -161,7 +161,7 @@ def _pool(
     pool = pool.assign(is_correct=pool["is_correct"].astype(bool), selector_score=float("nan"))
     if scores is not None:
         found = _distinct("scores", scores.select(_READS["scores"]).to_pandas())
-        pool = pool.drop(columns="selector_score").merge(found, on=_KEYS, how="left", indicator=True)
+        pool = pool.drop(columns="selector_score").merge(found, on=SAMPLE_KEY, how="left", indicator=True)
         if (pool["_merge"] != "both").any():
             raise ValueError(f"scores have no row of {_named(pool[pool['_merge'] != 'both'])}")
         pool = pool.rename(columns={"prm_score": "selector_score"})
@@ -171,7 +171,7 @@ def _pool(
 
 
 def _distinct(name: str, rows: pd.DataFrame) -> pd.DataFrame:
-    if (doubled := rows.duplicated(_KEYS)).any():
+    if (doubled := rows.duplicated(SAMPLE_KEY)).any():
         raise ValueError(f"{name} have two rows of {_named(rows[doubled])}")
     return rows
 
@@ -196,7 +196,7 @@ def _in_order(config: ActiveLearningConfig, pool: pd.DataFrame) -> pd.DataFrame:
     """The pool group by group, of each the best first."""
     score = pool["selector_score"]
     order = {"uniform": pool["sample_index"], "uncertainty": (score - 0.5).abs()}.get(config.policy, -score)
-    ties = _KEYS if config.policy == "top_k" else ["sample_index"]
+    ties = SAMPLE_KEY if config.policy == "top_k" else ["sample_index"]
     return pool.assign(order=order).sort_values(["group", "order", *ties], kind="stable")
 
 

@@ -27,7 +27,7 @@ from components.text.rendering import answer_step, render_prompts
 from components.worlds.worked_arithmetic import Chain, WorldConfig, rate_steps, teacher_solutions
 from schemas.ratings import NEGATIVE, POSITIVE
 from schemas.settings import NoSettings, settings
-from schemas.tables import JUDGEMENTS, STEP_LABELS, TEACHER_SOLUTIONS
+from schemas.tables import JUDGEMENTS, SAMPLE_KEY, STEP_LABELS, TEACHER_SOLUTIONS
 
 PROMPT = Path(__file__).with_name("judge_prompt.txt")
 VERDICT = r'\{"first_wrong_step": (null|[1-9][0-9]{0,2})\}'  # what `structured` holds the answer to
@@ -188,8 +188,7 @@ def lesson(chain: Chain, steps: Sequence[str]) -> list[str]:
 def _judge_labels(config: NoSettings, solutions: pa.Table, judgements: pa.Table) -> pa.Table:
     rows = []
     for row, judged in zip(solutions.to_pylist(), judgements.to_pylist(), strict=True):
-        keys = ("problem_id", "sample_index")
-        if any(row[key] != judged[key] for key in keys):
+        if any(row[key] != judged[key] for key in SAMPLE_KEY):
             raise ValueError("judgements are not in the solutions' order")
         steps, first = row.pop("steps"), judged["first_error"]
         ratings: list[int] = []

@@ -16,12 +16,11 @@ from components.dataflow.stage import TableStage
 from schemas.ratings import NEGATIVE
 from schemas.settings import NoSettings
 from schemas.small_scale import CHOSEN_BEFORE, SUPERVISED_SOLUTIONS
-from schemas.tables import SOLUTIONS
+from schemas.tables import SAMPLE_KEY, SOLUTIONS
 
-_KEYS = ["problem_id", "sample_index"]
-_TEXT = [*_KEYS, "problem", "steps", "finish_reason", "num_tokens", "error"]
-_LABELS = [*_KEYS, "ratings", "error"]
-_CHOSEN = [*_KEYS, "split", "size", "reason", "is_correct"]
+_TEXT = [*SAMPLE_KEY, "problem", "steps", "finish_reason", "num_tokens", "error"]
+_LABELS = [*SAMPLE_KEY, "ratings", "error"]
+_CHOSEN = [*SAMPLE_KEY, "split", "size", "reason", "is_correct"]
 _MOST_INPUTS = 20  # tables of solutions, and of labels, that a selection of several rounds may be joined with
 
 
@@ -29,7 +28,7 @@ def chosen_solutions(name: str) -> TableStage:
     """The stage selection, solutions → those solutions that it chose at its largest size and no earlier round had,
     each once, in the order of `solutions`: what is to be labelled now. Raises ValueError where `solutions` have no row
     of one, or two."""
-    reads = {"selection": [*_KEYS, "size", "reason"]}
+    reads = {"selection": [*SAMPLE_KEY, "size", "reason"]}
     return TableStage(
         name,
         1,
@@ -85,7 +84,7 @@ def _expected_supervised(config: NoSettings, inputs: Mapping[str, Dataset]) -> t
 
 
 def _index(table: pa.Table) -> pd.MultiIndex:
-    return pd.MultiIndex.from_frame(table.select(_KEYS).to_pandas())
+    return pd.MultiIndex.from_frame(table.select(SAMPLE_KEY).to_pandas())
 
 
 def _chosen_solutions(config: NoSettings, selection: pa.Table, solutions: pa.Table) -> pa.Table:
@@ -124,7 +123,7 @@ def _supervised_solutions(config: NoSettings, selection: pa.Table, **inputs: pa.
         for found, failed in zip(labels["ratings"].to_pylist(), error.to_pylist(), strict=True)
     ]
     columns = {name: selection[name] for name in _CHOSEN}
-    columns |= {name: text[name] for name in _TEXT if name not in (*_KEYS, "error")}
+    columns |= {name: text[name] for name in _TEXT if name not in (*SAMPLE_KEY, "error")}
     columns |= {
         "ratings": pa.array(ratings, pa.list_(pa.int8())),
         "is_correct_by_steps": pa.array([NEGATIVE not in found if found else None for found in ratings], pa.bool_()),

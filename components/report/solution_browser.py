@@ -18,11 +18,11 @@ import pyarrow as pa
 
 from components.dataflow.stage import seed_for
 from components.report.main_study import records
+from schemas.tables import SAMPLE_KEY
 
 MORE_SAMPLES = 3  # of a problem, beside the picks
 BUDGET = 5_000_000  # characters of problems and solutions
 _EXAMPLES = 3  # of each kind
-_KEYS = ["problem_id", "sample_index"]
 
 
 def browser(tables: Mapping[str, pa.Table], seed: int) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def browser(tables: Mapping[str, pa.Table], seed: int) -> dict[str, Any]:
     training seeds the first is shown.
     """
     samples = tables["scored_samples"].to_pandas()
-    samples = samples[samples["training_seed"] == samples["training_seed"].min()].sort_values(_KEYS)
+    samples = samples[samples["training_seed"] == samples["training_seed"].min()].sort_values(SAMPLE_KEY)
     samples["votes"] = samples.groupby(["problem_id", "candidate"])["sample_index"].transform("size")
     methods = [
         name.removesuffix("_score")
@@ -102,9 +102,9 @@ def _details(tables: Mapping[str, pa.Table], chosen: pd.DataFrame) -> pd.DataFra
         if name not in tables:
             rows = rows.assign(**{column: None})
             continue
-        keys = tables[name].select(_KEYS).to_pandas().reset_index()
-        found = keys.merge(chosen[_KEYS], on=_KEYS)["index"].to_numpy()
-        rows = rows.merge(tables[name].take(found).select([*_KEYS, column]).to_pandas(), on=_KEYS, how="left")
+        keys = tables[name].select(SAMPLE_KEY).to_pandas().reset_index()
+        found = keys.merge(chosen[SAMPLE_KEY], on=SAMPLE_KEY)["index"].to_numpy()
+        rows = rows.merge(tables[name].take(found).select([*SAMPLE_KEY, column]).to_pandas(), on=SAMPLE_KEY, how="left")
     return rows
 
 

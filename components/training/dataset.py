@@ -22,6 +22,7 @@ from components.training.examples import Example, make_examples
 from components.training.job import TrainingJob
 from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY
+from schemas.tables import SAMPLE_KEY
 
 _INTS = pa.large_list(pa.int32())
 _ARRAYS = {"ids": _INTS, "positions": _INTS, "until": _INTS, "at": _INTS, "classes": _INTS, "read_at": _INTS}
@@ -61,8 +62,7 @@ def _examples_of_shard(job: TrainingJob, batch: dict[str, Any]) -> pa.Table:
     rows = [dict(row) for row in tables[0].to_pylist()]
     for shard, table in zip(shards[1:], tables[1:], strict=True):
         for row, more in zip(rows, table.to_pylist(), strict=True):
-            keys = ("problem_id", "sample_index")
-            if any(row[key] != more[key] for key in keys):
+            if any(row[key] != more[key] for key in SAMPLE_KEY):
                 raise ValueError(f"{shard.path} does not have the rows of {shards[0].path}")
             row |= {name: value for name, value in more.items() if name != "error" or value is not None}
     numbers = {problem: seed_for("held_out", problem) for problem in {row["problem"] for row in rows}}

@@ -11,9 +11,9 @@ from components.dataflow.datasets import Dataset
 from components.dataflow.errors import StoreError
 from components.dataflow.store import Store
 from schemas.small_scale import CHOSEN_BEFORE
+from schemas.tables import SAMPLE_KEY
 
 Row = dict[str, Any]
-_KEYS = ["problem_id", "sample_index"]
 _CHOSEN = ["size", "place", "reason", "selector_score"]
 _TEXT = ["problem", "ground_truth_answer", "steps", "error"]
 
@@ -26,7 +26,7 @@ def queue_rows(store: Store, selection: Dataset, solutions: Dataset, grades: Dat
     if not sizes:
         return []
     largest = selection.select(size=str(max(sizes)))
-    chosen = store.read(largest, [*_KEYS, *_CHOSEN]).to_pylist()
+    chosen = store.read(largest, [*SAMPLE_KEY, *_CHOSEN]).to_pylist()
     wanted = {_key(row): row for row in chosen if row["reason"] != CHOSEN_BEFORE}
     if not wanted:
         return []
@@ -47,11 +47,11 @@ def _policy(store: Store, selection: Dataset) -> str | None:
 
 
 def _found(store: Store, table: Dataset, wanted: dict[tuple[str, int], Row], columns: list[str]) -> dict[Any, Row]:
-    keys = pd.MultiIndex.from_tuples(list(wanted), names=_KEYS)
+    keys = pd.MultiIndex.from_tuples(list(wanted), names=SAMPLE_KEY)
     found: dict[tuple[str, int], Row] = {}
     for shard in table.shards:
-        rows = store.read_shard(shard, [*_KEYS, *columns])
-        is_wanted = pd.MultiIndex.from_frame(rows.select(_KEYS).to_pandas()).isin(keys)
+        rows = store.read_shard(shard, [*SAMPLE_KEY, *columns])
+        is_wanted = pd.MultiIndex.from_frame(rows.select(SAMPLE_KEY).to_pandas()).isin(keys)
         kept = rows.filter(pa.array(is_wanted)).to_pylist()
         found |= {_key(row): {name: row[name] for name in columns} for row in kept}
     for problem_id, sample_index in sorted(wanted.keys() - found.keys()):
