@@ -11,8 +11,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from flows.study import Study
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
 from components.dataflow.datasets import Dataset
@@ -27,6 +25,7 @@ from components.verifiers.scoring import score
 from flows.command_line import cli
 from flows.studies import generators, inputs, label_sources, results, reward_models, summary
 from flows.studies.label_sources import Labels
+from flows.study import Study
 
 
 def full_study(study: Study) -> None:

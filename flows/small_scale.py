@@ -12,8 +12,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.study import Study
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
 
 from components.data.problems import teacher
@@ -47,6 +45,7 @@ from flows.studies.small_scale_series import (
     select_one_shot,
     train,
 )
+from flows.study import Study
 
 
 def small_scale(study: Study) -> None:
