@@ -42,7 +42,7 @@ browser: .venv/ready
 		|| echo "!!! NO CHROMIUM, and none could be installed: tests of the report in a browser will be SKIPPED !!!"
 
 # The CPU environment from its locks. CPU builds of torch are not in every package index: where the ambient one lacks
-# them, uv knows PyTorch's own. The project is built by the setuptools of the lock.
+# them, uv knows PyTorch's own. The project itself is not installed: what is run in the repository is its files.
 #
 # vLLM publishes CPU builds for Linux on x86-64 alone. Elsewhere the versions are those of the locks, without vLLM and
 # without hashes (the lock has those of torch's build for that platform only), and studies sample by Transformers.
@@ -57,7 +57,6 @@ else
 	$(BIN)/uv pip install --quiet --python .venv --compile-bytecode --no-build --constraints .venv/versions.txt \
 		$(FIND_LINKS) --requirements pyproject.toml --extra study --extra dev $(RUNTIME) torch
 endif
-	$(INSTALL) --no-build-isolation --editable .
 	touch $@
 
 # Existing pins are kept; to move one, change it in the lock or delete its lines first. uv keeps the hashes of a pin

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from components.evaluation.curves import EstimationConfig
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
+if not __package__:  # run as a file, which finds its packages from any folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from components.data.scored_samples_file import (
     describe_scored,

@@ -9,9 +9,11 @@ choice of problems, not of subsampling.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
+if not __package__:  # run as a file, which finds its packages from any folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from components.dataflow.datasets import Dataset
 from components.evaluation.answer_clusters import CandidatesConfig, candidates
@@ -93,5 +95,10 @@ def look_at_steps(study: Study, solutions: Dataset, samples: Dataset, scores: di
         run.table(first_errors(preset.step_errors), held_out_step_labels=labels, **scores)
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Return the exit status."""
+    return cli.run(full_study, argv, __doc__ or "")
+
+
 if __name__ == "__main__":
-    sys.exit(cli.run(full_study, None, __doc__ or ""))
+    sys.exit(main())

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
+if not __package__:  # run as a file, which finds its packages from any folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from components.data.problems import teacher
 from components.dataflow.datasets import Dataset
@@ -138,5 +139,10 @@ def compare_rounds(world: SmallScaleContext, accuracy: Dataset, turns: Sequence[
     world.study.runner.table(rounds(RoundsConfig(tuple(described))), **inputs)
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Return the exit status."""
+    return cli.run(small_scale, argv, __doc__ or "", options.add_small_scale)
+
+
 if __name__ == "__main__":
-    sys.exit(cli.run(small_scale, None, __doc__ or "", options.add_small_scale))
+    sys.exit(main())

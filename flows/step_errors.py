@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works from any folder, installed or not
+if not __package__:  # run as a file, which finds its packages from any folder
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from components.data.rated_solutions import describe_rated, file_labels, file_solutions
 from components.dataflow.datasets import Dataset

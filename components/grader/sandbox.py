@@ -29,6 +29,7 @@ _MEMORY = 2 << 30  # bytes of address space
 _CPU_SECONDS = 5
 _REMEMBERED = 1_000_000  # distinct pairs
 _AHEAD = 48 << 10  # bytes of pairs that are sent before their answers are there
+_IMPORTED_FROM = Path(__file__).parents[__name__.count(".")]
 
 Pairs = Sequence[tuple[str, str]]
 
@@ -147,8 +148,8 @@ class GradingSandbox:
         return line
 
     def _start(self) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "components.grader.worker", str(_MEMORY), str(_CPU_SECONDS)]
+        environment = {**os.environ, "PYTHONPATH": str(_IMPORTED_FROM), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", f"{__package__}.worker", str(_MEMORY), str(_CPU_SECONDS)]
         self.buffer, self.is_fresh = b"", True
         self.worker = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment

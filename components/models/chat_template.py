@@ -64,7 +64,7 @@ class _Limit:
 def template_is_too_slow(folder: Path) -> bool:
     """Whether a folder's chat template does not render a short chat in TEMPLATE_SECONDS, told by a process of its own:
     a template can also get stuck in a single operation, which nothing but the end of its process interrupts."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[__name__.count(".")])}
     command = [sys.executable, "-m", __spec__.name, str(folder.absolute())]
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
     return done.returncode == -signal.SIGALRM

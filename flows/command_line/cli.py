@@ -61,6 +61,8 @@ def open_study(options: argparse.Namespace) -> Study:
         notes += [f"to run it, {preset.name} needs {needs}"] if needs else []
     placement = read_placement(options.placement)
     ray_cluster.check_address()
+    if options.command == "run":
+        ray_cluster.check_installed()
     plans = options.command in ("plan", "explain")
     store = checks.open_store(root, begins=options.command == "run", may_be_empty=plans)  # last: it may begin one
     runner = Runner(

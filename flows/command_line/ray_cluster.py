@@ -6,6 +6,8 @@ here asks for a token, which this process alone holds.
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import logging
 import os
 import re
@@ -16,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from cluster import placements
 from components.dataflow.errors import InputError, StudyError
@@ -37,6 +40,14 @@ def check_address() -> None:
             f"RAY_ADDRESS {address}: no address of a Ray cluster: give HOST:PORT of its head, or auto, or unset it to "
             "start Ray on this machine"
         )
+
+
+def check_installed() -> None:
+    """Raise InputError where a run would find no Ray: the base install evaluates files alone."""
+    with contextlib.suppress(ModuleNotFoundError):
+        if importlib.util.find_spec("ray") is not None:
+            return
+    raise InputError("a study runs on Ray, which is not installed: install stepverify[cpu] or stepverify[gpu]")
 
 
 def start_ray(
@@ -95,6 +106,9 @@ def _ask_for_a_token(say: Callable[[str], None]) -> None:
 def _start(verbose: bool) -> None:
     import ray
 
+    if not __name__.startswith("stepverify."):  # not installed: workers find the repository as this process does
+        root = str(Path(__file__).parents[__name__.count(".")])
+        os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     try:
         ray.init(
             address="local",

@@ -1,0 +1,108 @@
+"""Stepverify for Python callers: compare answers, pick the best of N samples, open a verifier.
+
+    >>> import stepverify
+    >>> stepverify.is_equal(["0.5"], [r"\\frac{1}{2}"])
+    [True]
+    >>> stepverify.best_of_n([[0.9, 0.2, 0.4]], [[True, False, False]], [1, 3]).round(2).tolist()
+    [[0.33, 1.0]]
+
+A study is a command (`stepverify study`, or `python flows/full_study.py`), and its tables are Parquet files. Nothing
+here imports Ray or torch before a verifier is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from components.sampling.grading import is_equal
+from components.statistics import best_of_n as _statistics
+from components.text.answer_extraction import extract_answer
+
+if TYPE_CHECKING:
+    from components.verifiers.verifier import Verifier
+
+__all__ = ["best_of_n", "extract_answer", "is_equal", "open_verifier", "pass_at_n"]
+
+
+def best_of_n(
+    scores: ArrayLike | Sequence[Sequence[float]], is_correct: ArrayLike | Sequence[Sequence[bool]], ns: Sequence[int]
+) -> NDArray[np.float64]:
+    """Return the expected accuracy of picking the best score of N random samples, shape (problems, len(ns)); exact.
+
+    scores: a number per problem and sample, NaN or None for a sample without one, which is never picked. is_correct:
+    whether each sample's answer is right. Rows may have different lengths; a shorter one is filled with empty samples,
+    whose pick is wrong. ns: numbers of samples, from 1 to the most that a problem has. Equal scores share the pick.
+    Raises ValueError, naming what does not fit.
+    """
+    scores_PM = _matrix(scores, "scores", np.nan)
+    right_PM = _right(is_correct)
+    if scores_PM.shape != right_PM.shape or [*map(len, _rows(scores))] != [*map(len, _rows(is_correct))]:
+        raise ValueError(f"scores {scores_PM.shape} and is_correct {right_PM.shape} differ: one of each per sample")
+    return _statistics.best_of_n(scores_PM, right_PM, _sizes(ns, scores_PM.shape[1]))
+
+
+def pass_at_n(is_correct: ArrayLike | Sequence[Sequence[bool]], ns: Sequence[int]) -> NDArray[np.float64]:
+    """Return the chance that any of N random samples is right, shape (problems, len(ns)); exact.
+
+    is_correct, ns: as in `best_of_n`. Formula: 1 − C(M − c, N) / C(M, N) of M samples with c right ones (Chen et al.
+    2021). Raises ValueError.
+    """
+    right_PM = _right(is_correct)
+    return _statistics.pass_at_n(right_PM, _sizes(ns, right_PM.shape[1]))
+
+
+def open_verifier(folder: str | Path, style: str = "stepverify", dtype: str = "float32") -> Verifier:
+    """Return a reward model in evaluation mode: ours, or one in a published style (docs/reward_models.md).
+
+    `step_probabilities([{"problem": …, "steps": […], "finish_reason": "stop"}])` of it gives P(negative), P(neutral)
+    and P(positive) of each step. Raises ImportError without torch and Transformers, ValueError for a folder that is not
+    of the style.
+    """
+    try:
+        from components.verifiers.verifier import Verifier
+    except ModuleNotFoundError as error:
+        raise ImportError(f"a verifier needs {error.name}: install stepverify[cpu] or stepverify[gpu]") from error
+    return Verifier(Path(folder), style, dtype)
+
+
+def _rows(values: Any) -> list[Any]:
+    rows = list(values)
+    if not rows or any(np.ndim(row) == 0 and not isinstance(row, Sequence) for row in rows):
+        raise ValueError("a row of samples per problem is wanted: a list of lists, or an array with two dimensions")
+    return rows
+
+
+def _matrix(values: Any, name: str, empty: float) -> NDArray[np.float64]:
+    """Rows as one array, shorter ones filled up."""
+    rows = _rows(values)
+    matrix = np.full((len(rows), max(map(len, rows))), empty)
+    for problem, row in enumerate(rows):
+        if {type(value) for value in row} & {bool, np.bool_}:
+            raise ValueError(f"{name}: row {problem} has true or false, not numbers: are the arguments swapped?")
+        try:
+            matrix[problem, : len(row)] = [np.nan if value is None else value for value in row]
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name}: row {problem}: {error}") from error
+    return matrix
+
+
+def _right(values: Any) -> NDArray[np.bool_]:
+    rows = _rows(values)
+    matrix = np.zeros((len(rows), max(map(len, rows))), dtype=np.bool_)
+    for problem, row in enumerate(rows):
+        if any(value not in (0, 1) for value in row):
+            raise ValueError(f"is_correct: row {problem} has more than true and false: are the arguments swapped?")
+        matrix[problem, : len(row)] = row
+    return matrix
+
+
+def _sizes(ns: Sequence[int], samples: int) -> list[int]:
+    for n in ns:
+        if isinstance(n, bool) or n != int(n) or not 1 <= n <= samples:
+            raise ValueError(f"N is {n}: it must be a whole number from 1 to {samples}, the samples of a problem")
+    return [int(n) for n in ns]
