@@ -90,7 +90,7 @@ def _write(run: Runner, samples: Dataset, names: Sequence[str]) -> None:
 
 
 def _notes(run: Runner, samples: Dataset, names: Sequence[str]) -> list[str]:
-    """What a reader of the numbers must know: rows with errors, empty slots, missing scores."""
+    """Return what a reader of the numbers must know: rows with errors, empty slots, missing scores."""
     scores = [f"{name}_score" for name in names]
     rows = run.store.read(samples, ["problem_id", "answer", "source_row", "error", *scores]).to_pandas()
     notes = []

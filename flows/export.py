@@ -59,7 +59,7 @@ from schemas.tables import SAMPLE_KEY
 
 @dataclass
 class Tally:
-    """What became of the rows, and what the written ones have lost."""
+    """Counts of rows by what became of them, and of what the written rows have lost."""
 
     rows: int = 0
     written: int = 0
@@ -118,7 +118,7 @@ def export(options: argparse.Namespace) -> None:
 
 
 def open_study(store: Store, name: str) -> StoredStudy:
-    """The study by its index. Raises InputError."""
+    """Return the finished study of a name, by its index. Raises InputError."""
     path = f"studies/{checks.study_name(name)}/index.json"
     try:
         index = note_of(store.files.read(path))

@@ -31,7 +31,7 @@ from flows.study import Study
 
 
 def full_study(study: Study) -> None:
-    """The study, top to bottom. Each `run` is one stage: reused where the store has it, else computed."""
+    """Run the study, top to bottom. Each `run` is one stage: reused where the store has it, else computed."""
     preset, run = study.preset, study.runner
 
     # The problems: worked arithmetic, or files. Held-out problems are in nothing that is trained on.
@@ -84,8 +84,10 @@ def full_study(study: Study) -> None:
 
 
 def look_at_steps(study: Study, solutions: Dataset, samples: Dataset, scores: dict[str, Dataset]) -> None:
-    """The PRM by itself: by each reduction of its steps' probabilities (table 4); and where a rule rates steps, whether
-    their probabilities mean what they say, and whether it finds the first wrong one."""
+    """Compute the tables on the PRM by itself: accuracy by each reduction of its steps' probabilities (table 4).
+
+    Where a rule rates steps: the calibration of their probabilities, and whether the PRM finds the first wrong step.
+    """
     preset, run = study.preset, study.runner
     run.table(reductions(preset.estimation.bootstrap), scored_samples=samples, **scores)
     if study.embedded:

@@ -32,7 +32,7 @@ from components.labels.rule_labels import LabellingConfig, label_steps
 from components.sampling.generation import generate
 from components.sampling.grading import grade
 from components.training.stages import generator, reward_model
-from flows.command_line import cli, options
+from flows.command_line import cli, option_groups
 from flows.studies import generators, inputs, label_sources, small_scale_budget, small_scale_summary
 from flows.studies.label_sources import Labels
 from flows.studies.small_scale_series import (
@@ -50,7 +50,7 @@ from flows.study import Study
 
 
 def small_scale(study: Study) -> None:
-    """The study, top to bottom. Each `run` is one stage: reused where the store has it, else computed."""
+    """Run the study, top to bottom. Each `run` is one stage: reused where the store has it, else computed."""
     preset, run, small = study.preset, study.runner, study.preset.small_scale
     seeds = range(small.training_seeds)
     problems, _ = inputs.read_problems(study)
@@ -96,7 +96,10 @@ def small_scale(study: Study) -> None:
 
 
 def prm_large(study: Study, problems: Dataset, labelled: Dataset | None) -> Model:
-    """The main study's PRM, trained by the same stages. labelled: solutions that people rated, if it has any."""
+    """Train the main study's PRM by the same stages: the large PRM of §4.1.
+
+    labelled: solutions that people rated, None where there are none.
+    """
     preset, run = study.preset, study.runner
     base, solutions = generators.train_generator(study, problems), None
     if study.label_sources[0] != "human":
@@ -106,7 +109,7 @@ def prm_large(study: Study, problems: Dataset, labelled: Dataset | None) -> Mode
 
 
 def train_small_generator(study: Study, problems: Dataset) -> Model:
-    """From nothing on the embedded world's teacher; or the small base model given, finetuned for the format."""
+    """Train the small generator from nothing on the embedded world's teacher, or finetune a given small base model."""
     preset, run, small = study.preset, study.runner, study.preset.small_scale
     if study.small_base_model is None and not preset.needs_files:
         return run.train(
@@ -117,7 +120,7 @@ def train_small_generator(study: Study, problems: Dataset) -> Model:
 
 
 def compare_with_rule(world: SmallScaleContext, chosen: Chosen) -> None:
-    """How far the labeller agrees with the exact rule, where there are both."""
+    """Compare the labeller's ratings with those of the exact rule, where there are both."""
     if world.labeller is None or not world.study.embedded:
         return
     run, [(solutions, labels)] = world.study.runner, chosen.parts
@@ -126,7 +129,7 @@ def compare_with_rule(world: SmallScaleContext, chosen: Chosen) -> None:
 
 
 def compare_rounds(world: SmallScaleContext, accuracy: Dataset, turns: Sequence[ActiveLearningRound]) -> None:
-    """The table of rounds: is it stable to train the selector anew (§4.2: it was not)?"""
+    """Compute the table of rounds: does training the selector anew stay stable (§4.2: it did not)?"""
     if not turns:
         return
     inputs, described = {"verifier_accuracy": accuracy}, []
@@ -141,7 +144,7 @@ def compare_rounds(world: SmallScaleContext, accuracy: Dataset, turns: Sequence[
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Return the exit status."""
-    return cli.run(small_scale, argv, __doc__ or "", options.add_small_scale)
+    return cli.run(small_scale, argv, __doc__ or "", option_groups.add_small_scale)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What a flow is given: a study, whose every part was checked before any work."""
+"""A study as a flow gets it: every part was checked before any work."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ class Study:
 
     @property
     def embedded(self) -> bool:
-        """Whether the problems are those of the embedded world, whose steps a rule can rate."""
+        """True where the problems are those of the embedded world, whose steps a rule can rate."""
         return self.files is None and not self.preset.needs_files

@@ -1,4 +1,4 @@
-"""What a command line asks for, checked before any work: limits, the store, the study's name, sources of labels.
+"""Checks before any work of what a command line asks for: limits, the store, the study's name, sources of labels.
 
 Everything here raises InputError in one line: what is wrong, where, and how to mend it.
 """
@@ -21,7 +21,7 @@ _LONGEST_NAME = 200  # bytes of a study's name: a file system takes 255, and som
 
 
 def small_scale_labeller(options: argparse.Namespace, preset: Preset, sources: tuple[str, ...], files: bool) -> None:
-    """Whoever is to label can."""
+    """Check that the labeller of the small-scale study can rate these problems. Raises InputError."""
     if preset.small_scale.labeller == "rule":
         if files or preset.needs_files:
             raise InputError("--labeller rule needs the embedded problems: other problems have no exact rule")
@@ -35,7 +35,10 @@ def small_scale_labeller(options: argparse.Namespace, preset: Preset, sources: t
 
 
 def store_root(given: str | None) -> str:
-    """The store's folder or URL. A job works in a temporary copy: a relative root would be lost with it."""
+    """Return the store's folder or URL.
+
+    A job of Ray's works in a temporary copy of the folder, so a relative root would be lost: it is refused there.
+    """
     if given is not None and not given.strip():
         raise InputError("--root is empty, as an unset shell variable leaves it: give a folder, or s3://bucket/prefix")
     in_job_copy = "runtime_resources" in Path.cwd().parts
@@ -54,8 +57,11 @@ def store_root(given: str | None) -> str:
 
 
 def open_store(root: str, *, begins: bool = False, writes: bool = False, may_be_empty: bool = False) -> Store:
-    """The store, found usable before any work. begins: make one of a root that is none. writes: it must be writable,
-    and able to create files exclusively. may_be_empty: a root where nothing is yet will do, for a plan."""
+    """Return the store of a root, checked before any work.
+
+    begins: make a store of a root that is none. writes: check that it is writable and can create files exclusively.
+    may_be_empty: accept a root where nothing is yet, for a plan. Raises InputError.
+    """
     store = Store(root)
     try:
         if begins:
@@ -78,7 +84,7 @@ def open_store(root: str, *, begins: bool = False, writes: bool = False, may_be_
 
 
 def limits(options: argparse.Namespace) -> None:
-    """What a run is limited to, found to be something."""
+    """Check the limits of a run: errors per stage, and rows per file of problems. Raises InputError."""
     if not (math.isfinite(options.max_error_rate) and options.max_error_rate >= 0):
         raise InputError(f"--max-error-rate {options.max_error_rate}: must be 0 or more")
     if options.max_problems is not None and options.max_problems < 1:
@@ -88,14 +94,14 @@ def limits(options: argparse.Namespace) -> None:
 
 
 def gc_limits(options: argparse.Namespace) -> None:
-    """What `gc` is to keep, found to be something."""
+    """Check what `gc` is to keep. Raises InputError for a number below its least."""
     for flag, value, least in (("--grace-days", options.grace_days, 0), ("--keep-runs", options.keep_runs, 1)):
         if not (math.isfinite(value) and value >= least):
             raise InputError(f"{flag} {value}: must be {least} or more")
 
 
 def study_name(name: str) -> str:
-    """The name, found fit for a folder."""
+    """Return the name of a study, checked as a folder's name. Raises InputError."""
     if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
         raise InputError(f"--study {name}: use letters, digits, '-', '_' and '.'")
     if (length := len(os.fsencode(name))) > _LONGEST_NAME:
@@ -104,8 +110,10 @@ def study_name(name: str) -> str:
 
 
 def label_sources(options: argparse.Namespace, preset: Preset, files: bool, labelled: bool) -> tuple[str, ...]:
-    """The sources of step labels, found fit for the problems and for the options. files, labelled: whether there are
-    such."""
+    """Return the sources of step labels, checked against the problems and the options.
+
+    files, labelled: whether the study has files of problems, and labelled solutions. Raises InputError.
+    """
     asked = tuple(dict.fromkeys(options.label_sources or ()))
     if options.prm is not None:
         if asked:
@@ -134,7 +142,7 @@ def label_sources(options: argparse.Namespace, preset: Preset, files: bool, labe
 
 
 def _check_used(options: argparse.Namespace, sources: tuple[str, ...]) -> None:
-    """No option is given that no source heeds."""
+    """Raise InputError for an option that no chosen source uses."""
     heeded = {
         "--rollouts-per-step": (options.rollouts_per_step, "rollouts"),
         "--labelling-prm": (None if hasattr(options, "labeller") else options.labelling_prm, "prm"),

@@ -1,4 +1,4 @@
-"""What every flow shares: from a command line to a checked study, and Ray started when work is there."""
+"""The command line of the two studies: from its words to a checked study, its run, and what it prints."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def open_study(options: argparse.Namespace) -> Study:
 
 
 def read_placement(given: str) -> placements.Placement | None:
-    """Of --placement; None: `auto`. Raises InputError."""
+    """Return the placement of --placement, None for `auto`. Raises InputError."""
     try:
         return None if given == "auto" else placements.read(Path(given))
     except placements.PlacementError as error:
@@ -107,14 +107,16 @@ def read_placement(given: str) -> placements.Placement | None:
 def start_ray(
     runner: Runner, verbose: bool, placement: placements.Placement | None = None, sharding: str | None = None
 ) -> None:
-    """Join or start Ray (`ray_cluster.py`). Ray sets a handler of SIGTERM that tells nothing; put back ours."""
+    """Join or start Ray (`ray_cluster.py`), and put back our handler of SIGTERM, which Ray replaces by a silent one."""
     ray_cluster.start_ray(runner, verbose, placement, sharding)
     end_on_sigterm()
 
 
 def run(main: Any, argv: Sequence[str] | None, description: str, more_options: MoreOptions | None = None) -> int:
-    """Run a flow's main(study), or the command asked for. more_options: those of the flow alone. Returns the exit
-    status, as `run_and_report_errors` says."""
+    """Run a flow's main(study), or another command of it. Return the exit status, as `run_and_report_errors` says.
+
+    more_options: adds the options of the flow alone.
+    """
     return run_and_report_errors(
         lambda: parse(argv, description, more_options), lambda options: _run_command(main, options)
     )
@@ -137,14 +139,14 @@ def _run_command(main: Any, options: argparse.Namespace) -> int:
 
 
 def _settings_line(study: Study) -> str:
-    """What differs from the preset as it is named, of a few settings by name."""
+    """Return a line with the settings that differ from the named preset; of many, the first."""
     told = [f"{path}={value}" for path, value in study.settings.items() if not path.endswith(".engine")]
     more = f" and {len(told) - _SETTINGS_TOLD} more" if len(told) > _SETTINGS_TOLD else ""
     return f"set: {', '.join(told[:_SETTINGS_TOLD])}{more}" if told else "set: the engine alone"
 
 
 def name_paths(study: Study) -> None:
-    """Let what differs in a stage's config be named by the preset's path, which --set takes."""
+    """Name what differs in a stage's config by the preset's path, which --set takes."""
     for run in study.runner.runs:
         path = path_of(study.preset, run.stage.config) if run.stage is not None else ""
         if path:
@@ -152,6 +154,6 @@ def name_paths(study: Study) -> None:
 
 
 def _cost(study: Study) -> tuple[commands.Columns, list[str]]:
-    """What a plan says of cost: columns of its table, and what they rest on."""
+    """Return the columns on cost of a plan's table, and the lines below it."""
     work = plan_cost.expected_work(study.runner, study.preset)
     return plan_cost.columns(work, study.preset), plan_cost.footnote(study.runner, work, study.preset)

@@ -32,8 +32,10 @@ Columns = Mapping[str, Mapping[str, str]]  # column → stage → cell
 
 
 def show(runner: Runner, options: argparse.Namespace, cost: Callable[[], tuple[Columns, list[str]]]) -> int:
-    """What plan, status, explain and --only print once the flow has looked at (or computed) its stages. cost: what a
-    plan says of it, columns and lines under the table."""
+    """Print what plan, status, explain and --only have to say, once the flow has looked at its stages or computed them.
+
+    cost: gives a plan's columns on cost, and the lines under its table. Returns the exit status.
+    """
     if options.only is not None and options.only not in {run.name for run in runner.runs}:
         return _no_stage("--only", options.only, runner)
     if options.command == "plan":
@@ -84,7 +86,7 @@ def _status(runner: Runner, run: StageRun) -> str:
 
 
 def at_work(files: Files) -> list[str]:
-    """Which runs hold a lease, and whether they still renew it, by the store alone."""
+    """Return a line for each run that holds a lease, and whether the run still renews it, by the store alone."""
     paths = [file.path for file in files.find("leases") if file.path.endswith(".json")]
     before = {path: _read(files, path) for path in paths}
     if before:
@@ -121,7 +123,10 @@ def _explanation(runner: Runner, run: StageRun) -> str:
 
 
 def verify(store: Store, options: argparse.Namespace) -> int:
-    """Exit status 0 when everything is as it was written, else 1. Raises StoreError where not all can be listed."""
+    """Check the store's records, shards and models; --repair moves what is bad to quarantine/.
+
+    Returns 0 when everything is as it was written, else 1. Raises StoreError where not all can be listed.
+    """
     with _whole(store), tqdm(desc="verify", unit=" records", mininterval=1, disable=None) as bar:
         checked = verify_store(store, options.deep, progress=lambda path: bar.update())
     for finding in checked.findings:

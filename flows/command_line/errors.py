@@ -1,4 +1,4 @@
-"""How every flow ends: one line on standard error and an exit status, whatever happens; and what reaches a terminal."""
+"""The end of every flow: one line on standard error and an exit status, whatever happens."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def run_and_report_errors(
 
 
 def _message(error: Exception) -> str:
-    """An error's text; of one that Ray brings from a worker that of its cause, without the worker's traceback."""
+    """Return an error's text; for an error that Ray brings from a worker, its cause without the worker's traceback."""
     return str(getattr(error, "cause", None) or error)
 
 
@@ -87,7 +87,7 @@ def print_error(line: str) -> None:
 
 
 def end_on_sigterm() -> None:
-    """End by SIGTERM as by Ctrl-C, which is no error that anything on the way would handle."""
+    """End on SIGTERM as on Ctrl-C: by an exception that no handler of errors on the way takes."""
 
     def end(number: int, frame: object) -> NoReturn:
         _terminated.set()
@@ -98,7 +98,7 @@ def end_on_sigterm() -> None:
 
 
 class _OutputClosed(BrokenPipeError):
-    """Of standard output alone: a pipe of ours, to a process of ours, is another matter."""
+    """A closed standard output. A closed pipe to a process of ours is another matter."""
 
 
 class _Printable:

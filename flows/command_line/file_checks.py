@@ -17,13 +17,13 @@ from components.dataflow.errors import InputError
 
 
 def problem_paths(options: argparse.Namespace) -> dict[str, Path]:
-    """Split → where its file or folder lies on this machine, of those that are given."""
+    """Return split → path on this machine of the files of problems that are given."""
     names = {"train": options.train_problems, "test": options.test_problems, "ood": options.ood_problems}
     return {split: fetch(name) for split, name in names.items() if name is not None}
 
 
 def problem_files(options: argparse.Namespace) -> tuple[ProblemFiles | None, dict[str, str]]:
-    """The files of problems, and their evaluation problems by normalised text (`held_out_texts`)."""
+    """Return the files of problems, and their evaluation problems by normalised text. Raises InputError."""
     paths = problem_paths(options)
     if not paths:
         return None, {}
@@ -49,7 +49,7 @@ def problem_files(options: argparse.Namespace) -> tuple[ProblemFiles | None, dic
 def labelled_files(
     options: argparse.Namespace, files: ProblemFiles | None, held_out: Mapping[str, str]
 ) -> tuple[SolutionFiles | None, tuple[Path, ...]]:
-    """The files of labelled solutions, and where they lie."""
+    """Return the files of labelled solutions, and their paths on this machine. Raises InputError."""
     paths = tuple(map(fetch, options.labelled_solutions))
     if not paths:
         return None, ()
@@ -61,7 +61,7 @@ def labelled_files(
 def graded_files(
     options: argparse.Namespace, files: ProblemFiles | None, held_out: Mapping[str, str]
 ) -> tuple[SolutionFiles | None, tuple[Path, ...]]:
-    """The files of graded solutions, and where they lie."""
+    """Return the files of graded solutions, and their paths on this machine. Raises InputError."""
     paths = tuple(map(fetch, options.graded_solutions))
     if not paths:
         return None, ()
@@ -71,7 +71,10 @@ def graded_files(
 
 
 def learns_from_solutions(options: argparse.Namespace) -> bool:
-    """Whether the format is learned from the train problems' own solutions (that they have some: problem_files)."""
+    """Tell whether the format is learned from the train problems' own solutions.
+
+    `problem_files` checks that there are some. Raises InputError where the option does not fit the others.
+    """
     if options.format_from != "solutions":
         return False
     if options.base_model is None and options.command == "run":

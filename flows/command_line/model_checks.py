@@ -20,7 +20,11 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.pickle")  # as weigh
 
 
 def model_folder(flag: str, folder: Path | None) -> Model | None:
-    """The model of a Hugging Face folder, found fit to be opened; or the one that a stage's folder of a store names."""
+    """Return the model of a Hugging Face folder, checked without loading it; None for no folder.
+
+    flag: the option that names it, for messages. A stage's folder of models in a store stands for the model that its
+    manifest names. Raises InputError.
+    """
     if folder is None:
         return None
     folder = _published(flag, folder)
@@ -48,7 +52,7 @@ def model_folder(flag: str, folder: Path | None) -> Model | None:
 
 
 def _published(flag: str, folder: Path) -> Path:
-    """A folder; of a stage's folder of models in a store, that of the model which counts."""
+    """Return the folder itself; for a stage's folder of models in a store, the folder that its manifest names."""
     manifest = folder / MANIFEST
     if (folder / "config.json").is_file() or not manifest.is_file():
         return folder
@@ -60,6 +64,7 @@ def _published(flag: str, folder: Path) -> Path:
 
 
 def judge(options: argparse.Namespace) -> Model | None:
+    """Return the model of --judge, its chat template checked before a run. Raises InputError."""
     model = model_folder("--judge", options.judge)
     if options.command == "run":
         check_chat_template("--judge", options.judge)
@@ -67,10 +72,12 @@ def judge(options: argparse.Namespace) -> Model | None:
 
 
 def labelling_prm(options: argparse.Namespace) -> Model | None:
+    """Return the model of --labelling-prm. Raises InputError."""
     return model_folder("--labelling-prm", options.labelling_prm)
 
 
 def published_prm(options: argparse.Namespace) -> Model | None:
+    """Return the model of --prm, whose style must be given too. Raises InputError."""
     if (options.prm is None) != (options.prm_style is None):
         raise InputError(f"--prm FOLDER and --prm-style ({', '.join(STYLES)}) go together: give both")
     if options.prm is not None and options.labelled_solutions:
@@ -82,7 +89,10 @@ def published_prm(options: argparse.Namespace) -> Model | None:
 
 
 def with_few_shot_prompt(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
-    """The preset, asking for few-shot samples by the base model's chat template where that is wanted."""
+    """Return the preset with the chat instruction for few-shot samples, where --few-shot-prompt and the model want it.
+
+    notes: a choice that nobody asked for is added. Raises InputError.
+    """
     base: Path | None = options.base_model
     has_template = base is not None and has_chat_template("--base-model", base)
     if options.few_shot_prompt == "chat" and base is None:
@@ -106,14 +116,16 @@ def with_few_shot_prompt(preset: Preset, options: argparse.Namespace, notes: lis
 
 
 def check_chat_template(flag: str, folder: Path | None) -> None:
-    """Render a folder's chat template once, if it has one, which takes some seconds: one that comes to no end would
-    else be met after the work that comes before it."""
+    """Render a folder's chat template once, where it has one; it takes some seconds. Raises InputError.
+
+    A template without end would otherwise be met only after the work that comes before its use.
+    """
     if folder is not None and has_chat_template(flag, folder) and template_is_too_slow(folder):
         raise InputError(f"{flag} {folder}: {TOO_SLOW}; use a model with another template")
 
 
 def has_chat_template(flag: str, folder: Path) -> bool:
-    """Whether a Hugging Face folder's tokenizer has one, told without loading it."""
+    """Tell whether the tokenizer of a Hugging Face folder has a chat template, without loading the tokenizer."""
     if (folder / "chat_template.jinja").is_file() or (folder / "chat_template.json").is_file():
         return True
     try:

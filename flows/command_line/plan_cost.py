@@ -36,8 +36,11 @@ _SPECIAL_AND_BYTES = 2 + 256  # of the embedded tokenizer
 
 @dataclass(frozen=True)
 class Work:
-    """What a stage is expected to do yet. prompts, tokens: read, and written or learned from; most_tokens: if every
-    solution were as long as it may be. rows_are: as in Dataset."""
+    """The work that a stage still has to do, as expected.
+
+    prompts, tokens: tokens read, and tokens written or learned from. most_tokens: tokens if every solution were as long
+    as allowed. rows_are: as in Dataset.
+    """
 
     kind: str  # sampling, scoring or training
     prompts: float
@@ -48,12 +51,12 @@ class Work:
 
     @property
     def gpu_hours(self) -> float:
-        """Of H100s."""
+        """Hours of an H100."""
         return self.flops / (PEAK_FLOPS * UTILISATION[self.kind]) / 3600
 
 
 def expected_work(runner: Runner, preset: Preset) -> dict[str, Work]:
-    """Stage → what it is expected to do yet, of the stages of a plan that run a model and are not done."""
+    """Return stage → expected work, of the stages of a plan that run a model and are not done."""
     found = {}
     for run in runner.runs:
         if run.status == "HIT" or run.stage is None or isinstance(run.stage, TableStage):
@@ -74,8 +77,11 @@ def expected_work(runner: Runner, preset: Preset) -> dict[str, Work]:
 
 
 def model_size(runner: Runner, preset: Preset, model: Model) -> float:
-    """Parameters of a model: of one that is there what its folder holds; of one that a plan foresees those of its
-    architecture, or of the model that it starts from, whose head is another; of one still to be given, assumed."""
+    """Return the parameters of a model.
+
+    They are counted in the folder of a model that exists; taken from the architecture, or from the starting model, of
+    one that a plan foresees (its head is another); and assumed for a model that is still to be given.
+    """
     if model.digest is not None:
         return parameters(runner.store, model)
     there = runner.results.get(model.path)
@@ -94,7 +100,7 @@ def model_size(runner: Runner, preset: Preset, model: Model) -> float:
 
 
 def columns(work: Mapping[str, Work], preset: Preset) -> dict[str, dict[str, str]]:
-    """Column → stage → cell, for `report.plan_table`."""
+    """Return column → stage → cell, for a plan's table."""
     if not work:
         return {}
     last = "GPU-hours" if preset.plan.on_gpus else "FLOPs"
@@ -110,7 +116,7 @@ def columns(work: Mapping[str, Work], preset: Preset) -> dict[str, dict[str, str
 
 
 def footnote(runner: Runner, work: Mapping[str, Work], preset: Preset) -> list[str]:
-    """What the columns mean and rest on; nothing without work."""
+    """Return the lines that explain the columns and their assumptions; none without work."""
     if not work:
         return []
     plan, models = preset.plan, [run.name for run in runner.runs if isinstance(run.stage, ModelStage)]
@@ -137,7 +143,7 @@ def footnote(runner: Runner, work: Mapping[str, Work], preset: Preset) -> list[s
 
 
 def short(number: float) -> str:
-    """Three digits and a unit.
+    """Return a number with three digits and a unit.
 
     >>> [short(n) for n in (0, 96, 852_000_000, 2.13e6, 1.5e18)]
     ['0', '96', '852M', '2.13M', '1.5E']
@@ -149,7 +155,7 @@ def short(number: float) -> str:
 
 
 def architecture_parameters(architecture: Architecture) -> int:
-    """Parameters of the embedded generator: a Llama with tied embeddings, over the world's vocabulary."""
+    """Return the parameters of the embedded generator: a Llama with tied embeddings, over the world's vocabulary."""
     tokens = {word for word in VOCABULARY if len(word.encode()) > 1} | {f" {word}" for word in VOCABULARY}
     hidden = architecture.hidden_size
     layer = 4 * hidden**2 + 3 * hidden * architecture.intermediate_size + 2 * hidden
@@ -171,8 +177,10 @@ def _scoring(run: StageRun, preset: Preset, size: float) -> Work:
 
 
 def _rollouts(run: StageRun, config: RolloutsConfig, plan: PlanConfig, size: float) -> Work:
-    """Continuations of half a solution in the mean: after each step but the last, or, of the search, after as many as
-    halving them takes, if every answer is wrong."""
+    """Expect continuations of half a solution in the mean.
+
+    There are as many as steps but the last; for the search, as many as halving takes if every answer is wrong.
+    """
     rows, _ = _pending(run.output)
     steps = max(1, round(plan.solution_tokens / plan.step_tokens) - 1)
     asked = steps if config.search == "every_step" else math.ceil(math.log2(steps + 1))
@@ -184,7 +192,7 @@ def _rollouts(run: StageRun, config: RolloutsConfig, plan: PlanConfig, size: flo
 
 
 def _judging(run: StageRun, config: JudgeConfig, plan: PlanConfig, size: float) -> Work:
-    """A judge as large as the generator, which writes as much as it may."""
+    """Expect a judge as large as the generator, which writes as much as it may."""
     rows, _ = _pending(run.output)
     prompts = rows * (plan.prompt_tokens + plan.solution_tokens + len(config.prompt) // _CHARACTERS_PER_TOKEN)
     most = rows * config.sampling.max_tokens
@@ -216,7 +224,7 @@ def _sign(dataset: Dataset | None) -> str:
 
 
 def _pending(dataset: Dataset | None) -> tuple[int, int]:
-    """Rows that are not there yet, and how often a problem's prompt is read for them: once per shard of its samples."""
+    """Return the rows that are missing, and how often a problem's prompt is read for them: once per shard."""
     shards: list[Shard] = [shard for shard in dataset.shards if not shard.digest] if dataset is not None else []
     return sum(shard.rows for shard in shards), sum(
         shard.rows // int(shard.attributes.get("sample_count", 1)) for shard in shards

@@ -81,7 +81,7 @@ def preset_of(options: argparse.Namespace, notes: list[str]) -> tuple[Preset, Pr
 
 
 def with_config(preset: Preset, given: str) -> Preset:
-    """The preset of --config FILE.py:NAME, or the given one changed by FILE.toml."""
+    """Return the preset of --config FILE.py:NAME, or the given preset changed by FILE.toml. Raises InputError."""
     file, _, name = given.partition(":")
     if file.endswith(".py") and name:
         return _from_python(given, Path(file), name)
@@ -100,7 +100,7 @@ def with_config(preset: Preset, given: str) -> Preset:
 
 
 def _from_python(given: str, file: Path, name: str) -> Preset:
-    """The preset that a Python file has under a name. The file is the user's own code, and is run."""
+    """Run a Python file, which is the user's own code, and return the preset that it has under a name."""
     try:
         spec = importlib.util.spec_from_file_location(file.stem, file)
         assert spec is not None
@@ -146,7 +146,7 @@ def _with_samples(preset: Preset, given: list[str]) -> Preset:
 
 
 def _with_engine(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
-    """The preset with all sampling by the engine that is asked for, else by one that is installed."""
+    """Return the preset with all sampling by the engine that is asked for, else by one that is installed."""
     engine = options.engine or installed_engine()
     try:
         engine_distribution(engine)
@@ -160,7 +160,7 @@ def _with_engine(preset: Preset, options: argparse.Namespace, notes: list[str]) 
 
 
 def _with_learning_rates(preset: Preset, options: argparse.Namespace) -> Preset:
-    """One rate is that of both reward models; several are tried, and the best of each is kept."""
+    """Set one rate for both reward models, or several for a sweep that keeps the best of each."""
     rates = tuple(dict.fromkeys(options.learning_rates or ()))
     try:
         if len(rates) == 1:
@@ -173,7 +173,7 @@ def _with_learning_rates(preset: Preset, options: argparse.Namespace) -> Preset:
 
 
 def _with_small_scale_options(preset: Preset, options: argparse.Namespace) -> Preset:
-    """The preset with the changes of the small-scale study's own options, found to fit each other."""
+    """Return the preset with the changes of the small-scale study's own options."""
     for flag, kept in _NOT_IN_SMALL_SCALE.items():
         if getattr(options, flag.removeprefix("--").replace("-", "_")) != kept:
             raise InputError(f"{flag}: the small-scale study has no use for it; see flows/full_study.py")
@@ -202,7 +202,7 @@ def _above(sizes: tuple[int, ...], least: int) -> tuple[int, ...]:
 
 
 def _judge(preset: Preset, options: argparse.Namespace) -> JudgeConfig:
-    """The judge's: the preset's is that of the embedded world's tiny one, or of an instruction model on GPUs."""
+    """Return the judge's config: with --judge an instruction model's, else the preset's."""
     config = preset.judge
     sampling, prompt = config.sampling, config.prompt
     if options.judge is not None and not preset.needs_files:

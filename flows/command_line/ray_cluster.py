@@ -30,7 +30,7 @@ _JOINED_WITHIN = "STEPVERIFY_JOIN_SECONDS"
 
 
 def check_address() -> None:
-    """Raises InputError for a RAY_ADDRESS that is no address, and for a time to join that is no time."""
+    """Raise InputError for a RAY_ADDRESS that is no address, and for a time to join that is no number."""
     seconds = os.environ.get(_JOINED_WITHIN) or "15"
     if not seconds.replace(".", "", 1).isdecimal():
         raise InputError(f"{_JOINED_WITHIN} {seconds}: not a number of seconds")
@@ -87,7 +87,7 @@ def start_ray(
 
 
 def _address() -> str:
-    """The cluster to join, "" for none."""
+    """Return the address of the cluster to join, "" for none."""
     address = os.environ.get("RAY_ADDRESS", "").strip()
     return "" if address == "local" else address
 
@@ -154,7 +154,7 @@ def _join(address: str, verbose: bool, say: Callable[[str], None]) -> None:
 
 
 def _reach(address: str, host: str, port: int) -> None:
-    """Raises StudyError when nothing answers there: Ray itself would try for minutes."""
+    """Raise StudyError when nothing answers at the address: Ray itself would try for minutes."""
     until = time.monotonic() + _REACHED_WITHIN
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Who should rate the steps? One PRM per source of step labels, on the laptop's embedded world."""
+"""The comparison of sources of step labels: one PRM for each, on the laptop's embedded world."""
 
 from __future__ import annotations
 

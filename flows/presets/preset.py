@@ -1,4 +1,4 @@
-"""What a preset is: every number of a study, once, typed, with the paper's section where it has one."""
+"""Presets: every number of a study, once, typed, with the paper's section where it has one."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Preset:
 
 
 def reseeded(config: Any, seed: int) -> Any:
-    """A copy of nested configs with every field named `seed` set."""
+    """Return a copy of nested configs with every field named `seed` set."""
     changes: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -128,6 +128,6 @@ def reseeded(config: Any, seed: int) -> Any:
 
 
 def rollouts_like(sampling: SamplingConfig) -> RolloutsConfig:
-    """Continuations that are sampled like solutions; Math-Shepherd's eight of each step."""
+    """Return the config of continuations that are sampled like solutions: Math-Shepherd's eight of each step."""
     sampling = dataclasses.replace(sampling, samples_per_problem={}, sample_block=1)
     return RolloutsConfig(sampling, search="every_step", grader_version=GRADER_VERSION)

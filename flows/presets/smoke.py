@@ -13,7 +13,7 @@ from flows.presets.preset import PlanConfig, SmallScaleConfig
 
 
 def _small_scale(sampling: SamplingConfig) -> SmallScaleConfig:
-    """sampling: the main study's."""
+    """Return the small-scale study's numbers. sampling: the main study's."""
     training = TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)
     return SmallScaleConfig(
         train_problems=60,

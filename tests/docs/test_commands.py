@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from flows import evaluate, export, step_errors
-from flows.command_line import options
+from flows.command_line import main, option_groups, options
 from flows.presets.paths import SettingError, parse_setting, with_setting
 from flows.presets.presets import PRESETS
 from tests.docs.pages import PAGES, ROOT, commands, name
@@ -27,7 +27,7 @@ def parse_flow(flow: str, arguments: Sequence[str]) -> argparse.Namespace:
     SettingError for a number of a preset that does not exist or cannot be that."""
     parsers: dict[str, Callable[[Sequence[str]], argparse.Namespace]] = {
         "full_study": lambda argv: options.parse(argv, ""),
-        "small_scale": lambda argv: options.parse(argv, "", options.add_small_scale),
+        "small_scale": lambda argv: options.parse(argv, "", option_groups.add_small_scale),
         "evaluate": evaluate._parse,
         "step_errors": step_errors._parse,
         "export": export._parse,
@@ -48,6 +48,11 @@ def check(words: Sequence[str]) -> None:
     program, rest = words[0], words[1:]
     if program == "make":
         assert {word for word in rest if "=" not in word} <= targets()
+    elif program == "stepverify":
+        if not rest[0].startswith("-"):
+            parse_flow(main.FLOWS[rest[0]][0], rest[1:])
+    elif program == "pip":
+        assert rest == ["install", "."]
     elif program == "ray":
         check(rest[rest.index("--") + 1 :])
     elif program in ("python", ".venv/bin/python") and rest[0] == "-m":
@@ -95,6 +100,8 @@ def test_a_command_that_is_not_there_is_found() -> None:
     flow = "python flows/full_study.py"
     for line in (
         "make everything",
+        "stepverify evaluate",
+        "stepverify study --no-such-option",
         "python -m components.no_such",
         f"{flow} --no-such-option",
         f"{flow} --set no.such=3",

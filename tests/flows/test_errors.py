@@ -18,7 +18,7 @@ import pytest
 from components.dataflow import store_marker
 from components.dataflow.storage import Files
 from flows import evaluate, export, full_study, small_scale, step_errors
-from flows.command_line import cli, options
+from flows.command_line import cli, option_groups
 from tests.flows.test_evaluate import rows, write
 from tests.flows.test_export import root  # noqa: F401
 
@@ -27,7 +27,7 @@ Printed = pytest.CaptureFixture[str]
 # flow → (a call of it, what it calls first of all, by which a test makes it fail)
 FLOWS: dict[str, tuple[Callable[[], int], Any, str]] = {
     "full_study": (lambda: cli.run(full_study.full_study, [], ""), cli, "open_study"),
-    "small_scale": (lambda: cli.run(small_scale.small_scale, [], "", options.add_small_scale), cli, "open_study"),
+    "small_scale": (lambda: cli.run(small_scale.small_scale, [], "", option_groups.add_small_scale), cli, "open_study"),
     "evaluate": (lambda: evaluate.main(["x.jsonl"]), evaluate, "describe_scored"),
     "export": (lambda: export.main(["--study", "x", "--format", "prm800k", "--out", "x.jsonl"]), export, "open_study"),
     "step_errors": (lambda: step_errors.main(["x.jsonl", "--prm", "x"]), step_errors, "describe_rated"),

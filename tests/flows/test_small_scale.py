@@ -20,7 +20,8 @@ from components.labels.prm_labels import label_by_prm
 from components.verifiers.scoring import score
 from flows import full_study, small_scale
 from flows.command_line import cli
-from flows.command_line.options import add_small_scale, parse
+from flows.command_line.option_groups import add_small_scale
+from flows.command_line.options import parse
 from flows.studies import small_scale_series
 from flows.studies.small_scale_summary import labeller_notes
 from flows.study import Study

@@ -1,0 +1,282 @@
+"""The groups of options that commands share, each added to a parser by one function."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from components.data.problem_files import ANSWER_FORMATS
+from components.labels.active_learning import POLICIES
+from components.statistics.score_reduction import NEUTRALS, REDUCTIONS
+from components.text.segmentation import RULES
+from components.verifiers.published import OURS, STYLES
+from flows.presets.presets import PRESETS, SEED
+from flows.studies.label_source_names import SOURCES
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the study, its preset and its limits."""
+    presets = "; ".join(f"{preset.name}: {preset.about}" for preset in PRESETS.values())
+    parser.add_argument("--preset", default="laptop", help=f"which numbers to use (default: laptop). {presets}")
+    parser.add_argument(
+        "--study", metavar="NAME", help="folder under ROOT/studies for the results (default: the preset)"
+    )
+    parser.add_argument("--plan", action="store_true", help="the same as the command plan")
+    parser.add_argument("--only", metavar="STAGE", help="compute this stage alone, from what is there")
+    parser.add_argument(
+        "--max-error-rate",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="share of a stage's rows that may have errors; more stop the study (default: 0.01); they are kept",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and training workers print")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add --set and --config, and the options for the numbers that are set most often."""
+    numbers = parser.add_argument_group(
+        "numbers",
+        "Every number of a preset has a path, which plan and explain name (docs/configuration.md lists all).",
+    )
+    numbers.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="PATH=VALUE",
+        help="set one number, as often as wanted, e.g. --set prm.training.epochs=2; VALUE as in TOML, or none",
+    )
+    numbers.add_argument(
+        "--config",
+        metavar="FILE",
+        help="FILE.toml: tables of the same paths; or FILE.py:NAME: a Preset that a Python file makes by "
+        "dataclasses.replace",
+    )
+    numbers.add_argument("--seed", type=int, help=f"of problems, samples and training alike (default: {SEED})")
+    numbers.add_argument(
+        "--samples-per-problem",
+        nargs="+",
+        metavar="[SPLIT=]N",
+        default=[],
+        help="samples per problem, for all splits or for train, test or ood alone; raising it keeps every full block "
+        "(of 16) that is there",
+    )
+    numbers.add_argument("--temperature", type=float, help="the temperature of sampling (default: the preset's)")
+    numbers.add_argument("--max-tokens", type=int, help="the most tokens of a solution (default: the preset's)")
+    numbers.add_argument(
+        "--segmentation",
+        choices=RULES,
+        help="how samples are cut into steps: by lines (default, as the generator learns to write them), blank lines, "
+        "sentences, or auto: whatever the text shows; for a generator that was not finetuned here",
+    )
+    numbers.add_argument("--engine", choices=["vllm", "transformers"], help="default: vllm where it is installed")
+
+
+def add_reward_models(parser: argparse.ArgumentParser) -> None:
+    """Add the options of both reward models and of how they pick."""
+    verifiers = parser.add_argument_group("reward models")
+    verifiers.add_argument(
+        "--training-seeds",
+        type=int,
+        metavar="K",
+        help="train K ORMs and PRMs on the same solutions; results are means over them, with their spread "
+        "(default: the preset's)",
+    )
+    verifiers.add_argument(
+        "--learning-rates",
+        type=float,
+        nargs="+",
+        metavar="RATE",
+        help="one: the rate of both reward models; several: try each, and go on with the one that does best on "
+        "held-out train problems",
+    )
+    verifiers.add_argument(
+        "--step-alternatives",
+        type=int,
+        metavar="K",
+        help="train the PRM also on K alternatives to each solution's right steps, a digit changed, rated by the "
+        "embedded world's rule (default: the preset's; 0: the same solutions as the ORM and no more)",
+    )
+    verifiers.add_argument("--reduction", choices=REDUCTIONS, help="of step probabilities to prm_score (product)")
+    verifiers.add_argument("--neutral", choices=NEUTRALS, help="how prm_score counts a neutral step (positive)")
+    verifiers.add_argument(
+        "--paper-band",
+        action="store_true",
+        help="compute best-of-N by the released evaluation's 400 shuffles too, with the band of figure 3",
+    )
+    verifiers.add_argument(
+        "--prm", type=Path, metavar="FOLDER", help="a published PRM to compare with, in place of training one"
+    )
+    verifiers.add_argument("--prm-style", choices=STYLES, help="whose conventions FOLDER follows")
+
+
+def add_placement(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where the work runs."""
+    placement = parser.add_argument_group("where the work runs (it never changes what is computed, or its key)")
+    placement.add_argument(
+        "--placement",
+        default="auto",
+        metavar="auto|FILE",
+        help="how many engines, graders, scorers and training workers, and what each holds: auto (default) goes by "
+        "what the cluster has, and says what it chose; or a TOML file with tables [engines], [graders], [scorers] and "
+        "[training] (docs/cluster.md)",
+    )
+    placement.add_argument(
+        "--sharding",
+        choices=["ddp", "fsdp"],
+        help="how training workers share a model: each holds all of it, or a part (FSDP2); equal to rounding (default: "
+        "the placement's, of auto ddp)",
+    )
+
+
+def add_upkeep(parser: argparse.ArgumentParser, command: str) -> None:
+    """Add the options of `verify` or `gc`."""
+    if command == "verify":
+        parser.add_argument("--deep", action="store_true", help="read and hash every byte")
+        parser.add_argument("--repair", action="store_true", help="move what is bad to quarantine/")
+        return
+    parser.add_argument("--delete", action="store_true", help="remove what is listed, for good")
+    parser.add_argument(
+        "--grace-days", type=float, default=7, metavar="D", help="keep all that is younger (default: 7)"
+    )
+    parser.add_argument(
+        "--keep-runs", type=int, default=1, metavar="K", help="finished runs to keep of each study (default: 1)"
+    )
+    parser.add_argument(
+        "--delete-everything",
+        action="store_true",
+        help="go on in a store without any record of a run, where nothing says what is needed",
+    )
+
+
+def add_small_scale(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the small-scale study."""
+    group = parser.add_argument_group(
+        "the small-scale study",
+        "The labeller is the main study's PRM, trained by the same stages (all options above are of these), or "
+        "--labelling-prm FOLDER, or the embedded world's exact rule.",
+    )
+    group.add_argument("--labeller", choices=["prm", "rule"], help="who labels the small generator's solutions (prm)")
+    group.add_argument(
+        "--solutions-per-problem",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="the sizes: so many solutions per problem are labelled (default: the preset's)",
+    )
+    group.add_argument(
+        "--policies",
+        nargs="*",
+        choices=[*(name for name in POLICIES if name != "uniform"), "iterated"],
+        metavar="POLICY",
+        help="ways to choose what to label, besides the first solutions of each problem: "
+        + "; ".join(f"{name}: {about}" for name, about in POLICIES.items() if name != "uniform")
+        + "; iterated: active, in rounds, with the selector trained anew after each (default: all; none: no names)",
+    )
+    group.add_argument("--pool", type=int, metavar="N", help="solutions per train problem to choose from")
+    group.add_argument("--best-of", type=int, metavar="N", help="samples per test problem")
+    group.add_argument(
+        "--small-base-model",
+        type=Path,
+        metavar="FOLDER",
+        help="what the small generator is finetuned from; without it a tiny one is trained on the embedded world",
+    )
+
+
+def add_label_sources(parser: argparse.ArgumentParser) -> None:
+    """Add the options of sources of step labels."""
+    sources = parser.add_argument_group("where step labels come from")
+    sources.add_argument(
+        "--label-sources",
+        nargs="+",
+        choices=SOURCES,
+        metavar="SOURCE",
+        help="one or several, each with a PRM of its own, the first one's called prm: "
+        + "; ".join(f"{name}: {about}" for name, about in SOURCES.items())
+        + " (default: the preset's; of files of problems, human where there are labelled solutions, else none)",
+    )
+    sources.add_argument("--rollouts-per-step", type=int, metavar="K", help="continuations of each step (default: 8)")
+    sources.add_argument("--labelling-prm", type=Path, metavar="FOLDER", help="the PRM of the source prm")
+    sources.add_argument(
+        "--labelling-prm-style", choices=[OURS, *STYLES], default=OURS, help="whose conventions it follows"
+    )
+    sources.add_argument("--judge", type=Path, metavar="FOLDER", help="the instruction model of the source judge")
+    sources.add_argument(
+        "--judge-prompt", type=Path, metavar="FILE", help="its prompt, with {problem} and {steps} (default: ours)"
+    )
+    sources.add_argument(
+        "--judge-structured",
+        action="store_true",
+        help="hold its whole answer to the form of a verdict (it cannot think before it then)",
+    )
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name files of problems and solutions, and the base model."""
+    files = parser.add_argument_group(
+        "your own problems and solutions",
+        "A FILE is JSON Lines (also .gz), Parquet, the folder of MATH as it was released, s3://bucket/file, or "
+        "hub:DATASET[:CONFIG]:SPLIT.",
+    )
+    files.add_argument("--train-problems", metavar="FILE", help="problems whose solutions train the ORM")
+    files.add_argument("--test-problems", metavar="FILE", help="problems of the curves")
+    files.add_argument(
+        "--ood-problems",
+        metavar="FILE",
+        help="problems unlike those (out of distribution, table 1): results stand apart, by the column `source`",
+    )
+    files.add_argument("--problem-column", metavar="NAME", help="default: problem, or else question")
+    files.add_argument("--answer-column", metavar="NAME", help="default: answer, or else solution")
+    files.add_argument(
+        "--answer-format",
+        choices=ANSWER_FORMATS,
+        help="where in the answer column the answer is: "
+        + "; ".join(f"{name}: {about}" for name, about in ANSWER_FORMATS.items())
+        + " (default: found out from the first row)",
+    )
+    files.add_argument("--max-problems", type=int, metavar="N", help="only the first N rows of each file")
+    files.add_argument(
+        "--contaminated",
+        choices=["stop", "drop"],
+        default="stop",
+        help="what to do when a train problem, or that of a labelled or graded solution, is an evaluation problem, "
+        "spacing and LaTeX aside: stop before any work (default), or leave it out of all training; near ones are "
+        "listed either way",
+    )
+    files.add_argument(
+        "--labelled-solutions",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="solutions whose steps are rated, to train the PRM on: PRM800K's own files, or rows of problem and steps "
+        "[{text, rating: -1, 0 or 1}]; without it files of problems train the ORM alone",
+    )
+    files.add_argument(
+        "--graded-solutions",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="solutions with their outcome, to train the ORM on in place of samples of the train problems: rows of "
+        "problem, text and is_correct, or TRL's prompt, completion and label",
+    )
+    files.add_argument(
+        "--base-model",
+        type=Path,
+        metavar="FOLDER",
+        help="Hugging Face folder of a causal language model to finetune as the generator; without one the tiny "
+        "generator is trained on the embedded world",
+    )
+    files.add_argument(
+        "--format-from",
+        choices=["few_shot", "solutions"],
+        default="few_shot",
+        help="what the base model learns the format from: its own right few-shot samples (the default), or the "
+        "train problems' own solutions (a column `solution`, or the text before #### in the answer)",
+    )
+    files.add_argument(
+        "--few-shot-prompt",
+        choices=["auto", "chat", "plain"],
+        default="auto",
+        help="how few-shot samples are asked for: in a turn of the base model's chat template, or as text to continue "
+        "(auto: by the template where the tokenizer has one)",
+    )

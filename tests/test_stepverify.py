@@ -1,0 +1,87 @@
+"""What people call from Python: the right values, and a clear error for what is easily given wrong."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import stepverify
+from flows.command_line import main
+
+NAN = float("nan")
+SAMPLES = st.lists(
+    st.lists(st.tuples(st.sampled_from([0.1, 0.5, 0.9, NAN]), st.booleans()), min_size=1, max_size=5),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(SAMPLES)
+def test_best_of_n_is_the_mean_over_all_subsets(rows: list[list[tuple[float, bool]]]) -> None:
+    slots = max(map(len, rows))
+    ns = list(range(1, slots + 1))
+    found = stepverify.best_of_n([[s for s, _ in row] for row in rows], [[c for _, c in row] for row in rows], ns)
+    for problem, row in enumerate(rows):
+        filled = [*row, *[(NAN, False)] * (slots - len(row))]
+        for k, n in enumerate(ns):
+            accuracies = []
+            for subset in itertools.combinations(filled, n):
+                best = max((s for s, _ in subset if s == s), default=None)
+                picked = [c for s, c in subset if s == best]
+                accuracies.append(np.mean(picked) if picked else 0.0)
+            # Equal scores share their ranks over all slots, whose mean over subsets is that of their picks.
+            assert found[problem, k] == pytest.approx(np.mean(accuracies), abs=1e-9)
+
+
+def test_pass_at_n_is_the_closed_form() -> None:
+    assert stepverify.pass_at_n([[True, False, False, False]], [1, 2, 4]).tolist() == [[0.25, 0.5, 1.0]]
+    assert stepverify.pass_at_n(np.array([[1, 0]]), [1]).tolist() == [[0.5]]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: stepverify.best_of_n([[0.1, 0.2]], [[True, False]], [32]), "N is 32.*from 1 to 2"),
+        (lambda: stepverify.best_of_n([[0.1, 0.2]], [[True, False]], [0]), "N is 0"),
+        (lambda: stepverify.best_of_n([[0.1, 0.2]], [[True, False]], [1.5]), "N is 1.5"),  # type: ignore[list-item]
+        (lambda: stepverify.pass_at_n([[True]], [2]), "N is 2"),
+        (lambda: stepverify.best_of_n([[True, False]], [[0.1, 0.2]], [1]), "swapped"),
+        (lambda: stepverify.best_of_n([[1, 0]], [[0.1, 0.2]], [1]), "swapped"),
+        (lambda: stepverify.best_of_n(np.array([[True]]), np.array([[0.5]]), [1]), "swapped"),
+        (lambda: stepverify.best_of_n([[0.1, 0.2]], [[True]], [1]), "one of each per sample"),
+        (lambda: stepverify.best_of_n([[0.1], [0.2, 0.3]], [[True, True], [False]], [1]), "one of each per sample"),
+        (lambda: stepverify.best_of_n([[0.1]], [[True], [False]], [1]), "one of each per sample"),
+        (lambda: stepverify.best_of_n([0.1, 0.2], [True, False], [1]), "list of lists"),
+        (lambda: stepverify.best_of_n([["high"]], [[True]], [1]), "row 0"),
+        (lambda: stepverify.best_of_n([], [], [1]), "list of lists"),
+    ],
+)
+def test_what_is_given_wrong_is_refused(call: Callable[[], object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_nothing_heavy_is_imported() -> None:
+    code = "import sys, stepverify; print({'torch', 'ray', 'transformers', 'vllm'} & {*sys.modules})"
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_command_names_every_flow(capsys: pytest.CaptureFixture[str]) -> None:
+    flows = {path.stem for path in (Path(__file__).parents[1] / "flows").glob("*.py")} - {"__init__", "study"}
+    assert {file for file, _ in main.FLOWS.values()} == flows
+    assert main.main([]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in main.FLOWS)
+    assert main.main(["evalute"]) == 2
+    assert "did you mean evaluate?" in capsys.readouterr().err
