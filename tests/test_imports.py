@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -110,6 +111,17 @@ def faults_of(root: Path) -> list[str]:
 
 def test_no_package_imports_what_it_may_not_and_there_is_no_circle() -> None:
     assert faults_of(ROOT) == []
+
+
+def test_the_name_of_a_class_is_used_once() -> None:
+    names = [
+        node.name
+        for path in modules_of(ROOT).values()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert len(names) > 100
+    assert sorted(name for name, count in Counter(names).items() if count > 1) == []
 
 
 def test_packages_hold_the_modules() -> None:
