@@ -1,4 +1,4 @@
-"""Shards and datasets: what the tables of a study are made of, apart from where they lie."""
+"""Shards and datasets: the tables of a study, whatever storage holds them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from components.dataflow.stage import TableStage, digest
 
 @dataclass(frozen=True)
 class Shard:
-    """One committed output shard. attributes: values that all its rows share, e.g. {"split": "train"}. One that a plan
-    only foresees has an empty key and digest."""
+    """One committed output shard.
+
+    attributes: values that all its rows share, e.g. {"split": "train"}. A shard that a plan only foresees has an empty
+    key and digest.
+    """
 
     stage: str
     key: str
@@ -35,8 +38,11 @@ class Shard:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table of the study: its shards in order. digest is None for one that a plan only foresees; its shards are those
-    that a run would make, or none where that cannot be told."""
+    """A table of the study: its shards in order.
+
+    digest is None for a dataset that a plan only foresees; its shards are then those that a run would make, or none
+    where that is not known.
+    """
 
     name: str
     folder: str  # relative to the store's root
@@ -54,15 +60,17 @@ class Dataset:
         return sum(shard.rows_error for shard in self.shards)
 
     def select(self, **attributes: str) -> Dataset:
-        """The shards with these attributes, e.g. select(split="train")."""
+        """Return the shards with these attributes, e.g. select(split="train")."""
         return self._keep(lambda shard: all(shard.attributes.get(k) == v for k, v in attributes.items()))
 
     def without(self, **attributes: str) -> Dataset:
-        """The shards without any of these attributes."""
+        """Return the shards without any of these attributes."""
         return self._keep(lambda shard: all(shard.attributes.get(k) != v for k, v in attributes.items()))
 
     def first(self, rows: int, **attributes: str) -> Dataset:
-        """Without those shards with these attributes that come after the first ones with at least so many rows."""
+        """Return the dataset without the later shards of these attributes: those after the first ones that hold at
+        least `rows` rows together.
+        """
         before = 0
         kept = []
         for shard in self.shards:
@@ -82,7 +90,9 @@ class Dataset:
 
 
 def content_digest(shards: Iterable[Shard]) -> str:
-    """What a dataset contains: the hash of its shards' digests, in order. Raises ValueError for foreseen shards."""
+    """Return the digest of a dataset's content: the hash of its shards' digests, in order. Raises ValueError for
+    foreseen shards.
+    """
     digests = [shard.digest for shard in shards]
     if "" in digests:
         raise ValueError("a shard that is only foreseen has no content, and no part in a key")
@@ -90,7 +100,7 @@ def content_digest(shards: Iterable[Shard]) -> str:
 
 
 def parquet(table: pa.Table) -> bytes:
-    """A table as the bytes of a Parquet file."""
+    """Encode a table as the bytes of a Parquet file."""
     buffer = io.BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
@@ -99,7 +109,9 @@ def parquet(table: pa.Table) -> bytes:
 def encode(
     stage: str, key: str, schema: pa.Schema, table: pa.Table, attributes: Mapping[str, str]
 ) -> tuple[Shard, bytes]:
-    """A table as the bytes of a shard, and what its record says. Raises StoreError when it breaks its schema."""
+    """Encode a table as the bytes of a shard. Returns the shard's record and the bytes. Raises StoreError when the
+    table breaks its schema.
+    """
     try:
         table = table.select(schema.names).cast(schema)
         table.validate(full=True)
@@ -114,9 +126,10 @@ def encode(
 
 
 def content_error(footer: pq.FileMetaData, shard: Shard) -> str:
-    """What a shard's record says otherwise than its file does, by the file's footer; "" where they agree.
+    """Return how a shard's record differs from its Parquet footer; "" where they agree.
 
-    Compared are the rows, those with an error, and each attribute that is a column too, whose values must all be it.
+    Compared are the number of rows, the number of rows with an error, and each attribute that is a column too: all
+    values of that column must be the attribute's.
     """
     if footer.num_rows != shard.rows:
         return f"{footer.num_rows} rows instead of {shard.rows}"
@@ -143,8 +156,11 @@ Part = tuple[pa.Table, Mapping[str, str]]
 
 
 def cut(rows: pa.Table | Iterable[pa.Table], stage: TableStage, inputs: Mapping[str, Dataset]) -> Iterator[Part]:
-    """A barrier stage's table, or its tables in turn, as shards and their attributes: like those of the input that it
-    follows; else by the values of `shard_by` in order of appearance, then in slices."""
+    """Cut a barrier stage's table (or its tables in turn) into shards. Yields each shard's rows and attributes.
+
+    The shards follow those of the input `shards_like`, if the stage names one; else the values of `shard_by` in order
+    of appearance, each in slices of `shard_rows`.
+    """
     for table in [rows] if isinstance(rows, pa.Table) else rows:
         if stage.shards_like:
             yield from _cut_like(table, stage, inputs[stage.shards_like].shards)

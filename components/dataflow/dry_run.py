@@ -1,7 +1,8 @@
-"""What a plan foresees of a stage that is not there: its shards, with their rows and attributes, and no digest.
+"""Dry runs: the datasets that a plan foresees for stages that are not computed, with rows and attributes but no
+digests.
 
 A foreseen shard has no key and no digest, and whatever would hash it is refused (`datasets.content_digest`,
-`streaming.tasks_of`): what is foreseen is for people to read, and never a part of a key.
+`map_executor.tasks_of`): foreseen datasets are for people to read, and never a part of a key.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from components.dataflow.stage import MapStage, TableStage, digest
 
 
 def of_map(stage: MapStage, source: Dataset, done: Sequence[Shard | None] = ()) -> Dataset:
-    """The dataset of a map stage, as far as its input is known or foreseen: one shard per input shard and item.
+    """Return the dataset of a map stage, as far as its input is known or foreseen: one shard per input shard and item.
 
-    done: in that order, the shards that are committed already, None for the others; (): none is.
+    done: in the order of those shards, the ones that are committed already, None for the others; (): none is committed.
     """
     shards = [
         _shard(
@@ -34,9 +35,11 @@ def of_map(stage: MapStage, source: Dataset, done: Sequence[Shard | None] = ()) 
 
 
 def of_table(stage: TableStage, inputs: Mapping[str, Dataset]) -> Dataset:
-    """The dataset of a barrier stage whose rows follow from how many its inputs have; else one without shards.
+    """Return the dataset of a barrier stage whose number of rows follows from those of its inputs; else one without
+    shards.
 
-    A stage whose rows are cut by a column is known where it expects so many rows of each of the column's values.
+    A stage whose rows are cut by a column is foreseen where its `expected_rows` gives a number for each value of the
+    column.
     """
     known = all(dataset.shards for dataset in inputs.values())
     if known and stage.shards_like:
@@ -59,19 +62,22 @@ def of_table(stage: TableStage, inputs: Mapping[str, Dataset]) -> Dataset:
 
 
 def assumed_rows(name: str, rows: int, rows_are: str, shard_rows: int) -> Dataset:
-    """A dataset of so many rows, cut into slices as a barrier stage's are. rows_are: as in Dataset."""
+    """Return a dataset of `rows` rows, cut into slices as a barrier stage's are. rows_are: as in Dataset."""
     slices = [min(shard_rows, rows - at) for at in range(0, max(1, rows), shard_rows)]
     return Dataset(name, "", None, tuple(_shard(name, size, {}) for size in slices), rows_are)
 
 
 def unknown(name: str) -> Dataset:
-    """A dataset of which nothing can be told."""
+    """Return a dataset whose rows and shards are not known."""
     return Dataset(name, "", None, ())
 
 
 def made(stage: TableStage, key: str) -> tuple[Dataset, dict[str, pa.Table]]:
-    """A table that is made from nothing, made and not stored: it has the digest that a run would give it. With it, by
-    digest, the rows of its shards."""
+    """Compute the table of a stage without inputs, and do not store it; the dataset has the digest that a run would
+    give it.
+
+    Returns the dataset, and the rows of its shards by digest.
+    """
     shards, rows = [], {}
     for index, (part, attributes) in enumerate(cut(stage.compute(stage.config), stage, {})):
         shard, _ = encode(stage.name, digest([key, index]), stage.schema, part, attributes)

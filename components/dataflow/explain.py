@@ -1,4 +1,4 @@
-"""Why a stage is not there: what differs from the nearest earlier recipe of the same stage, named by field and row."""
+"""Explanations of misses: how a stage's recipe differs from the nearest earlier one, named by field and row."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ def why_missing(
     inputs: Mapping[str, Dataset],
     foreseen: Mapping[str, pa.Table],
 ) -> tuple[str, ...]:
-    """Lines like `config.temperature: 0.7 before, 0.8 now`; empty when nothing differs (then only shards are missing).
+    """Return lines like `config.temperature: 0.7 before, 0.8 now`; none when nothing differs (then only shards are
+    missing).
 
-    The nearest earlier one is the one with the fewest differing fields, inputs included. foreseen: by digest, the rows
-    of input shards that a plan made and the store does not hold.
+    The nearest earlier recipe is the one with the fewest differing fields, inputs included. foreseen: by digest, the
+    rows of input shards that a plan made and the store does not hold.
     """
     now = describe(stage, inputs)
     nearest: tuple[list[str], dict[str, Any]] | None = None
@@ -41,12 +42,12 @@ def why_missing(
 
 
 def describe(stage: MapStage | TableStage | ModelStage, inputs: Mapping[str, Dataset]) -> dict[str, Any]:
-    """A stage's recipe and what its inputs contain: all that its key depends on."""
+    """Return all that a stage's key depends on: its recipe, and the digests of its inputs."""
     return recipe(stage) | {"inputs": {name: dataset.digest for name, dataset in inputs.items()}}
 
 
 def manifests(store: Store, stage: str) -> Iterator[dict[str, Any]]:
-    """The manifests of all that is finished of a stage, whatever its recipe."""
+    """Yield the manifests of all finished results of a stage, whatever their recipes."""
     for kind in ("datasets", "models"):
         for file in store.files.find(kind):
             folder, _, name = file.path.rpartition("/")
@@ -57,7 +58,7 @@ def manifests(store: Store, stage: str) -> Iterator[dict[str, Any]]:
 
 
 def differences(before: Any, now: Any, path: str = "") -> Iterator[str]:
-    """The leaves in which two JSON values differ, one line each."""
+    """Yield a line for each leaf in which two JSON values differ."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for name in [*before, *(name for name in now if name not in before)]:
             inner = f"{path}.{name}" if path else str(name)
@@ -78,7 +79,7 @@ def _digests(inputs: Mapping[str, Any]) -> dict[str, str]:
 def _input_rows(
     store: Store, name: str, dataset: Dataset, manifest: Mapping[str, Any], foreseen: Mapping[str, pa.Table]
 ) -> Iterator[str]:
-    """Which rows of an input changed, where both versions are still there."""
+    """Yield which rows of an input changed, where both versions are still in the store."""
     was = manifest["inputs"].get(name)
     if was is None or was["digest"] == dataset.digest:
         return
@@ -112,7 +113,7 @@ def _input_rows(
 
 
 def _parts(manifest: Mapping[str, Any]) -> Iterator[Dataset]:
-    """A dataset, and the parts of it that flows select: the shards with an attribute, and those without it."""
+    """Yield a dataset, and the parts of it that flows select: the shards with an attribute, and those without it."""
     if "shards" not in manifest:
         return
     whole = dataset_of(dict(manifest), "", f"the manifest of {manifest['stage']}")
@@ -124,7 +125,9 @@ def _parts(manifest: Mapping[str, Any]) -> Iterator[Dataset]:
 
 
 def _identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What a row is about: a problem keeps its place in its file when its text (and so its id) is edited."""
+    """Return the columns that identify a row. A problem keeps its place in its file when its text (and so its id) is
+    edited.
+    """
     if "source_row" in row:
         return (row.get("split"), row.get("source_row"))
     return tuple(row[name] for name in ("problem_id", "sample_index") if name in row)

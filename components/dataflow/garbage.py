@@ -1,7 +1,7 @@
-"""Garbage collection: what no kept run needs, among the files that the store itself has named.
+"""Garbage collection: files that no kept run needs, among those that the store itself has named.
 
-A file whose name is not of the store's own form is listed and left. What cannot be known is not guessed: a folder that
-cannot be listed, a damaged record of a run, and a store without any record of a run stop the collection.
+A file whose name is not of the store's own form is listed and left. Nothing is guessed: a folder that cannot be listed,
+a damaged record of a run, and a store without any record of a run stop the collection.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ Run = tuple[FileInfo, dict[str, Any]]  # its record's file, and the record
 
 @dataclass(frozen=True)
 class Garbage:
-    """What gc would remove, or has removed, in this order: records first, so that no record names a missing file.
+    """The files that gc would remove, or has removed, in this order: records first, so that no record names a missing
+    file.
 
     foreign: files in the store's own folders, and names in its root, that the store did not give; they are left. notes:
     what is kept beyond what finished runs need, and why, a sentence each.
@@ -57,16 +58,16 @@ class Garbage:
 
 
 def garbage(store: Store, grace_seconds: float, keep_runs: int = 1, without_runs: bool = False) -> Garbage:
-    """Files that no kept run uses and that are older than the grace period, by the storage's own clock.
+    """Find the files that no kept run uses and that are older than the grace period, by the storage's own clock.
 
     Kept runs: of each study the newest `keep_runs` finished ones, and every unfinished one that is younger than the
-    grace period or newer than those. Whatever a kept run used or made is kept, and so are the records that lead there.
-    Everything is kept of a stage that an unfinished one of them was making, whose lease is live, or whose finished
-    table a kept run needs and its manifest is gone. without_runs: go on where no run is recorded, so that nothing is
-    kept but what is young.
+    grace period or newer than those. Everything that a kept run used or made is kept, with the records that lead there.
+    All files of a stage are kept when a kept unfinished run was making it, when its lease is live, or when a kept run
+    needs its finished table and the manifest is gone. without_runs: go on where no run is recorded; then only young
+    files are kept.
 
-    Raises StoreError when what is needed cannot be known: a root that is no store, no record of a run, a damaged one.
-    Raises OSError for a folder that cannot be listed, ValueError for limits below their least.
+    Raises StoreError for a root that is no store, for a store without a record of a run, and for a damaged record of a
+    run; OSError for a folder that cannot be listed; ValueError for limits below their least.
     """
     if not grace_seconds >= 0 or keep_runs < 1:
         raise ValueError(f"a grace period of {grace_seconds} s or {keep_runs} runs to keep: at least 0 s and 1 run")
@@ -109,7 +110,7 @@ def garbage(store: Store, grace_seconds: float, keep_runs: int = 1, without_runs
 
 
 def collect(store: Store, found: Garbage) -> list[FileInfo]:
-    """Remove what was found, but for what was written anew since. Returns what was removed.
+    """Remove the listed files, except those written anew since they were listed. Returns the removed files.
 
     Raises StoreError, and removes no more, when a run began or went on since: it may use what is in the list.
     """
@@ -130,13 +131,16 @@ def collect(store: Store, found: Garbage) -> list[FileInfo]:
 
 
 def _at_work(store: Store) -> frozenset[str]:
-    """What tells of runs, now. Records that gc itself removes are missing later, which is no run."""
+    """Return the signs of runs at work: paths of leases, and of run records with their times.
+
+    Records that gc itself removes are missing later; that is no sign of a run.
+    """
     records = {f"{file.path} {file.modified}" for file in store.files.find("runs")}
     return frozenset(records | {without_temporary(file.path) for file in store.files.find("leases")})
 
 
 def _now(store: Store) -> float:
-    """The storage's own time; of a storage that cannot be written, and so loses nothing, this machine's."""
+    """Return the storage's own time; this machine's where the storage cannot be written, and so loses nothing."""
     try:
         return store.files.now()
     except OSError:
@@ -144,7 +148,9 @@ def _now(store: Store) -> float:
 
 
 def _runs(store: Store, keep_runs: int) -> dict[str, list[Run]]:
-    """The run records of each study. Raises StoreError where one was put aside that may be among those to keep."""
+    """Return the run records of each study. Raises StoreError where a damaged record was put aside that may be one to
+    keep.
+    """
     runs: dict[str, list[Run]] = {}
     for file in store.files.find("runs"):
         if stage_of(file.path) is not None and file.path.endswith(".json"):
@@ -164,7 +170,7 @@ def _runs(store: Store, keep_runs: int) -> dict[str, list[Run]]:
 
 
 def _kept_runs(runs: list[Run], keep_runs: int, young: float, at_work: set[str]) -> list[Run]:
-    """The newest runs of a study, by the storage's clock and by their own: a copied store has lost the first."""
+    """Return the newest runs of a study, by the storage's clock and by their own: a copied store has lost the first."""
     kept: dict[str, Run] = {}
     for order in (lambda run: (run[0].modified, run[0].path), lambda run: (run[0].path.rpartition("/")[2], 0.0)):
         finished = 0
@@ -178,9 +184,9 @@ def _kept_runs(runs: list[Run], keep_runs: int, young: float, at_work: set[str])
 def _pinned(
     store: Store, file: FileInfo, record: dict[str, Any], is_open: bool, now: float
 ) -> Iterator[tuple[set[str], str]]:
-    """The stages of which a kept run keeps everything, each time with the reason.
+    """Yield the stages whose files a kept run keeps altogether, each time with the reason.
 
-    is_open: it did not finish, and no run of its study finished since, or it holds a live lease.
+    is_open: the run did not finish, and either no run of its study finished since or it holds a live lease.
     """
     making, study = record.get("making"), record["study"]
     if is_open and now - file.modified < _LEASE_SECONDS:
@@ -206,8 +212,10 @@ def _pinned(
 
 
 def _leased(store: Store, now: float) -> tuple[set[str], set[str]]:
-    """Of the leases that are live: their stages, and the records of the runs that hold them. A lease of several stages
-    says which only in its run's record."""
+    """Return the stages with a live lease, and the records of the runs that hold one.
+
+    A lease of several stages names them only in its run's record.
+    """
     stages, runs = set[str](), set[str]()
     for file in store.files.find("leases"):
         if now - file.modified < _LEASE_SECONDS:
@@ -218,7 +226,7 @@ def _leased(store: Store, now: float) -> tuple[set[str], set[str]]:
 
 
 def _is_kept(file: FileInfo, stage: str, live: set[str], making: set[str], young: float, now: float) -> bool:
-    """Whether a file of the store's own is needed, or too young to tell. young: the end of the grace period."""
+    """Return whether a file of the store's own is needed, or too young to judge. young: the end of the grace period."""
     kind, folder = file.path.partition("/")[0], file.path.rpartition("/")[0]
     if file.path in live or folder in live or file.modified > young:
         return True
@@ -230,8 +238,9 @@ def _is_kept(file: FileInfo, stage: str, live: set[str], making: set[str], young
 
 
 def _needed(store: Store, folder: str) -> set[str]:
-    """The paths that lead to a finished stage's rows or files, and those themselves, and the folder of its logs; none
-    where it is gone."""
+    """Return the paths of a finished stage's records, rows or files, and of the folder of its logs; none where the
+    manifest is gone.
+    """
     manifest = store.manifest(folder)
     if manifest is None:
         return set()
@@ -247,7 +256,9 @@ def _needed(store: Store, folder: str) -> set[str]:
 
 
 def _named_model_files(store: Store) -> dict[str, str]:
-    """The files inside models' folders that a record beside them names, or did until it was put aside: path → stage."""
+    """Return the files inside models' folders that a record beside them names, also one that was put aside: path →
+    stage.
+    """
     named: dict[str, str] = {}
     for file in (*store.files.find("models"), *store.files.find("quarantine/models")):
         path = file.path.removeprefix("quarantine/")
@@ -265,7 +276,9 @@ def _named_model_files(store: Store) -> dict[str, str]:
 
 
 def _removal_order(file: FileInfo) -> tuple[int, str]:
-    """Manifests, then commit records, then what they name; a model's list of files after its files."""
+    """Sort manifests first, then commit records, then the files that they name; a model's list of files after its
+    files.
+    """
     name = file.path.rpartition("/")[2]
     if name == MANIFEST:
         return 0, file.path

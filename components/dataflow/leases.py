@@ -1,8 +1,8 @@
-"""Leases: a run says that it works on a stage, so that another run on the same store waits instead of working twice.
+"""Leases: a run notes that it works on a stage, so that another run on the same store waits instead of working twice.
 
-They only save work. Correctness comes from exclusive commits: where a lease fails (a network cut, a holder that seems
-dead) both work, and the first commit counts. No clocks are compared: a lease is live while its file keeps changing,
-whatever is in it.
+Leases only save work; correctness comes from exclusive commits. Where a lease fails (a network cut, a holder that seems
+dead) both runs work, and the first commit counts. No clocks are compared: a lease is live while its file keeps
+changing, whatever the file holds.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ _DEAD_AFTER = 20.0  # seconds without a change, by the watcher's monotonic clock
 
 
 class Lease:
-    """`with Lease(files, name, finished, say):` waits while another run holds the name and `finished()` is false.
+    """A lease, as `with Lease(files, name, finished, say):`, which waits while another run holds it and `finished()` is
+    false.
 
     run: the path of the holder's run record, which `gc` keeps while the lease is live; "": none.
     """
@@ -99,17 +100,17 @@ class Lease:
 
 
 def holder(held: bytes) -> dict[str, Any]:
-    """What a lease says of its holder: host, pid, run; {} where it cannot be read."""
+    """Return the holder that a lease names: host, pid, run; {} where the lease cannot be read."""
     return note_of(held)
 
 
 def run_of_holder(held: bytes) -> str:
-    """The path of the holder's run record, "" where the lease names none."""
+    """Return the path of the holder's run record, "" where the lease names none."""
     return str(holder(held).get("run", ""))
 
 
 def _is_dead(held: bytes) -> bool:
-    """Whether the holder is known to have ended: it ran among this machine's processes, and does not any more."""
+    """Return whether the holder is known to have ended: it was a process of this machine, and is none any more."""
     owner = holder(held)
     pid = owner.get("pid")
     if (owner.get("host"), owner.get("processes")) != (socket.gethostname(), _processes()):
@@ -127,7 +128,9 @@ def _is_dead(held: bytes) -> bool:
 
 @functools.cache
 def _processes() -> str:
-    """Among which processes this one's number counts: machines can share a name, and so can containers of one host."""
+    """Return a name for the process table of this machine or container: host names are not unique, and pids count in
+    one table.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

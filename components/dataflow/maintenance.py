@@ -1,7 +1,7 @@
-"""Upkeep of a store: `verify` finds every damaged, missing or misplaced file; `repair` puts it aside.
+"""Maintenance of a store: `verify` finds every damaged, missing or misplaced file; `repair` moves it to quarantine/.
 
-It goes by the records, and lists folders only to find them. What it cannot list stops it: it says nothing of a store
-that it did not see whole.
+Both go by the records, and list folders only to find the records. A folder that cannot be listed stops them: no result
+is given for a store that was only partly seen.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ _CHANGED = "its bytes are not those that were committed"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing wrong: which file, what, the files to put aside so that it is computed again, and the record that was
-    looked at."""
+    """One fault: the file, what is wrong, the files to put aside so that it is computed again, and the record that was
+    checked.
+    """
 
     path: str
     what: str
@@ -65,9 +66,10 @@ def verify(store: Store, deep: bool, progress: Callable[[str], None] = lambda pa
 
 
 def repair(store: Store, findings: list[Finding]) -> list[str]:
-    """Move what is wrong into quarantine/, records first, so that a next run computes it, and only it, again.
+    """Move faulty files into quarantine/, records first, so that the next run computes them, and nothing else, again.
 
-    Each record is checked again, deep, before: what another has mended meanwhile, or was only not visible yet, stays.
+    Each record is checked again, deep, before its files are moved: one that was mended meanwhile, or was only not
+    visible yet, stays. Returns the moved paths.
     """
     moved: list[str] = []
     for record in dict.fromkeys(finding.record for finding in findings):
@@ -83,7 +85,7 @@ def repair(store: Store, findings: list[Finding]) -> list[str]:
 
 
 def _by_folder(files: list[FileInfo]) -> dict[str, list[str]]:
-    """Paths by the folder of a stage in which they lie, e.g. datasets/grades-0123456789abcdef."""
+    """Group paths by the stage's folder that they lie in, e.g. datasets/grades-0123456789abcdef."""
     folders: dict[str, list[str]] = {}
     for file in files:
         folders.setdefault("/".join(file.path.split("/")[:2]), []).append(file.path)
@@ -91,7 +93,7 @@ def _by_folder(files: list[FileInfo]) -> dict[str, list[str]]:
 
 
 class _Check:
-    """One look at a store. Commits are looked at before the manifests that repeat them."""
+    """One pass over a store. Commits are checked before the manifests that repeat them."""
 
     def __init__(self, store: Store, deep: bool) -> None:
         self.store, self.deep = store, deep
@@ -101,7 +103,7 @@ class _Check:
         self.beside: dict[str, list[str]] = {}
 
     def record(self, kind: str, path: str) -> None:
-        """Look at one record, and at what it names."""
+        """Check one record, and the files that it names."""
         self.checked.records += 1
         self.checked.models += kind == "models"
         look = {"commits": self._commit, "datasets": self._dataset, "models": self._model, "runs": self._run}[kind]
@@ -145,13 +147,13 @@ class _Check:
                 yield Finding(other, "it is no part of this table, and pandas would read it with the folder", (other,))
 
     def _committed_meanwhile(self, shard: Shard) -> Shard | None:
-        """The shard that is committed under a key, of a stage that was computed while the store was looked at."""
+        """Return the shard that is committed under a key, for a stage that was computed while the store was checked."""
         path = f"commits/{shard.stage}/{shard.key}.json"
         record = self.store.record(path)
         return None if record is None else shard_of(record, path, shard.stage, shard.key)
 
     def _part(self, part: str, shard: Shard) -> str:
-        """What is wrong with the second name of a shard, which people read; "": nothing."""
+        """Return what is wrong with a shard's second name (part-00000.parquet, which people read); "" for nothing."""
         size = self.store.files.size(part)
         if size != shard.size:
             return "missing" if size is None else f"{size} bytes instead of {shard.size}"
@@ -169,7 +171,7 @@ class _Check:
             yield Finding(shard.path, what, (record, shard.path))
 
     def _is_whole(self, shard: Shard) -> bool:
-        """Whether a shard's bytes are those of its name, so that what is wrong is the record."""
+        """Return whether a shard's bytes have the digest of its name, so that the record is wrong and not the shard."""
         return self.store.files.size(shard.path) is not None and _digest(self.store, shard.path) == shard.digest
 
     def _model(self, path: str) -> Iterator[Finding]:
@@ -193,12 +195,12 @@ class _Check:
 
 
 def _of_another(name: str) -> bool:
-    """Whether a file is one of a model beside it that was published later, in a folder named by its content."""
+    """Return whether a file belongs to another model of the same folder, published later under a name of its content."""
     return is_name("content", name.partition("/")[0]) and "/" in name
 
 
 def _check_shard(store: Store, shard: Shard, deep: bool) -> str:
-    """What is wrong with a shard, or ""."""
+    """Return what is wrong with a shard; "" for nothing."""
     size = store.files.size(shard.path)
     if size is None:
         return "missing"
@@ -214,6 +216,6 @@ def _check_shard(store: Store, shard: Shard, deep: bool) -> str:
 
 
 def _digest(store: Store, path: str) -> str:
-    """sha256 of a file of any size."""
+    """Return the sha256 of a file of any size."""
     with store.files.open(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

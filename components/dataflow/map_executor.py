@@ -1,5 +1,5 @@
-"""How map stages run: shards stream through pools of actors by Ray Data. Ray gives parallelism and retries, the store
-correctness.
+"""Execution of map stages: shards stream through pools of actors by Ray Data. Ray gives parallelism and retries, the
+store correctness.
 
 Only the names of shards go through the stream. An actor loads its input shard from the store and commits its output
 shard there, so no row passes through the driver, and a run that is killed has lost only the shards in flight.
@@ -25,7 +25,7 @@ from components.dataflow.visibility import awaited
 
 @dataclass(frozen=True)
 class Task:
-    """One output shard to make: from which input shard, which item of it, and under which key."""
+    """One output shard to make: its input shard, the item of that shard, and its key."""
 
     source: Shard
     item: Mapping[str, int]
@@ -33,7 +33,9 @@ class Task:
 
 
 def tasks_of(stage: MapStage, recipe_digest: str, shard: Shard) -> list[Task]:
-    """The shards to make of one. Raises ValueError for a shard that is only foreseen: it has no content to key on."""
+    """Return the output shards to make of one input shard. Raises ValueError for a foreseen shard: it has no content to
+    key on.
+    """
     if not shard.digest:
         raise ValueError(f"stage {stage.name}: a shard of {shard.stage} is only foreseen, and has no part in a key")
     items = stage.items(stage.config, shard.attributes)
@@ -41,7 +43,7 @@ def tasks_of(stage: MapStage, recipe_digest: str, shard: Shard) -> list[Task]:
 
 
 def stream(pending: Sequence[Task], stages: Sequence[MapStage], pools: Mapping[str, Pool], store: Store) -> None:
-    """Compute and commit the pending shards of the first stage, and what the stages after it make of them."""
+    """Compute and commit the pending shards of the first stage, and pass each on to the stages after it."""
     import ray.data
 
     items = [{"task": json.dumps(asdict(task))} for task in pending]
@@ -75,8 +77,11 @@ def stream(pending: Sequence[Task], stages: Sequence[MapStage], pools: Mapping[s
 def stream_concurrently(
     work: Sequence[tuple[MapStage, Sequence[Task]]], pools: Mapping[str, Pool], store: Store
 ) -> None:
-    """Compute and commit the pending shards of stages that do not need each other and run in the same kind of place:
-    one after another in one pool of actors, since to start an actor can take longer than its share of the work."""
+    """Compute and commit the pending shards of independent stages that run in the same kind of place.
+
+    The stages go one after another through one pool of actors, since to start an actor can take longer than its share
+    of the work.
+    """
     import ray.data
 
     stages = [stage for stage, _ in work]
@@ -105,7 +110,7 @@ def stream_concurrently(
 
 
 class SeveralStages:
-    """The actor of stages side by side: the worker of one of them at a time, which holds its model."""
+    """The actor of `stream_concurrently`: it holds the worker, and so the model, of one stage at a time."""
 
     def __init__(self, stages: Sequence[MapStage], store: Store) -> None:
         self.stages, self.store = stages, store

@@ -1,7 +1,7 @@
-"""The files of a model folder, and their digest: every file that a library would load from it.
+"""Files of a model folder, and their digest: every file that a library would load from it.
 
-What is hidden or underscored does not count, as a hub's own notes, unless it is loaded all the same: because it holds
-weights, or because an index or a config names it. A name that leaves the folder is refused, and so is a link to a
+Hidden and underscored files, such as a hub's own notes, do not count, unless they would be loaded: because they hold
+weights, or because an index or a config names them. A name that leaves the folder is refused, and so is a link to a
 folder, which loaders follow and a digest would not.
 """
 
@@ -26,10 +26,10 @@ def file_digest(path: Path) -> str:
 
 
 def folder_digest(folder: Path) -> tuple[str, dict[str, str]]:
-    """The digest of a model folder, and that of each of its files by its name.
+    """Return the digest of a model folder, and the digest of each of its files by name.
 
     Raises StoreError for a folder whose index or config names a file outside of it, that holds a link to a folder, or
-    that holds an adapter, whose weights are those of another model.
+    that holds an adapter, whose weights belong to another model.
     """
     files = {name: file_digest(folder / name) for name in sorted({*_visible(folder), *_named(folder)})}
     return digest(files), files
@@ -48,7 +48,7 @@ def _visible(folder: Path) -> Iterator[str]:
 
 
 def _named(folder: Path) -> Iterator[str]:
-    """The files that an index or a config names, and those that a named index names."""
+    """Yield the files that an index or a config names, and those that a named index names."""
     config, tokenizer = folder / "config.json", folder / "tokenizer_config.json"
     tokenizers = _read(tokenizer).get("fast_tokenizer_files")
     named: list[tuple[Path, Any]] = [(config, _read(config).get("transformers_weights"))]
@@ -73,7 +73,7 @@ def _named(folder: Path) -> Iterator[str]:
 
 
 def _checked(folder: Path, source: Path, name: Any) -> str:
-    """A name in a file of the folder. Raises StoreError when it is not that of a file in the folder."""
+    """Return a file name as a path in the folder. Raises StoreError when it names no file in the folder."""
     if not isinstance(name, str) or "\\" in name or "\0" in name or _leaves(name):
         raise StoreError(f"{source} names {name!r}, which is no file of its folder")
     parents = [folder / parent for parent in PurePosixPath(name).parents]
@@ -93,7 +93,7 @@ def _leaves(name: str) -> bool:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """A JSON object of the folder; {} where there is none that can be read, which whoever loads the model tells."""
+    """Read a JSON object of the folder; {} where none can be read, which is reported by whoever loads the model."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Text from outside as a terminal, a log or a figure can show it: what would act on them is shown as an escape."""
+"""Text from outside, made safe for a terminal, a log or a figure: characters that would act on them become escapes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ _ACTS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud
 
 
 def printable(text: object, keep: str = "") -> str:
-    """The text on one line, with nothing in it that moves a cursor, colours, retitles, reorders or cannot be encoded;
-    all else unchanged. keep: characters that may stay, e.g. a newline where lines are our own.
+    r"""Return the text on one line, without characters that move a cursor, colour, retitle, reorder or cannot be
+    encoded.
 
-    >>> printable("a\\x1b[2Jb\\nc é ≤")
-    'a\\\\x1b[2Jb\\\\nc é ≤'
+    All other characters stay. keep: characters that may stay, e.g. a newline where lines are our own.
+
+    >>> printable("a\x1b[2Jb\nc é ≤")
+    'a\\x1b[2Jb\\nc é ≤'
     """
     return _ACTS.sub(lambda match: match[0] if match[0] in keep else _escaped(match[0]), str(text))
 

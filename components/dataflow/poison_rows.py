@@ -1,10 +1,10 @@
-"""Poisonous rows: a row on which a stage's worker fails, or dies, gets an error and stops nothing.
+"""Poison rows: a row on which a stage's worker fails, or dies, gets an error and stops nothing.
 
 A worker carries a row that has an error to its output as it is, so a failing row is given one and passed again. Deaths
 are counted in the store, since a dead process can count nothing: Ray starts its actor anew, and for ever.
 
 A process that died together with its node, or with the driver, most likely died of that: a preempted node is no row's
-fault. A row can also be what a node dies of (of memory), so such a death counts a third.
+fault. But a row can also kill its node (by memory), so such a death counts a third.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ERROR_LENGTH = 300  # characters of a message that a row keeps
 
 
 class Attempts:
-    """The attempts at one shard, by all processes that ever tried. name: of the stage and key."""
+    """All attempts at one shard, by all processes that ever tried. name: stage and key."""
 
     def __init__(self, files: Files, name: str) -> None:
         self.files, self.path = files, f"scratch/attempts/{name}.json"
@@ -41,10 +41,11 @@ class Attempts:
         self.here = _here()
 
     def compute(self, worker: MapWorker, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
-        """The worker's rows for a shard: at once, or row by row when processes died on the shard or the worker fails.
+        """Return the worker's rows for a shard: at once, or row by row when processes died on the shard or the worker
+        fails.
 
-        Raises what the worker raised when that is no row's fault: a failing disk or store, or no row that works and no
-        refusal (ValueError) either. Such rows would else be stored as errors for good.
+        Raises the worker's exception when it is no row's fault: a disk or store that fails, or a worker that fails on
+        every row other than by refusing it (ValueError). Such rows would else be stored as errors for good.
         """
         if not self._is_deadly("shard"):
             self._begin("shard")
@@ -59,7 +60,7 @@ class Attempts:
         return self._row_by_row(worker, table, item)
 
     def forget(self) -> None:
-        """To be called once the shard is committed."""
+        """Delete the count of deaths; call it once the shard is committed."""
         self.files.delete(self.path)
 
     def _row_by_row(self, worker: MapWorker, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
@@ -93,7 +94,7 @@ class Attempts:
 
 
 def _here() -> str:
-    """Where this process works: its node and its driver's job, in Ray; "" elsewhere."""
+    """Return the place of this process: its node and its driver's job, in Ray; "" elsewhere."""
     import ray
 
     if not ray.is_initialized():
@@ -103,7 +104,7 @@ def _here() -> str:
 
 
 def _is_gone(place: str) -> bool:
-    """Whether the node or the driver of a place has ended."""
+    """Return whether the node or the driver of a place has ended."""
     import ray
 
     node, _, job = place.partition("/")

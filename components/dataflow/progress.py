@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: a bar on a terminal; in a log (`ray job logs -f`), whole lines."""
+"""Progress bars on standard error; in a log (`ray job logs -f`), whole lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LINE = "{desc}: {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}, {rate_fmt}{p
 
 
 def progress(desc: str, unit: str, total: int | None = None, position: int = 0) -> Any:
-    """A tqdm bar, for `with`. position: its line among several, on a terminal."""
+    """Make a tqdm bar, for `with`. position: its line among several, on a terminal."""
     if sys.stderr.isatty():
         return tqdm(total=total, desc=desc, unit=unit, position=position, mininterval=1, dynamic_ncols=True)
     # Position 0 for all: lines of several simply follow each other.
@@ -21,7 +21,7 @@ def progress(desc: str, unit: str, total: int | None = None, position: int = 0) 
 
 
 class _Lines(io.TextIOBase):
-    """What redraws a line becomes lines, since what collects logs reads none before its end."""
+    """A text stream that turns redrawn lines into whole lines, since log collectors read no line before its end."""
 
     def __init__(self, to: TextIO) -> None:
         self.to, self.last = to, ""

@@ -1,6 +1,7 @@
-"""What a study tells Prometheus while it works, through Ray's own exporter (Ray puts `ray_` before each name).
+"""Metrics for Prometheus while a study works, through Ray's own exporter (Ray puts `ray_` before each name).
 
-Counts are of this run's work, by stage: what is committed already is not counted again. Outside of Ray nothing is told.
+Counts are of this run's work, by stage: shards that were committed before are not counted again. Outside of Ray no
+metric is set.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def count_rows(stage: str, table: pa.Table, *, generated: bool) -> None:
 
 
 def causes(table: pa.Table) -> dict[str, int]:
-    """Errors of a table, alike ones together: digits are folded, and a long text is cut."""
+    """Count a table's errors by cause: digits are folded, and a long text is cut, so that like errors count together."""
     errors = (error for error in table["error"].to_pylist() if error is not None)
     return dict(Counter(re.sub(r"\d+", "#", error)[:_CAUSE_LENGTH] for error in errors))
 
@@ -44,7 +45,7 @@ def set_shards(stage: str, done: int, left: int) -> None:
 
 
 def set_kv_cache_usage(share: float) -> None:
-    """Of the engine in this process, which Ray names by WorkerId."""
+    """Set the key-value cache usage of this process's engine, which Ray names by WorkerId."""
     _set("stepverify_kv_cache_usage", share)
 
 

@@ -1,4 +1,4 @@
-"""Where results come from: the code's git commit, and the versions of the libraries that computed them."""
+"""Provenance of results: the code's git commit, and the versions of the libraries that computed them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ LIBRARIES = ("numpy", "pandas", "pyarrow", "ray", "tokenizers", "torch", "transf
 
 @functools.cache
 def git_commit() -> str | None:
-    """The commit of this checkout, with "+changes" when files differ from it; None outside of one (a job's copy)."""
+    """Return the commit of this checkout, with "+changes" when files differ from it; None outside of one (a job's
+    copy).
+    """
     folder = Path(__file__).parents[2]
     try:
         if not (folder / ".git").exists():
@@ -30,7 +32,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 @functools.cache
 def library_versions() -> dict[str, str]:
-    """Versions of the installed libraries, read without importing them."""
+    """Read the versions of the installed libraries, without importing them."""
     versions = {}
     for name in LIBRARIES:
         try:

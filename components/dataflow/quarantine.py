@@ -1,4 +1,4 @@
-"""Quarantine: where what is wrong is moved, out of the way and not lost."""
+"""Quarantine: a folder of the store for faulty files, out of the way and not lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ QUARANTINE = "quarantine"
 
 
 def put_aside(files: Files, path: str) -> bool:
-    """Move a file to quarantine/, under a name that none has there; whether it was there."""
+    """Move a file to quarantine/, under a name that is free there. Returns whether the file was there."""
     if files.size(path) is None:
         return False
     number, free = 1, f"{QUARANTINE}/{path}"

@@ -71,13 +71,13 @@ _MANIFEST: dict[str, tuple[type | tuple[type, ...], Any]] = {
 
 
 def seal(value: Mapping[str, Any]) -> bytes:
-    """A record as JSON that carries its own sha256, so that a reader knows a damaged one."""
+    """Encode a record as JSON that carries its own sha256, so that a reader notices damage."""
     body = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return f'{{"sha256":"{hashlib.sha256(body.encode()).hexdigest()}","record":{body}}}\n'.encode()
 
 
 def unseal(data: bytes, name: str) -> dict[str, Any]:
-    """The record in sealed bytes. Raises StoreError, naming the file, when they are not what was written."""
+    """Read the record in sealed bytes. Raises StoreError, naming the file, when the bytes are not what was written."""
     start, end = b'{"sha256":"', b"}\n"
     body = data[len(start) + 64 + len(b'","record":') : -len(end)]
     sealed = start + hashlib.sha256(body).hexdigest().encode() + b'","record":' + body + end
@@ -94,7 +94,7 @@ def unseal(data: bytes, name: str) -> dict[str, Any]:
 
 
 def note_of(data: bytes) -> dict[str, Any]:
-    """The JSON object in a note that is not sealed, since nothing hangs on it; {} for anything else."""
+    """Read the JSON object in a note, which is not sealed since no result depends on it; {} for anything else."""
     try:
         note = json.loads(data)
     except (ValueError, RecursionError):
@@ -103,15 +103,17 @@ def note_of(data: bytes) -> dict[str, Any]:
 
 
 def is_name(form: str, value: object) -> bool:
-    """Whether a value is a name of a form: "stage", "digest" (a key too), "content" (a digest's first 16
-    digits), "file" of a model, or "folder" in a store."""
+    """Return whether a value is a name of a form: "stage", "digest" (a key too), "content" (a digest's first 16
+    digits), "file" of a model, or "folder" in a store.
+    """
     return isinstance(value, str) and _FORMS[form].fullmatch(value) is not None
 
 
 def stage_of(path: str) -> str | None:
-    """The stage of a path that the store itself may have given, "" for one of no stage; None for the path of others.
+    """Return the stage of a path that the store itself may have given; "" for one of no stage, None for a path of
+    others.
 
-    The files inside a model's folder are named by its records alone, so their paths are of others here.
+    The files inside a model's folder are named by its records alone, so None is returned for them.
     """
     path = without_temporary(path)
     pattern = _OWN.get(path.partition("/")[0])
@@ -123,13 +125,13 @@ def stage_of(path: str) -> str | None:
 
 
 def without_temporary(path: str) -> str:
-    """The path that a file is written for; of one that is no temporary file its own."""
+    """Return the path that a temporary file is written for; any other path as it is."""
     temporary = _TEMPORARY.fullmatch(path)
     return (temporary["folder"] or "") + temporary["name"] if temporary else path
 
 
 def shard_of(record: object, name: str, stage: str | None = None, key: str | None = None) -> Shard:
-    """The shard that a record describes. stage, key: what it was asked for by; None: any.
+    """Read the shard that a record describes. stage, key: those that were asked for; None: any.
 
     Raises StoreError, with the record's name, for fields that are missing, unknown, of another type or form, and for a
     record of another stage or key.
@@ -150,7 +152,9 @@ def shard_of(record: object, name: str, stage: str | None = None, key: str | Non
 
 
 def manifest_of(record: dict[str, Any], name: str, stage: str | None = None, key: str | None = None) -> dict[str, Any]:
-    """A manifest whose fields are all there and of their types, apart from its shards. Raises StoreError."""
+    """Check that all fields of a manifest but its shards are there and of their types, and return it. Raises
+    StoreError.
+    """
     for field, (kinds, absent) in _MANIFEST.items():
         if not isinstance(record.setdefault(field, absent), kinds) or isinstance(record[field], bool):
             raise _refused(name, f"its {field} is not {' or '.join(_NAMES[kind] for kind in _kinds(kinds))}")
@@ -178,7 +182,7 @@ def manifest_of(record: dict[str, Any], name: str, stage: str | None = None, key
 
 
 def dataset_of(record: dict[str, Any], folder: str, name: str) -> Dataset:
-    """The dataset that a checked manifest describes. Raises StoreError."""
+    """Read the dataset that a checked manifest describes. Raises StoreError."""
     shards = record.get("shards")
     if not isinstance(shards, list):
         raise _refused(name, "it names no shards")
@@ -190,7 +194,7 @@ def dataset_of(record: dict[str, Any], folder: str, name: str) -> Dataset:
 
 
 def model_files_of(record: dict[str, Any], name: str) -> dict[str, str]:
-    """The files that a checked manifest, or the list of a model's files, names: name → sha256. Raises StoreError."""
+    """Read the files that a checked manifest, or the list of a model's files, names: name → sha256. Raises StoreError."""
     files = record.get("files")
     if not isinstance(files, dict):
         raise _refused(name, "it names no files")
@@ -201,7 +205,7 @@ def model_files_of(record: dict[str, Any], name: str) -> dict[str, str]:
 
 
 def run_of(record: dict[str, Any], name: str) -> dict[str, Any]:
-    """A run's record, checked. Raises StoreError."""
+    """Check a run's record and return it. Raises StoreError."""
     stages, making, uses = record.get("stages"), record.get("making"), record.get("uses", [])
     if not isinstance(record.get("study"), str) or not isinstance(record.get("finished"), bool):
         raise _refused(name, "it does not say which study it is of, or whether that is finished")

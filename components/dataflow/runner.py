@@ -1,7 +1,8 @@
 """The runner: plans and runs stages against a store. Ray gives parallelism and retries, the store correctness.
 
 Every stage is asked for by key. What is committed is reused, shard by shard; the rest is computed, and a manifest
-closes the stage. In plan mode nothing runs: each stage's standing is noted, and what hangs on a missing one "waits".
+closes the stage. In plan mode nothing runs: each stage's status is noted, and a stage that needs a missing one has the
+status WAITS.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ from components.dataflow.visibility import awaited
 
 @dataclass
 class Runner:
-    """Runs stages, or in plan mode only looks. start_engine() is called once, before the first work that needs Ray.
+    """Runs stages, or in plan mode only looks up what is there. start_engine() is called once, before the first work
+    that needs Ray.
 
     only: compute this stage alone; the others are reused or foreseen. max_error_rate: share of a stage's rows in [0, 1]
-    that may have errors; more stop the study, after they are stored.
+    that may have errors; a higher share stops the study, after the rows are stored.
     """
 
     store: Store
@@ -62,7 +64,7 @@ class Runner:
     # Barrier stages ---------------------------------------------------------------------------------------------
 
     def table(self, stage: TableStage, **inputs: Dataset) -> Dataset:
-        """The dataset of a barrier stage, computed in this process if it is not there."""
+        """Return the dataset of a barrier stage, computed in this process if it is not there."""
         self._announce()
         key = self._barrier_key(stage, inputs)
         dataset = self.store.dataset(stage.name, key) if key else None
@@ -85,12 +87,12 @@ class Runner:
         return awaited(lambda: self.store.read(dataset, columns), f"the table {dataset.name}")
 
     def train(self, stage: ModelStage, **inputs: Dataset) -> Model:
-        """The model of a training stage. A killed training goes on from its last checkpoint."""
+        """Return the model of a training stage. A killed training goes on from its last checkpoint."""
         [model] = self.train_concurrently((stage, inputs))
         return model
 
     def train_concurrently(self, *trainings: tuple[ModelStage, Mapping[str, Dataset]]) -> list[Model]:
-        """The models of training stages that do not need each other, trained at the same time."""
+        """Return the models of independent training stages, trained at the same time."""
         self._announce()
         models: dict[str, Model] = {}
         asked: list[tuple[StageRun, str]] = []
@@ -132,20 +134,24 @@ class Runner:
         return model
 
     def progress(self, stage: ModelStage, inputs: Mapping[str, Dataset]) -> dict[str, Any] | None:
-        """How far a training is, as `progress_of` says it."""
+        """Return how far a training is, as `progress_of` reads it."""
         return progress_of(self.store, self.store.folder("scratch", stage.name, self._barrier_key(stage, inputs)))
 
     def awaits(self, name: str, what: str, rows: int = 0) -> Dataset:
-        """The dataset of a stage that cannot be described before the user gives `what`; for plans only. rows: how many
-        to assume, 0: none."""
+        """Return a dataset for a stage that cannot be described before the user gives `what`; for plans only.
+
+        rows: how many rows to assume, 0: none.
+        """
         self.runs.append(run := StageRun(name, "WAITS", waits_for=what))
         return run.gives(dry_run.assumed_rows(name, rows, "~", rows) if rows else dry_run.unknown(name))
 
     # Map stages -------------------------------------------------------------------------------------------------
 
     def map(self, source: Dataset, *stages: MapStage) -> list[Dataset]:
-        """The datasets of map stages that follow each other. Pending shards stream through all of them at once, so
-        that a later stage works while an earlier one still does."""
+        """Return the datasets of map stages that follow each other.
+
+        Pending shards stream through all stages at once, so that a later stage works while an earlier one still does.
+        """
         self._announce()
         datasets: list[Dataset] = []
         computed = 0
@@ -159,8 +165,10 @@ class Runner:
         return datasets
 
     def map_concurrently(self, *work: tuple[Dataset, MapStage]) -> list[Dataset]:
-        """The datasets of map stages that do not need each other and are placed alike, each of its own source. Their
-        pending shards go through one pool of actors."""
+        """Return the datasets of independent map stages that are placed alike, each of its own source.
+
+        Their pending shards go through one pool of actors.
+        """
         self._announce()
         pending = []
         for source, stage in work:
@@ -193,12 +201,12 @@ class Runner:
         return datasets
 
     def _left(self, stage: MapStage, tasks: Sequence[Task]) -> list[Task]:
-        """Those of the tasks whose shards are not committed."""
+        """Return the tasks whose shards are not committed."""
         done = self._there(stage, tasks)
         return [task for task in tasks if task.key not in done]
 
     def _there(self, stage: MapStage, tasks: Sequence[Task]) -> dict[str, Shard]:
-        """The shards of tasks that are committed, by key."""
+        """Return the committed shards of tasks, by key."""
         keys = [task.key for task in tasks]
         if self.plan_only:
             return self.store.all_committed(stage.name, keys)
@@ -207,8 +215,10 @@ class Runner:
     def _map_one(
         self, source: Dataset, stage: MapStage, following: Sequence[MapStage], streamed: int, spent: float = 0.0
     ) -> tuple[Dataset, int]:
-        """The stage's dataset, and how many of its shards this run computed; `streamed` of them came on the way, while
-        the stage before was computed, or beside others, in `spent` seconds."""
+        """Return the stage's dataset, and how many of its shards this run computed.
+
+        streamed: how many of them were computed with the stage before, or beside others, in `spent` seconds.
+        """
         recipe_digest, inputs = digest(recipe(stage)), {"source": source}
         tasks = [task for shard in source.shards for task in tasks_of(stage, recipe_digest, shard)]
         key = digest([stage.name, [task.key for task in tasks]])
@@ -248,7 +258,7 @@ class Runner:
         return self._computed(stage, pending)
 
     def _computed(self, stage: MapStage, tasks: Sequence[Task]) -> dict[str, Shard]:
-        """The shards of tasks that are through, by key."""
+        """Return the shards of computed tasks by key, once all are visible here."""
         done: dict[str, Shard] = {}
 
         def look() -> dict[str, Shard] | None:
@@ -292,8 +302,11 @@ class Runner:
         return dataset
 
     def _foresee_table(self, stage: TableStage, key: str, inputs: Mapping[str, Dataset]) -> Dataset:
-        """What a barrier stage would give, as far as that can be told without it. A plan makes a table that is made
-        from nothing, and does not store it: that takes seconds, and tells exactly what hangs on it."""
+        """Return the dataset that a barrier stage would give, as far as it is known without computing it.
+
+        A plan computes a table without inputs, and does not store it: that takes seconds, and makes all that depends on
+        it known exactly.
+        """
         run = self._look(stage, inputs, "MISS")
         if inputs or not self.plan_only:
             return run.gives(dry_run.of_table(stage, inputs))
@@ -308,7 +321,7 @@ class Runner:
     def _look(
         self, stage: Stage, inputs: Mapping[str, Dataset], status: str, reused: int = 0, total: int = 0
     ) -> StageRun:
-        """Note the standing of a stage that is not computed now."""
+        """Note the status of a stage that is not computed now."""
         waiting = unknown(inputs, getattr(stage, "models", {}))
         if stage.name == self.only:
             raise StudyError(f"--only {stage.name}: it builds on {waiting}, which is not there; compute that first")
@@ -321,13 +334,13 @@ class Runner:
         return run
 
     def _announce(self) -> None:
-        """Have a record before the first look for what is there, so that `gc` does not remove it under this run."""
+        """Write a run record before the first lookup in the store, so that `gc` does not remove what this run finds."""
         if not self.announced:
             self.announced = True
             self.write_record()
 
     def write_record(self, finished: bool = False) -> None:
-        """Note what this run uses and made so far: the root that keeps it all from `gc`."""
+        """Write the run record: what this run uses and made so far, which `gc` keeps."""
         if not self.study or self.plan_only:
             return
         stages = {name: self.store.folder_of(result) for name, result in self.results.items()}
@@ -341,7 +354,9 @@ class Runner:
         return f"runs/{self.study}/{self.run_id}.json"
 
     def _barrier_key(self, stage: TableStage | ModelStage, inputs: Mapping[str, Dataset]) -> str:
-        """The key of a barrier stage: its recipe and what its inputs contain; "" while an input is only foreseen."""
+        """Return the key of a barrier stage, from its recipe and the digests of its inputs; "" while an input is only
+        foreseen.
+        """
         if unknown(inputs, getattr(stage, "models", {})):
             return ""
         return digest([digest(recipe(stage)), {name: dataset.digest for name, dataset in inputs.items()}])

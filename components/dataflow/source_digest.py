@@ -1,5 +1,6 @@
-"""A digest of the code behind a stage, to tell when code drifted under an unchanged version: kept in manifests, never a
-part of a key."""
+"""Digests of the code behind a stage: kept in manifests to show code that changed under an unchanged version, and never
+a part of a key.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ FORM = "2:{}.{}".format(*sys.version_info)
 
 
 def code_digest(stage: MapStage | TableStage | ModelStage) -> str:
-    """FORM, and sha256 of the sources of the stage's module and of all that it imports of ours.
+    """Return FORM and the sha256 of the sources of the stage's module and of all modules of ours that it imports.
 
     Comments, docstrings, layout and the modules' names do not count, so that moving a module changes nothing. Nor do
     the modules that the runner is made of: they carry rows, and make none.
@@ -53,7 +54,7 @@ def _engine() -> frozenset[str]:
 
 
 def _imported(file: str) -> dict[str, str]:
-    """The modules of ours that a file imports, directly or by others: name → file."""
+    """Return the modules of ours that a file imports, directly or through others: name → file."""
     found: dict[str, str] = {}
     pending = [file]
     while pending:
@@ -67,7 +68,7 @@ def _imported(file: str) -> dict[str, str]:
 
 @functools.cache
 def _names(file: str) -> frozenset[str]:
-    """What a file's import statements may name, of ours: a module, or a name in a package or module."""
+    """Return the names of ours that a file's import statements may mean: modules, and names in packages or modules."""
     names = set()
     for node in ast.walk(_tree(file)):
         if isinstance(node, ast.Import):
@@ -79,8 +80,9 @@ def _names(file: str) -> frozenset[str]:
 
 
 def _file(module: str) -> str | None:
-    """The source of a module, found without importing it, which can take seconds; None for what is none, like a class
-    in one."""
+    """Find the source of a module without importing it, which can take seconds; None for what is no module, like a
+    class in one.
+    """
     top, *inner = module.split(".")
     path = Path(__file__).parents[2].joinpath(top, *inner)
     for source in (path.with_suffix(".py"), path / "__init__.py"):
@@ -91,8 +93,11 @@ def _file(module: str) -> str | None:
 
 @functools.cache
 def _text(file: str) -> str:
-    """A module's code without what may change and mean the same: comments, layout, docstrings and where its imports
-    come from. What it imports of ours, and under which name, counts."""
+    """Return a module's code without what may change and mean the same: comments, layout, docstrings and the modules
+    that it imports from.
+
+    The names that it imports of ours count, with their aliases.
+    """
     names = set()
     for node in ast.walk(_tree(file)):
         module = (node.module or "").removeprefix(_PREFIX) if isinstance(node, ast.ImportFrom) else ""

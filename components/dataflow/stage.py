@@ -1,4 +1,4 @@
-"""What a stage is, and its identity: recipes and keys (see docs/concepts.md).
+"""Stages, and their identity: recipes and keys (see docs/concepts.md).
 
 A key is the hash of everything that can change a stage's rows, and of nothing else: the stage's name and declared
 version, its config, its row schema, the digests of its models, the versions of its engines, and what its inputs
@@ -27,9 +27,10 @@ class Inert(Protocol):
 
 
 def canonical_json(value: object) -> str:
-    """The one JSON text of a config value; equal values have equal texts whatever their dict order.
+    """Return the one JSON text of a config value; equal values have equal texts whatever their dict order.
 
-    Raises TypeError for what has no canonical form (objects, sets, NaN): never `str(x)`, which could hold an address.
+    Raises TypeError for a value without a canonical form (objects, sets, NaN): never `str(x)`, which could hold an
+    address.
     """
     return json.dumps(_plain(value, "value"), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -57,23 +58,28 @@ def _plain(value: object, where: str) -> object:
 
 
 def field_added_later(default: Any, *, value_before: Any) -> Any:
-    """A field added to a config that stores hold keys of. With the value that its absence meant it is left out of
-    recipes, so that whatever was computed before there was such a field is still found."""
+    """Declare a config field that was added after stores hold keys of the config.
+
+    A field that has `value_before`, which its absence meant, is left out of recipes, so that results computed before
+    the field existed are still found.
+    """
     return field(default=default, metadata={"value_before": value_before})
 
 
 def digest(value: object) -> str:
-    """sha256 hex of a value's canonical JSON."""
+    """Return the sha256, in hex, of a value's canonical JSON."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def seed_for(*parts: str | int) -> int:
-    """A seed in [0, 2^31) from its parts, by hash: near parts give unrelated seeds, everywhere and always."""
+    """Return a seed in [0, 2^31) from its parts, by hash: similar parts give unrelated seeds, the same on every
+    machine.
+    """
     return int(digest(list(parts))[:8], 16) >> 1
 
 
 def engine_versions(distributions: tuple[str, ...]) -> dict[str, str]:
-    """Versions of installed distributions, read without importing them."""
+    """Read the versions of installed distributions, without importing them."""
     return {name: importlib.metadata.version(name) for name in distributions}
 
 
@@ -81,8 +87,8 @@ def engine_versions(distributions: tuple[str, ...]) -> dict[str, str]:
 class Pool:
     """Placement of a stage: how many actors (in training, workers), and what each holds. Never part of a key.
 
-    gpus: an engine that holds several shares its model among them (tensor parallel). resources: custom ones of Ray, by
-    which a cluster's groups of nodes are told apart.
+    gpus: an engine that holds several shares its model among them (tensor parallel). resources: custom resources of
+    Ray, which tell a cluster's groups of nodes apart.
 
     shards_at_once: on how many shards an actor works at the same time, each in a thread, for a worker that can.
     sharding: how several training workers share a model: "ddp" (each holds all of it) or "fsdp" (each a part).
@@ -143,8 +149,11 @@ class MapStage:
 
 @dataclass(frozen=True)
 class TableStage:
-    """A barrier stage: from whole input datasets to one table. compute(config, inputs) runs in the driver. It gives the
-    table, or tables in turn of what would not fit into memory."""
+    """A barrier stage: from whole input datasets to one table.
+
+    compute(config, inputs) runs in the driver. It returns the table, or yields tables in turn where the whole would not
+    fit into memory.
+    """
 
     name: str
     version: int
@@ -183,12 +192,12 @@ class ModelStage:
 
 
 def pool_of(stage: MapStage, pools: Mapping[str, Pool]) -> Pool:
-    """Where a map stage runs: as the placement says of the stage itself, else of its kind of place."""
+    """Return the pool that a map stage runs in: the placement's entry for the stage itself, else for its kind of place."""
     return pools.get(stage.name, pools.get(stage.place, Pool()))
 
 
 def recipe(stage: MapStage | TableStage | ModelStage) -> dict[str, Any]:
-    """Everything declared that can change the stage's rows; its digest is the first part of every key."""
+    """Return everything declared that can change the stage's rows; its digest is the first part of every key."""
     schema = None if isinstance(stage, ModelStage) else [[f.name, str(f.type), f.nullable] for f in stage.schema]
     config = _plain(stage.config, f"{stage.name}.config")
     if isinstance(stage, MapStage) and isinstance(config, dict):

@@ -1,4 +1,4 @@
-"""What the runner notes of each stage: for people, for manifests, and to refuse what is too broken to go on with."""
+"""Notes that the runner keeps of each stage: for people, for manifests, and to refuse a stage with too many errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Stage = MapStage | TableStage | ModelStage
 
 @dataclass
 class StageRun:
-    """What became of one stage. status: HIT, PARTIAL, MISS or WAITS, as it stood before any work."""
+    """The outcome of one stage. status: HIT, PARTIAL, MISS or WAITS, as it was before any work."""
 
     name: str
     status: str
@@ -44,7 +44,7 @@ class StageRun:
 def manifest_fields(
     stage: Stage, inputs: Mapping[str, Dataset], rows_in: int, seconds: float, pool: Pool | None = None
 ) -> dict[str, Any]:
-    """What a manifest says of how its stage was computed. pool: where; None: by the driver alone."""
+    """Return the manifest's fields on how its stage was computed. pool: where; None: by the driver alone."""
     return {
         "placement": (pool or Pool(actors=1, cpus=1)).held,
         "rows_in": rows_in,
@@ -60,7 +60,7 @@ def manifest_fields(
 
 
 def refuse_errors(store: Store, dataset: Dataset, max_error_rate: float) -> None:
-    """Raises StudyError when too many of a dataset's rows have errors."""
+    """Raise StudyError when too many of a dataset's rows have errors."""
     if dataset.rows_error <= max_error_rate * dataset.rows:
         return
     bad = next(shard for shard in dataset.shards if shard.rows_error)
@@ -73,7 +73,7 @@ def refuse_errors(store: Store, dataset: Dataset, max_error_rate: float) -> None
 
 
 def unknown(inputs: Mapping[str, Dataset], models: Mapping[str, Model] | None = None) -> str:
-    """Names of the inputs that a plan only foresees."""
+    """Return the names of the inputs and models that a plan only foresees, joined by commas; "" for none."""
     names = [dataset.name for dataset in inputs.values() if dataset.digest is None]
     names += [model.path for model in (models or {}).values() if model.digest is None]
     return ", ".join(names)

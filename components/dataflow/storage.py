@@ -51,7 +51,9 @@ class Files:
         return Files, (self.root,)  # a connection does not travel to other processes
 
     def url(self, path: str) -> str:
-        """The full name of a file, for people and for pandas. Raises PermissionError for one outside of the root."""
+        """Return the full name of a file, for people and for pandas. Raises PermissionError for one outside of the
+        root.
+        """
         if _LEAVES.search(f"/{path}/"):
             raise PermissionError(f"{path!r} is not the path of a file of this store")
         return f"{self.root}/{path}"
@@ -67,8 +69,9 @@ class Files:
             _patiently(lambda: self._fs.pipe_file(self.url(path), data))
 
     def create(self, path: str, data: bytes) -> bytes:
-        """Write a file if there is none of this name. Returns what the file holds: `data`, or what whoever was first
-        wrote there."""
+        """Write a file if there is none of this name. Returns the file's content: `data`, or what the first writer
+        wrote.
+        """
         if self.is_local:
             with _temporary(self.url(path), data) as temporary:
                 try:
@@ -107,7 +110,7 @@ class Files:
             _patiently(lambda: self._fs.put_file(str(source), self.url(path)))
 
     def copy(self, source: str, target: str) -> None:
-        """A second name for a file: a hard link where the file system has them, else a copy made by the storage."""
+        """Give a file a second name: a hard link where the file system has them, else a copy made by the storage."""
         if not self.is_local:
             _patiently(lambda: self._fs.cp_file(self.url(source), self.url(target)))
             return
@@ -134,8 +137,9 @@ class Files:
             _patiently(lambda: self._fs.rm_file(self.url(path)))
 
     def at_once(self, call: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-        """The call's results for all items, in order: one after another on a disk, sixteen at a time where each waits
-        for a network."""
+        """Call a function on all items, and return the results in order: in turn on a disk, sixteen at a time over a
+        network.
+        """
         if self.is_local:
             return [call(item) for item in items]
         with ThreadPoolExecutor(16) as threads:
@@ -158,7 +162,7 @@ class Files:
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[IO[bytes]]:
-        """A file to read in parts, closed at the end of the block: an S3 stream left open hangs the exit."""
+        """Open a file to read in parts; it is closed at the end of the block: an S3 stream left open hangs the exit."""
         file = Path(self.url(path)).open("rb") if self.is_local else _patiently(lambda: self._fs.open(self.url(path)))  # noqa: SIM115
         try:
             yield file
@@ -166,7 +170,7 @@ class Files:
             file.close()
 
     def size(self, path: str) -> int | None:
-        """Bytes of a file, or None when there is none."""
+        """Return the bytes of a file, or None when there is none."""
         try:
             if self.is_local:
                 return os.stat(self.url(path)).st_size
@@ -175,7 +179,7 @@ class Files:
             return None
 
     def modified(self, path: str) -> float | None:
-        """When a file was written, by the storage's clock, as `find` tells it; None when there is none."""
+        """Return when a file was written, by the storage's clock, as `find` gives it; None when there is none."""
         try:
             if self.is_local:
                 return os.lstat(self.url(path)).st_mtime
@@ -192,9 +196,9 @@ class Files:
             _patiently(lambda: self._fs.get_file(self.url(path), str(target)))
 
     def find(self, folder: str) -> Iterator[FileInfo]:
-        """All files under a folder ("": the root), for upkeep alone: what is committed is never learned from a listing.
+        """Yield all files under a folder ("": the root). For maintenance alone: commits are never found by listing.
 
-        Raises OSError when any folder on the way cannot be listed: what is in it would be taken for missing.
+        Raises OSError when any folder on the way cannot be listed: its files would be taken for missing.
         """
         start = self.url(folder) if folder else self.root
         if self.is_local:
@@ -227,8 +231,10 @@ class Files:
                 yield FileInfo(os.path.relpath(path, self.root), stat.st_size, stat.st_mtime)
 
     def top(self) -> list[str]:
-        """What lies in the root itself: names of files, and of folders with a slash at their end; [] where there is no
-        root. Raises OSError when it cannot be listed."""
+        """List the root itself: names of files, and of folders with a slash at their end; [] where there is no root.
+
+        Raises OSError when the root cannot be listed.
+        """
         try:
             if self.is_local:
                 with os.scandir(self.root) as entries:
@@ -251,7 +257,7 @@ class Files:
         return self._connection
 
     def arrow(self) -> tuple[Any, str]:
-        """The root for libraries that take a pyarrow file system (None: the local one) and a path in it."""
+        """Return the root for libraries that take a pyarrow file system (None: the local one) and a path in it."""
         if self.is_local:
             return None, self.root
         import pyarrow.fs
@@ -259,7 +265,7 @@ class Files:
         return pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(self._fs)), str(self._fs._strip_protocol(self.root))
 
     def check(self) -> None:
-        """Raises OSError when the storage cannot be used, or cannot create exclusively, before any work starts."""
+        """Raise OSError when the storage cannot be used, or cannot create files exclusively, before any work starts."""
         probe = f".probes/{uuid.uuid4().hex}"
         if self.is_local:
             os.makedirs(self.root, exist_ok=True)
@@ -272,7 +278,7 @@ class Files:
             raise OSError("this storage does not create files exclusively, so two runs could overwrite each other")
 
     def now(self) -> float:
-        """The storage's own clock, seconds since the epoch: ages of files are told by it, not by this machine's."""
+        """Return the time by the storage's own clock, in seconds since the epoch: ages of files are measured by it."""
         probe = f".probes/{uuid.uuid4().hex}"
         self.put(probe, b"")
         try:
@@ -306,13 +312,13 @@ class _temporary:
 
 
 def _modified(info: Mapping[str, Any]) -> float:
-    """Seconds since the epoch, of what an fsspec file system tells of a file."""
+    """Return an fsspec file's time of writing, in seconds since the epoch."""
     modified = info.get("LastModified") or info.get("mtime") or info.get("updated") or info.get("created")
     return float(modified if isinstance(modified, float | int) else modified.timestamp())  # type: ignore[union-attr]
 
 
 def _patiently(call: Callable[[], _Result]) -> _Result:
-    """A remote call, made again while it fails for a reason that may pass."""
+    """Make a remote call, again while it fails for a reason that may pass."""
     for attempt in range(_ATTEMPTS):
         try:
             return call()

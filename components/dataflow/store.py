@@ -64,11 +64,11 @@ class Store:
     # Writing ----------------------------------------------------------------------------------------------------
 
     def create_record(self, path: str, value: Mapping[str, Any]) -> dict[str, Any]:
-        """Create a record, and return the one that counts: this one, or that of whoever was first."""
+        """Create a record, and return the one that counts: this one, or an earlier one of the same path."""
         return unseal(self.files.create(path, seal(value)), self.files.url(path))
 
     def commit(self, stage: str, key: str, schema: pa.Schema, table: pa.Table, attributes: Mapping[str, str]) -> Shard:
-        """Store a table under its key and return the shard that counts: ours, or that of whoever was first.
+        """Store a table under its key and return the shard that counts: this one, or an earlier one of the same key.
 
         Raises StoreError when the table breaks its schema.
         """
@@ -97,8 +97,11 @@ class Store:
         return dataset_of(record, folder, self.files.url(name))
 
     def write_model(self, stage: str, key: str, built: Path, about: Mapping[str, Any]) -> None:
-        """Publish a model folder built on this machine: its files under a folder named by their digest, so that two
-        publishers never mix theirs, then the manifest. The first manifest counts."""
+        """Publish a model folder built on this machine: its files under a folder named by their digest, then the
+        manifest.
+
+        Two publishers never mix their files so, and the first manifest counts.
+        """
         folder = self.folder("models", stage, key)
         if self.manifest(folder) is not None:
             return
@@ -113,7 +116,7 @@ class Store:
     # Reading ----------------------------------------------------------------------------------------------------
 
     def record(self, path: str) -> dict[str, Any] | None:
-        """A record, or None where there is none. Raises StoreError for a damaged one."""
+        """Read a record; None where there is none. Raises StoreError for a damaged one."""
         try:
             data = self.files.read(path)
         except FileNotFoundError:
@@ -121,8 +124,10 @@ class Store:
         return unseal(data, self.files.url(path))
 
     def committed(self, stage: str, key: str) -> Shard | None:
-        """The shard that is committed under a key, if any; StoreError when its file is gone or cut, or the record is
-        not of this stage and key."""
+        """Return the shard that is committed under a key; None where there is none.
+
+        Raises StoreError when the shard's file is gone or cut, or when the record is of another stage or key.
+        """
         path = _commit_path(stage, key)
         record = self.record(path)
         if record is None:
@@ -137,23 +142,23 @@ class Store:
         return shard
 
     def all_committed(self, stage: str, keys: Iterable[str]) -> dict[str, Shard]:
-        """The shards that are committed under these keys, by key."""
+        """Return the shards that are committed under these keys, by key."""
         shards = self.files.at_once(lambda key: self.committed(stage, key), keys)
         return {shard.key: shard for shard in shards if shard is not None}
 
     def dataset(self, stage: str, key: str) -> Dataset | None:
-        """A finished stage's dataset, or None. Raises StoreError for a manifest of another stage or key."""
+        """Return a finished stage's dataset, or None. Raises StoreError for a manifest of another stage or key."""
         folder = self.folder("datasets", stage, key)
         manifest = self.manifest(folder, stage, key)
         return None if manifest is None else dataset_of(manifest, folder, self.files.url(f"{folder}/{MANIFEST}"))
 
     def dataset_in(self, folder: str) -> Dataset | None:
-        """The dataset in a folder of this store, as an index or a run's record names it, or None."""
+        """Return the dataset in a folder of this store, as an index or a run's record names it, or None."""
         manifest = self.manifest(folder)
         return None if manifest is None else dataset_of(manifest, folder, self.files.url(f"{folder}/{MANIFEST}"))
 
     def model(self, stage: str, key: str) -> tuple[Model, dict[str, Any]] | None:
-        """A trained model and its manifest, or None. Raises StoreError for a manifest of another stage or key."""
+        """Return a trained model and its manifest, or None. Raises StoreError for a manifest of another stage or key."""
         folder = self.folder("models", stage, key)
         manifest = self.manifest(folder, stage, key)
         if manifest is None:
@@ -163,8 +168,10 @@ class Store:
         return Model(path, manifest["digest"], files, manifest["metrics"]), manifest
 
     def manifest(self, folder: str, stage: str | None = None, key: str | None = None) -> dict[str, Any] | None:
-        """The manifest in a folder of this store, or None; its shards or files are not checked. Raises StoreError for
-        one that is damaged, or of another folder, stage or key."""
+        """Read the manifest in a folder of this store; None where there is none. Its shards or files are not checked.
+
+        Raises StoreError for a manifest that is damaged, or of another folder, stage or key.
+        """
         path = f"{folder}/{MANIFEST}"
         record = self.record(path)
         if record is None:
@@ -178,7 +185,7 @@ class Store:
         return manifest
 
     def folder_of_given(self, model: Model) -> str | None:
-        """The folder of a model that was given by its path, where that is one of this store's own; else None."""
+        """Return the folder of a model that the user gave by its path, where it lies in this store; else None."""
         path, root = model.path, self.root
         if self.files.is_local:
             path, root = os.path.realpath(path), os.path.realpath(root)
@@ -186,13 +193,13 @@ class Store:
         return folder if path.startswith(f"{root}/") and is_name("folder", folder) else None
 
     def folder_of(self, result: Dataset | Model) -> str:
-        """The folder, in this store, of the manifest of a dataset or of a model that was trained here."""
+        """Return the folder, in this store, that holds the manifest of a dataset or of a model trained here."""
         if isinstance(result, Dataset):
             return result.folder
         return "/".join(result.path.removeprefix(f"{self.root}/").split("/")[:2])
 
     def read_shard(self, shard: Shard, columns: list[str] | None = None) -> pa.Table:
-        """A shard's rows; StoreError when its bytes are not those that were committed."""
+        """Read a shard's rows. Raises StoreError when its bytes are not those that were committed."""
         name = self.files.url(shard.path)
         try:
             data = self.files.read(shard.path)
@@ -225,9 +232,10 @@ class Store:
         self.files.put(path, parquet(self.read(dataset)))
 
     def local_model(self, model: Model) -> Path:
-        """A model's files on this machine, checked against its digest: where they are, or fetched once into a cache.
+        """Return the folder of a model's files on this machine, checked against the digest; a remote model is fetched
+        once into a cache.
 
-        Raises StoreError when they are not what the digest says.
+        Raises StoreError when the files do not have the digest.
         """
         if "://" not in model.path:
             folder = Path(model.path)
@@ -260,7 +268,7 @@ class Store:
 
 
 def _swap_in(fetched: Path, cache: Path) -> None:
-    """Put a fetched folder in its place, in place of a damaged one; another process may have done so meanwhile."""
+    """Put a fetched folder in its place, over a damaged one; another process may have done so meanwhile."""
     try:
         fetched.rename(cache)
     except OSError:
@@ -276,7 +284,7 @@ def _swap_in(fetched: Path, cache: Path) -> None:
 
 
 def model_path(folder: str, manifest: Mapping[str, Any]) -> str:
-    """Where in the store a model's files are, by its checked manifest. Earlier versions kept them beside it."""
+    """Return where in the store a model's files are, by its checked manifest. Earlier versions kept them beside it."""
     return f"{folder}/{manifest['digest'][:16]}" if "folder" in manifest else folder
 
 

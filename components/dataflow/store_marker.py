@@ -1,7 +1,7 @@
-"""The marker by which a store knows that it is one: `store.json`, with its format and when it was begun.
+"""The marker of a store: `store.json`, with its format and when it was begun.
 
 Every command but a first run refuses a root without it, so that a mistyped root is never taken for a store that lost
-its data, and nothing of others is ever taken for garbage.
+its data, and files of others are never taken for garbage.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def begin(files: Files) -> str:
 
 
 def require(files: Files, marks: bool = False) -> str:
-    """Find the root to be a store of this format. Returns a sentence for the user about a store from before there were
-    markers, else "". marks: give such a one its marker.
+    """Check that the root is a store of this format. Returns a sentence for the user about a store from before there
+    were markers, else "".
 
-    Raises NoStore for a root that is no store, StoreError for a store of another format or one that holds links,
-    OSError for a root that cannot be listed.
+    marks: give such a store its marker. Raises NoStore for a root that is no store, StoreError for a store of another
+    format or one that holds links, OSError for a root that cannot be listed.
     """
     if _read(files):
         return ""
@@ -61,12 +61,14 @@ def _mark(files: Files, looked_like_one: bool) -> str:
 
 
 def is_empty(files: Files) -> bool:
-    """Whether there is nothing in the root, or no root."""
+    """Return whether the root is empty or missing."""
     return not files.top()
 
 
 def _read(files: Files) -> bool:
-    """Whether there is a marker of this format. Raises StoreError for another, and for folders that are links."""
+    """Return whether there is a marker of this format. Raises StoreError for another format, and for folders that are
+    links.
+    """
     for folder in (*OWN_FOLDERS, "studies", "quarantine"):
         if files.is_local and os.path.islink(files.url(folder)):
             raise StoreError(
@@ -98,7 +100,7 @@ def _read(files: Files) -> bool:
 
 
 def _looks_like_a_store(files: Files) -> bool:
-    """Whether a sealed record lies where a store keeps its own, among the first files of each of its folders."""
+    """Return whether a sealed record lies where a store keeps its own, among the first files of each of its folders."""
     for folder in OWN_FOLDERS:
         for looked_at, file in enumerate(files.find(folder)):
             if looked_at == _LOOKED_AT:

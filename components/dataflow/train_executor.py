@@ -1,4 +1,4 @@
-"""How model stages run: each in a Ray task of its own, so that models that do not need each other train side by side.
+"""Execution of model stages: each in a Ray task of its own, so that independent models train at the same time.
 
 A small model leaves its workers waiting for each other more than they compute: two trainings of one worker each end
 well before two trainings in turn of two workers each.
@@ -28,7 +28,7 @@ _SECONDS_TO_SAVE = 20.0  # Kubernetes leaves 30 from SIGTERM to SIGKILL
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One training to do: its stage and key, its inputs, and what the model's manifest will say of them."""
+    """One training to do: its stage and key, its inputs, and the fields of the model's manifest on how it was made."""
 
     stage: ModelStage
     key: str
@@ -42,15 +42,17 @@ class TrainingRun:
         return self.store.folder("scratch", self.stage.name, self.key)
 
     def publish(self, folder: Path, metrics: Mapping[str, Any], seconds: float) -> None:
-        """Put the trained model, a folder on this machine, into the store; the first to do so counts."""
+        """Put the trained model, a folder on this machine, into the store; the first publisher's counts."""
         about = {**self.about, "metrics": dict(metrics), "seconds": round(seconds, 1)}
         self.store.write_model(self.stage.name, self.key, folder, about)
 
 
 def train_concurrently(runs: Sequence[TrainingRun], pool: Pool) -> None:
-    """Train and publish all runs, each with an equal share of the pool's workers. Where there are fewer workers than
-    runs, each worker trains several in turn, the largest first: to start one takes longer than a small training. Raises
-    what a training raised."""
+    """Train and publish all runs, each with an equal share of the pool's workers.
+
+    Where there are fewer workers than runs, each worker trains several in turn, the largest first: to start a worker
+    takes longer than a small training. Raises the exception of a training that failed.
+    """
     import ray
     from ray.exceptions import RayTaskError
 
@@ -83,7 +85,7 @@ def train_concurrently(runs: Sequence[TrainingRun], pool: Pool) -> None:
 
 
 def _save(runs: Sequence[TrainingRun]) -> None:
-    """Have those under way keep what they did since their last checkpoint, before they end."""
+    """Ask the trainings under way for a checkpoint before they end, and wait for it, at most _SECONDS_TO_SAVE."""
     wanted = []
     for run in runs:
         files, folder = run.store.files, run.store.folder("models", run.stage.name, run.key)
@@ -99,8 +101,11 @@ def _save(runs: Sequence[TrainingRun]) -> None:
 
 
 def progress_of(store: Store, scratch: str) -> dict[str, Any] | None:
-    """How far a training is, by the note in its scratch folder: step, steps, loss, tokens_per_second, and notices to
-    tell; None: it was not begun, or the note cannot be read."""
+    """Read how far a training is from the note in its scratch folder: step, steps, loss, tokens_per_second, and
+    notices.
+
+    Returns None where it was not begun, or where the note cannot be read.
+    """
     try:
         note = note_of(store.files.read(f"{scratch}/{PROGRESS}"))
     except FileNotFoundError:
@@ -115,7 +120,7 @@ def progress_of(store: Store, scratch: str) -> dict[str, Any] | None:
 
 
 def _rows(run: TrainingRun) -> int:
-    """How large a training is, about; at least 1, so that queues fill evenly."""
+    """Return the size of a training, in rows of its largest input; at least 1, so that queues fill evenly."""
     return max([1, *(dataset.rows for dataset in run.inputs.values())])
 
 
@@ -125,8 +130,10 @@ def _train(queue: Sequence[TrainingRun], pool: Pool) -> None:
 
 
 def _show(bar: Any, queue: Sequence[TrainingRun], told: set[str]) -> None:
-    """Where a queue stands: the steps of its one run; of several how many are through, and what the next one does. And
-    what the training tells of its checkpoints, once."""
+    """Show a queue's progress, and each new notice of its trainings once.
+
+    One run: its steps. Several: how many are done, and the steps of the one under way.
+    """
     for number, run in reversed(list(enumerate(queue))):
         note = progress_of(run.store, run.scratch)
         if note is None:

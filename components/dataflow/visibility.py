@@ -1,5 +1,6 @@
-"""What another process has just written may not be visible here yet: a network file system can remember for a minute
-that a name was not there."""
+"""Waiting for a file of another process to be visible here: a network file system can remember for a minute that a name
+was not there.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +15,9 @@ _Result = TypeVar("_Result")
 
 
 def awaited(look: Callable[[], _Result | None], what: str) -> _Result:
-    """What `look` finds, looked for again for a minute while it finds None or raises NotThere.
+    """Return what `look` returns, and look again for a minute while it returns None or raises NotThere.
 
-    Raises StoreError when it is still not there then; `what` names it in the message.
+    Raises StoreError when there is nothing after that minute; `what` names the missing thing in the message.
     """
     until, pause = time.monotonic() + _SECONDS, 0.1
     while True:
