@@ -195,7 +195,7 @@ class _Check:
 
 
 def _of_another(name: str) -> bool:
-    """Return whether a file belongs to another model of the same folder, published later under a name of its content."""
+    """Return whether a file belongs to another model in that folder, published later under a name of its content."""
     return is_name("content", name.partition("/")[0]) and "/" in name
 
 

@@ -34,7 +34,7 @@ def count_rows(stage: str, table: pa.Table, *, generated: bool) -> None:
 
 
 def causes(table: pa.Table) -> dict[str, int]:
-    """Count a table's errors by cause: digits are folded, and a long text is cut, so that like errors count together."""
+    """Count a table's errors by cause: digits are folded and long texts cut, so that like errors count together."""
     errors = (error for error in table["error"].to_pylist() if error is not None)
     return dict(Counter(re.sub(r"\d+", "#", error)[:_CAUSE_LENGTH] for error in errors))
 

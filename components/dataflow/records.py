@@ -194,7 +194,7 @@ def dataset_of(record: dict[str, Any], folder: str, name: str) -> Dataset:
 
 
 def model_files_of(record: dict[str, Any], name: str) -> dict[str, str]:
-    """Read the files that a checked manifest, or the list of a model's files, names: name → sha256. Raises StoreError."""
+    """Read the files of a checked manifest, or of a model's list of files: name → sha256. Raises StoreError."""
     files = record.get("files")
     if not isinstance(files, dict):
         raise _refused(name, "it names no files")

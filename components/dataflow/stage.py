@@ -192,7 +192,7 @@ class ModelStage:
 
 
 def pool_of(stage: MapStage, pools: Mapping[str, Pool]) -> Pool:
-    """Return the pool that a map stage runs in: the placement's entry for the stage itself, else for its kind of place."""
+    """Return a map stage's pool: the placement's entry for the stage itself, else for its kind of place."""
     return pools.get(stage.name, pools.get(stage.place, Pool()))
 
 

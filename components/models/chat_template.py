@@ -1,4 +1,4 @@
-"""Chat templates: programs of a model's folder, which comes from anyone, rendered with a limit of time.
+"""Chat templates: programs from a model's folder, which anyone may have written, rendered with a time limit.
 
 python -m components.models.chat_template FOLDER      ends by SIGALRM where rendering a short chat takes too long
 """
@@ -22,11 +22,13 @@ TOO_SLOW = f"its chat template took longer than {TEMPLATE_SECONDS:.0f} s to rend
 
 
 class TemplateTooSlow(TimeoutError):
-    """No row's fault: an OSError, as of a disk that fails, and so in no row's error."""
+    """A chat template that renders too slowly. An OSError, like a failing disk: it is no row's fault, and so in no
+    row's error.
+    """
 
 
 def apply_chat_template(tokenizer: Any, turns: Sequence[Mapping[str, str]], **options: Any) -> Any:
-    """`tokenizer.apply_chat_template`. Raises TemplateTooSlow after TEMPLATE_SECONDS, in any thread."""
+    """Call `tokenizer.apply_chat_template`. Raises TemplateTooSlow after TEMPLATE_SECONDS, in any thread."""
     limit = _Limit(TEMPLATE_SECONDS)
     try:
         with limit:
@@ -37,8 +39,11 @@ def apply_chat_template(tokenizer: Any, turns: Sequence[Mapping[str, str]], **op
 
 
 class _Limit:
-    """Raise TemplateTooSlow in the thread that enters it, unless it has left in time. Templates are compiled to
-    bytecode, and between any two instructions of that an exception can be raised from another thread."""
+    """A time limit: it raises TemplateTooSlow in the thread that entered it, unless that thread has left in time.
+
+    Templates are compiled to bytecode, and between any two instructions another thread can raise an exception in this
+    one.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.lock, self.left = threading.Lock(), False
@@ -62,8 +67,11 @@ class _Limit:
 
 
 def template_is_too_slow(folder: Path) -> bool:
-    """Whether a folder's chat template does not render a short chat in TEMPLATE_SECONDS, told by a process of its own:
-    a template can also get stuck in a single operation, which nothing but the end of its process interrupts."""
+    """Return whether a folder's chat template takes longer than TEMPLATE_SECONDS to render a short chat, in a process
+    of its own.
+
+    A template can also get stuck in a single operation, which only the end of its process interrupts.
+    """
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[__name__.count(".")])}
     command = [sys.executable, "-m", __spec__.name, str(folder.absolute())]
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
@@ -71,7 +79,9 @@ def template_is_too_slow(folder: Path) -> bool:
 
 
 def _render_once(folder: Path) -> None:
-    """End by SIGALRM where that takes too long; what else goes wrong is told by who renders in earnest."""
+    """Render a short chat; end by SIGALRM where that takes too long. Other errors are left to the study's own
+    rendering.
+    """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     tokenizer = open_tokenizer(folder)
     asked = {"role": "user", "content": "What is 1 + 1?"}

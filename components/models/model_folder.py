@@ -1,7 +1,7 @@
-"""Models' folders, which come from anyone: every tokenizer, config and model is opened here.
+"""Folders of models, which anyone may have written: every tokenizer, config and model is opened here.
 
-Nothing that a folder brings is run as code: no Python modules beside the weights and no pickles (weights are
-safetensors). Its chat template has a limit of time (`chat_template`).
+No code of a folder is run: no Python modules beside the weights and no pickles (weights are safetensors). Its chat
+template has a time limit (`chat_template`).
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ _TOKENIZER_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
 
 
 def read_config(data: bytes, name: str) -> dict[str, Any]:
-    """A config.json. name: of the file, for messages. Raises ValueError, in one line, for what is none."""
+    """Read a config.json. name: the file's, for messages. Raises ValueError, in one line, for a malformed one."""
     return _checked(data, name, _CONFIG_TYPES)
 
 
 def read_tokenizer_config(folder: Path) -> dict[str, Any]:
-    """tokenizer_config.json of a folder; {} where there is none. Raises ValueError, in one line, for what is none."""
+    """Read the tokenizer_config.json of a folder; {} where there is none. Raises ValueError, in one line, for a
+    malformed one.
+    """
     path = folder / "tokenizer_config.json"
     return _checked(path.read_bytes(), str(path), _TOKENIZER_TYPES) if path.is_file() else {}
 
@@ -68,8 +70,12 @@ def open_tokenizer(folder: Path) -> Any:
 
 
 def open_tokenizer_without_torch(folder: Path) -> Any:
-    """The tokenizer of a Hugging Face folder, as AutoTokenizer opens it. Where the folder names the class that needs no
-    model's code, as the embedded one does, torch is not imported: that can take longer than making the examples."""
+    """Open the tokenizer of a Hugging Face folder as AutoTokenizer does, without importing torch where that is
+    possible.
+
+    It is where the folder names the class that needs no model's code, as the embedded generator's does. The import can
+    take longer than making the examples.
+    """
     from transformers import PreTrainedTokenizerFast
 
     if read_tokenizer_config(folder).get("tokenizer_class") == PreTrainedTokenizerFast.__name__:
@@ -78,6 +84,8 @@ def open_tokenizer_without_torch(folder: Path) -> Any:
 
 
 def open_model(kind: Any, folder: Path, **settings: Any) -> Any:
-    """A model by a class of transformers, e.g. AutoModelForCausalLM. settings: dtype, config and others of
-    `from_pretrained`. Raises OSError where there are no safetensors."""
+    """Open a model by a class of transformers, e.g. AutoModelForCausalLM.
+
+    settings: dtype, config and others of `from_pretrained`. Raises OSError where there are no safetensors.
+    """
     return kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **settings)

@@ -1,8 +1,8 @@
-"""Picking one of N samples: the expected accuracy of each way to pick, problem by problem.
+"""Best-of-N, votes and pass@N: the expected accuracy of each way to choose one of N samples, problem by problem.
 
 Best-of-N is exact for every N at once (no trials), where the paper shuffles 400 times; `best_of_n_by_shuffling` does as
-it does. Votes have no such form: seeded subsets, as many as the config says. A sample without an answer fills its slot
-of N and is never picked (§3.1).
+the paper does. Votes have no closed form: they are averaged over seeded subsets, as many as the config says. A sample
+without an answer fills its slot of N and is never picked (§3.1).
 Shapes: P problems, M slots each, K sizes N.
 """
 
@@ -24,10 +24,10 @@ Bools = NDArray[np.bool_]
 class Samples:
     """The samples of P problems, M slots each.
 
-    problem_ids: P strings. answer_PM: which of the problem's candidate answers the slot names, −1 for an empty slot.
-    is_correct_PM: whether the slot's own answer is right. is_right_answer_PM: whether that of its candidate is, which a
-    vote would give (the two differ only where the grader's equality is not transitive). scores: one array per reward
-    model, NaN where there is no score.
+    problem_ids: P strings. answer_PM: index of the slot's answer among the problem's candidate answers, −1 for an empty
+    slot. is_correct_PM: whether the slot's own answer is right. is_right_answer_PM: whether its candidate's answer is,
+    which a vote would give (the two differ only where the grader's equality is not transitive). scores: one array per
+    reward model, NaN where there is no score.
     """
 
     problem_ids: list[str]
@@ -38,12 +38,12 @@ class Samples:
 
 
 def sizes(slots: int) -> list[int]:
-    """The N of the curves: powers of two, and all the slots."""
+    """Return the N of the curves: powers of two, and the number of slots."""
     return sorted({2**k for k in range(slots.bit_length()) if 2**k <= slots} | {slots})
 
 
 def rank_weights(slots: int, n: int) -> Floats:
-    """Chance that the sample of rank r (0 = best) is the best of a random n-subset: C(M−1−r, n−1) / C(M, n).
+    """Return the chance that the sample of rank r (0 = best) is the best of a random n-subset: C(M−1−r, n−1) / C(M, n).
 
     shape (M,), sums to 1. By the recurrence w(r+1) = w(r) · (M − n − r) / (M − 1 − r), from w(0) = n / M.
     """
@@ -53,7 +53,7 @@ def rank_weights(slots: int, n: int) -> Floats:
 
 
 def best_of_n(scores_PM: Floats, is_correct_PM: Bools, ns: list[int]) -> Floats:
-    """Expected accuracy of picking the best score out of N random slots, shape (P, K); exact.
+    """Return the expected accuracy of picking the best score out of N random slots, shape (P, K); exact.
 
     A slot whose score is NaN is empty: it ranks last, and picking it is wrong. Equal scores share their ranks.
     """
@@ -73,22 +73,24 @@ def best_of_n(scores_PM: Floats, is_correct_PM: Bools, ns: list[int]) -> Floats:
 
 
 def _keys(scores: Floats) -> Floats:
-    """What ranks slots: the scores, and below all of them (a log-probability may be −∞) what is empty."""
+    """Return the keys that rank slots: the scores, and −∞ for empty slots, below every score (a log-probability may be
+    −∞ too).
+    """
     return np.where(np.isnan(scores), -np.inf, np.maximum(scores, np.finfo(np.float64).min))
 
 
 def pass_at_n(is_correct_PM: Bools, ns: list[int]) -> Floats:
-    """Chance that any of N random slots is right, shape (P, K); exact: 1 − C(M−c, N) / C(M, N)."""
+    """Return the chance that any of N random slots is right, shape (P, K); exact: 1 − C(M−c, N) / C(M, N)."""
     # The best of N by the key "is it right" is right iff any is.
     return best_of_n(is_correct_PM.astype(np.float64), is_correct_PM, ns)
 
 
 def vote(samples: Samples, weights_PM: Floats | None, ns: list[int], subsets: int, seed: int) -> Floats:
-    """Expected accuracy of the answer with the largest summed weight (None: one vote per sample) among N random slots.
+    """Return the expected accuracy of the answer with the largest summed weight among N random slots.
 
-    shape (P, K), ns ascending. Mean over `subsets` random orders of a problem's slots, seeded by the problem's id, of
-    which N are the first N; exact where N is 1 or all slots. Tied answers share the pick equally. Empty slots have no
-    vote; no vote at all is wrong.
+    weights_PM: None: one vote per sample. shape (P, K), ns ascending. Mean over `subsets` random orders of a problem's
+    slots, seeded by the problem's id, of which the first N are drawn; exact where N is 1 or all slots. Tied answers
+    share the pick equally. Empty slots have no vote; no vote at all is wrong.
     """
     problems, slots = samples.answer_PM.shape
     result = np.zeros((problems, len(ns)))
@@ -122,17 +124,17 @@ def vote(samples: Samples, weights_PM: Floats | None, ns: list[int], subsets: in
 
 
 def _generator(seed: int, problem_id: str) -> np.random.Generator:
-    """Random numbers of a problem, the same whatever other problems there are."""
+    """Return a problem's random numbers, the same whatever other problems there are."""
     return np.random.default_rng([seed, int(hashlib.sha256(problem_id.encode()).hexdigest(), 16)])
 
 
 def best_of_n_by_shuffling(samples: Samples, scores_PM: Floats, ns: list[int], trials: int, seed: int) -> Floats:
-    """Accuracy of best-of-N in each trial, shape (trials, K), as the paper's released evaluation finds it: shuffle each
-    problem's slots, take the first N, drop the empty, pick the best score (of equal ones the first), look it up.
+    """Return the accuracy of best-of-N in each trial, shape (trials, K), by the paper's released algorithm.
 
-    Its mean over trials estimates what `best_of_n` computes; its standard deviation is the band of the paper's figure
-    3, the noise of subsampling alone. One shuffle of a trial serves all N, where the released code shuffles for each:
-    no single N can tell.
+    Shuffle each problem's slots, take the first N, drop the empty, pick the best score (of equal ones the first), look
+    up whether it is right. The mean over trials estimates what `best_of_n` computes; the standard deviation is the band
+    of the paper's figure 3, the noise of subsampling alone. One shuffle of a trial serves all N, where the released
+    code shuffles for each: the distribution at each single N is the same.
     """
     problems, slots = scores_PM.shape
     result = np.zeros((trials, len(ns)))
@@ -151,8 +153,11 @@ def best_of_n_by_shuffling(samples: Samples, scores_PM: Floats, ns: list[int], t
 
 
 def mean_rank_correlation(pairs: Iterable[tuple[Floats, Floats]]) -> float:
-    """Spearman's correlation within each pair of arrays, averaged over the pairs in which both vary; NaN where none is.
-    Values without a counterpart (NaN) are left out, and equal ones share their mean rank."""
+    """Return Spearman's correlation within each pair of arrays, averaged over the pairs in which both vary; NaN where
+    none is.
+
+    Values without a counterpart (NaN) are left out, and equal values share their mean rank.
+    """
     from scipy.stats import rankdata  # here: a study that is only planned computes none
 
     found = []
@@ -165,8 +170,11 @@ def mean_rank_correlation(pairs: Iterable[tuple[Floats, Floats]]) -> float:
 
 
 def within_problem_auc(scores_PM: Floats | Sequence[Floats], is_correct_PM: Bools | Sequence[Bools]) -> float:
-    """Chance that a right sample outscores a wrong one of the same problem (ties count half), averaged over problems
-    that have both. Pooled over problems it would measure who knows which problems are hard. NaN when none has both."""
+    """Return the chance that a right sample outscores a wrong one of the same problem (ties count half), averaged over
+    problems that have both.
+
+    Pooled over problems it would measure which model knows the hard problems. NaN when no problem has both.
+    """
     aucs = []
     for scores, right in zip(scores_PM, is_correct_PM, strict=True):
         good, bad = scores[right & ~np.isnan(scores)], scores[~right & ~np.isnan(scores)]

@@ -1,5 +1,5 @@
-"""Bootstrap over problems: how else a mean over problems could have come out, had other problems been drawn; and over
-training seeds too, for what is said of a way to train and not of the verifiers that it happened to give.
+"""Bootstrap over problems: the spread of a mean over problems, had other problems been drawn; and over training seeds
+too, for statements about a way to train rather than about the verifiers that it happened to give.
 """
 
 from __future__ import annotations
@@ -23,9 +23,12 @@ class BootstrapConfig:
 
 
 def bootstrap_interval(values_PK: Floats, config: BootstrapConfig) -> tuple[Floats, Floats]:
-    """Interval of the mean over problems, low and high of shape (K,): problems are drawn with replacement, and the
-    percentiles of the means are read a little further out than the confidence says, since such means vary too little
-    by √((P − 1) / P) and their spread is itself an estimate (expanded percentiles, Hesterberg 2015)."""
+    """Return the interval of the mean over problems, low and high of shape (K,).
+
+    Problems are drawn with replacement. The percentiles of the means are read a little further out than the confidence
+    says, since such means vary too little by √((P − 1) / P) and their spread is itself an estimate (expanded
+    percentiles, Hesterberg 2015).
+    """
     problems = values_PK.shape[0]
     rng = np.random.default_rng(config.seed)
     counts_BP = rng.multinomial(problems, np.full(problems, 1 / problems), size=config.resamples)
@@ -38,14 +41,16 @@ def bootstrap_interval(values_PK: Floats, config: BootstrapConfig) -> tuple[Floa
 
 
 def _student_quantile(probability: float, freedom: float) -> float:
-    """Quantile of Student's t with so many degrees of freedom, which need not be whole."""
+    """Return a quantile of Student's t. freedom: its degrees of freedom, which need not be whole."""
     from scipy.special import stdtrit  # here: a study that is only planned computes no interval
 
     return float(stdtrit(freedom, probability))
 
 
 def estimates(values_SPK: Floats, config: BootstrapConfig, name: str) -> list[dict[str, Any]]:
-    """Per size the mean over seeds and problems (as `name`), its interval over problems, and its spread over seeds."""
+    """Return per size the mean over seeds and problems (as `name`), its interval over problems, and its spread over
+    seeds.
+    """
     seeds = len(values_SPK)
     low, high = bootstrap_interval(values_SPK.mean(0), config)
     mean = values_SPK.mean((0, 1))
@@ -57,12 +62,14 @@ def estimates(values_SPK: Floats, config: BootstrapConfig, name: str) -> list[di
 
 
 def resampled_means(values_SPK: Floats, config: BootstrapConfig) -> Floats:
-    """Means of S training seeds × P problems, resampled, shape (B, K): seeds and problems are drawn with replacement,
-    each resample's alike for all K. Whatever is compared belongs into one call: its draws are paired then.
+    """Return resampled means of S training seeds × P problems, shape (B, K).
 
-    The effects of the seeds and of the problems that were drawn are added up, each widened by √(S / (S − 1)) and
-    √(P / (P − 1)), by which means of draws with replacement vary too little: much, for three seeds. One seed has no
-    effect: that is the bootstrap over problems, and says nothing of other trainings.
+    Seeds and problems are drawn with replacement, the same for all K in each resample. Compare values within one call:
+    their draws are paired then.
+
+    The effects of the drawn seeds and of the drawn problems are added up, each widened by √(S / (S − 1)) and √(P / (P −
+    1)), by which means of draws with replacement vary too little: much, for three seeds. One seed has no effect: that
+    is the bootstrap over problems, and says nothing of other trainings.
     """
     seeds, problems, _ = values_SPK.shape
     rng = np.random.default_rng(config.seed)
@@ -79,7 +86,7 @@ def _widened(draws: int) -> float:
 
 
 def stretch(values_SPK: Floats, confidence: float) -> Floats:
-    """By how much the deviations of `resampled_means` are too small or too large for an interval, shape (K,).
+    """Return the factors by which to multiply the deviations of `resampled_means` for an interval, shape (K,).
 
     Their variance counts what seed and problem do together twice, so it is set to the analysis of variance's, but never
     below that of the problems alone, or of the seeds. And since three seeds hardly tell their own spread, the normal's
@@ -104,13 +111,14 @@ def stretch(values_SPK: Floats, confidence: float) -> Floats:
 
 
 def _variance(values_XK: Floats) -> Floats:
-    """Unbiased, over the first axis, shape (K,); 0 for a single value."""
+    """Return the unbiased variance over the first axis, shape (K,); 0 for a single value."""
     return values_XK.var(0, ddof=1) if len(values_XK) > 1 else np.zeros(values_XK.shape[1])
 
 
 def two_way_interval(values_SPK: Floats, config: BootstrapConfig) -> tuple[Floats, Floats]:
-    """Interval of the mean over training seeds and problems, low and high of shape (K,), for other seeds and other
-    problems: percentiles of `resampled_means`, their deviations times `stretch`."""
+    """Return the interval of the mean over training seeds and problems, low and high of shape (K,), for other seeds and
+    other problems: percentiles of `resampled_means`, their deviations times `stretch`.
+    """
     mean_K, tail = values_SPK.mean((0, 1)), (1 - config.confidence) / 2
     deviations_BK = (resampled_means(values_SPK, config) - mean_K) * stretch(values_SPK, config.confidence)
     low, high = mean_K + np.quantile(deviations_BK, [tail, 1 - tail], axis=0)

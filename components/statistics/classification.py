@@ -1,6 +1,6 @@
-"""How well a reward model tells right from wrong, on problems that it was not trained on.
+"""Quality of a reward model on problems that it was not trained on: AUC and calibration error.
 
-Pooled over problems an AUC of solutions measures who knows which problems are hard; so solutions are compared within
+Pooled over problems an AUC of solutions measures which model knows the hard problems; so solutions are compared within
 their problem, as best-of-N will compare them.
 """
 
@@ -19,8 +19,10 @@ Bools = NDArray[np.bool_]
 
 
 def auc(scores: Floats, is_right: Bools) -> float:
-    """Chance that a right one outscores a wrong one, ties half: shape (n,) both. NaN where one of the kinds lacks, or a
-    score is NaN."""
+    """Return the chance that a right item outscores a wrong one, ties count half. scores, is_right: shape (n,).
+
+    NaN where all are right or all are wrong, or where a score is NaN.
+    """
     right = int(is_right.sum())
     wrong = len(scores) - right
     if not right or not wrong or np.isnan(scores).any():
@@ -31,14 +33,17 @@ def auc(scores: Floats, is_right: Bools) -> float:
 
 
 def grouped_auc(scores: Floats, is_right: Bools, groups: Sequence[int]) -> float:
-    """`auc` within each group, averaged over groups that have both kinds."""
+    """Return `auc` within each group, averaged over the groups with right and wrong items."""
     by_group = [np.flatnonzero(np.asarray(groups) == group) for group in dict.fromkeys(groups)]
     return within_problem_auc([scores[rows] for rows in by_group], [is_right[rows] for rows in by_group])
 
 
 def calibration_error(probabilities: Floats, is_right: Bools, bins: int = 10) -> float:
-    """Expected calibration error, in [0, 1]: |share right − mean probability| per bin of equal width, averaged with the
-    bins' sizes as weights (Naeini et al. 2015). NaN where there is nothing, or no number."""
+    """Return the expected calibration error, in [0, 1] (Naeini et al. 2015).
+
+    |share right − mean probability| per bin of equal width, averaged with the bins' sizes as weights. NaN for no items,
+    or where a probability is NaN.
+    """
     if not len(probabilities) or np.isnan(probabilities).any():
         return math.nan
     places = np.minimum((probabilities * bins).astype(np.int64), bins - 1)

@@ -1,5 +1,6 @@
-"""From a solution's step probabilities to its score: the four reductions of the paper (appendix, table 4), and those
-that are used since."""
+"""Reductions of a solution's step probabilities to its score: the four of the paper (appendix, table 4), and those used
+since.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ _LEAST = 1e-38  # a probability that rounded to 0 still has an order
 
 
 def solution_score(probabilities: np.ndarray[Any, Any], reduction: str, neutral: str) -> float:
-    """A solution's score in [0, 1] from its steps' class probabilities, shape (steps, 3): negative, neutral, positive.
+    """Return a solution's score in [0, 1] from its steps' class probabilities, shape (steps, 3): negative, neutral,
+    positive.
 
     With p = P(positive), plus P(neutral) where neutral counts as positive: product: exp Σ log p; min: the lowest p;
     last: the last p; mean: the mean of p. Raises ValueError for another reduction, or for no steps.
@@ -41,7 +43,9 @@ def solution_score(probabilities: np.ndarray[Any, Any], reduction: str, neutral:
 def solution_scores(
     step_probabilities: Sequence[Sequence[Sequence[float]] | NDArray[Any] | None], reduction: str, neutral: str
 ) -> NDArray[np.float64]:
-    """`solution_score` of each row of the scores table's column, shape (rows,); NaN where a row has none."""
+    """Return `solution_score` of each row of the scores table's column, shape (rows,); NaN where a row has no
+    probabilities.
+    """
     return np.array(
         [
             np.nan if steps is None else solution_score(np.array([*steps]), reduction, neutral)

@@ -1,6 +1,6 @@
-"""Which part of a solution is its answer.
+"""Extraction of the final answer from a solution's text.
 
-Extraction never takes the last number of an unfinished solution (paper §3.1: no answer fills a slot of N and is wrong).
+The last number of an unfinished solution is never taken (paper §3.1: no answer fills a slot of N and is wrong).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _SAID = re.compile(
 
 
 def to_text(text: str | bytes) -> str:
-    """Text without NULs; bytes are read as UTF-8, what is none of it is replaced."""
+    r"""Return text without NULs and with \n for line ends; bytes are read as UTF-8, and invalid ones are replaced."""
     if isinstance(text, bytes):
         text = text.decode("utf-8", errors="replace")
     return text.encode("utf-8", errors="replace").decode("utf-8").replace("\0", "").replace("\r\n", "\n")
 
 
 def extract_answer(text: str | bytes) -> tuple[str | None, str]:
-    """The answer of a solution, and the rule that found it: answer_section, boxed, answer_is, or none.
+    r"""Return the answer of a solution, and the rule that found it: answer_section, boxed, answer_is, or none.
 
-    >>> extract_answer("7 + 5 = 12\\n# Answer\\n\\n12")
+    >>> extract_answer("7 + 5 = 12\n# Answer\n\n12")
     ('12', 'answer_section')
     """
     text = to_text(text)
@@ -48,7 +48,7 @@ def extract_answer(text: str | bytes) -> tuple[str | None, str]:
 
 
 def solution_answer(text: str, finish_reason: str | None) -> tuple[str | None, str]:
-    """extract_answer of a sampled solution. finish_reason: "length" of one that the token cap cut."""
+    """Extract the answer of a sampled solution. finish_reason: "length" for one that the token cap cut."""
     if finish_reason == "length":
         # Its last line was cut short: "# Answer\n\n1" may have become 12.
         text = text.rpartition("\n")[0]
@@ -60,7 +60,7 @@ _OPENED = ("$$", "\\[", "\\(", "```")  # mathematics that begins on a line of it
 
 
 def _last_boxed(text: str) -> str | None:
-    """The content of the last balanced, non-empty `\\boxed{…}`, in one pass over the text."""
+    r"""Return the content of the last balanced, non-empty `\boxed{…}`, in one pass over the text."""
     starts = {match.end() - 1 for match in BOXED.finditer(text)}
     open_braces: list[int] = []
     best: tuple[int, str] | None = None
@@ -80,7 +80,7 @@ def _last_boxed(text: str) -> str | None:
 
 
 def _sentence(rest: str) -> str:
-    """What is said of the answer, to the end of its sentence."""
+    """Return the answer that the text begins with, to the end of its sentence."""
     answer = re.split(r"(?<=[^\s.])\.(?=\s|$)|(?<=\S)[!;](?=\s|$)", rest.strip().strip("*").strip(), maxsplit=1)[
         0
     ].strip()

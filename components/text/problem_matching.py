@@ -1,4 +1,4 @@
-"""The text of a problem without its dress, by which two texts are seen to be of one problem."""
+"""Normalised texts of problems, by which two texts are recognised as one problem."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _SENTENCE = re.compile(r"(?<!\d)[.,;:?](?!\d)|(?<=\d)[.,;:?](?!\d)|(?<!\d)[,;:?]
 
 
 def same_text(problem: str) -> str:
-    """A problem's text without what only sets it; two texts of one problem become the same.
+    r"""Return a problem's text without layout; two texts of one problem become the same.
 
-    >>> same_text("What is $\\\\dfrac{1}{2}\\\\, x$?") == same_text("What  is \\\\(\\\\frac12x\\\\) ?")
+    >>> same_text("What is $\\dfrac{1}{2}\\, x$?") == same_text("What  is \\(\\frac12x\\) ?")
     True
     """
     return "".join(_DIGITS.sub("_", plain_text(problem)).split())
 
 
 def plain_text(problem: str) -> str:
-    """The same with its words still apart."""
+    """Return the same text with spaces between words."""
     text = problem.replace("\\$", " ").replace("\\%", "%").replace("²", "^2").replace("³", "^3")
     text = unicodedata.normalize("NFKC", text)
     for pattern, same in _ALIKE:

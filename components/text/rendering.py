@@ -62,7 +62,7 @@ def answer_step(answer: str) -> str:
 
 
 def has_answer(step: str) -> bool:
-    """Whether a step is one that ends a solution: it holds an answer section's header."""
+    """Return whether a step ends a solution: whether it holds an answer section's header."""
     return _ANSWER_LINE.search(step) is not None
 
 
@@ -71,13 +71,13 @@ def join_steps(steps: Sequence[str]) -> str:
 
 
 def split_steps(text: str) -> list[str]:
-    """Steps of a solution's text; `join_steps(split_steps(text)) == text` for every text but the empty one.
+    r"""Split a solution's text into steps; `join_steps(split_steps(text)) == text` for every text but the empty one.
 
-    One step per line. Everything from the last `# Answer` line on is one step, whatever newlines it holds, and
-    blank lines belong to the step above them, so that no step is empty (except where the text begins so).
+    One step per line. Everything from the last `# Answer` line on is one step, whatever newlines it holds, and blank
+    lines belong to the step above them, so that no step is empty (except where the text begins so).
 
-    >>> split_steps("7 + 5 = 12\\n\\n# Answer\\n\\n12")
-    ['7 + 5 = 12\\n', '# Answer\\n\\n12']
+    >>> split_steps("7 + 5 = 12\n\n# Answer\n\n12")
+    ['7 + 5 = 12\n', '# Answer\n\n12']
     """
     headers = list(_ANSWER_LINE.finditer(text))
     head, tail = (text[: headers[-1].start()], [text[headers[-1].start() :]]) if headers else (text, [])
@@ -94,13 +94,16 @@ def split_steps(text: str) -> list[str]:
 
 
 def render_prompts(tokenizer: Tokenizer, problems: Sequence[str]) -> list[list[int]]:
-    """The ids that the generator is shown, one list per problem."""
+    """Return the ids of the prompts that the generator is shown, one list per problem."""
     return _encode(tokenizer, [problem + PROMPT_SEPARATOR for problem in problems])
 
 
 def render_chat_prompts(tokenizer: Any, instruction: str, texts: Sequence[str]) -> list[list[int]]:
-    """The same for a model that was taught to chat, by its tokenizer's own template: a turn of the user with the
-    instruction and the text, and the opening of the model's turn. Raises ValueError where there is no template."""
+    """Return the ids of chat prompts, by the tokenizer's own template, for a model that was taught to chat.
+
+    Each is a turn of the user with the instruction and the text, and the opening of the model's turn. Raises ValueError
+    where there is no template.
+    """
     turns = [[{"role": "user", "content": f"{instruction}{PROMPT_SEPARATOR}{text}"}] for text in texts]
     return _encode(
         tokenizer, [apply_chat_template(tokenizer, turn, add_generation_prompt=True, tokenize=False) for turn in turns]
@@ -108,7 +111,7 @@ def render_chat_prompts(tokenizer: Any, instruction: str, texts: Sequence[str]) 
 
 
 def end_of_turn_ids(tokenizer: Any) -> tuple[int, ...]:
-    """What the chat template closes the model's turn with: its one special token, or () where it has none there.
+    """Return the special token that closes the model's turn in the chat template, or () where there is none.
 
     A model that was taught to chat ends so, and not always with the end-of-text token.
     """
@@ -120,9 +123,10 @@ def end_of_turn_ids(tokenizer: Any) -> tuple[int, ...]:
 
 
 def separator_ids(tokenizer: Tokenizer) -> list[int]:
-    """What STEP_SEPARATOR adds to a text: one id, or several.
+    """Return the ids that STEP_SEPARATOR adds to a text: one, or several.
 
-    Not its ids alone, which would begin with the space that SentencePiece tokenizers put before every text.
+    The ids of the separator alone would begin with the space that SentencePiece tokenizers put before every text.
+    Raises ValueError for a tokenizer that gives a newline no ids of its own.
     """
     [text, closed] = _encode(tokenizer, ["x", "x" + STEP_SEPARATOR])
     if closed[: len(text)] != text or closed == text:
@@ -133,11 +137,14 @@ def separator_ids(tokenizer: Tokenizer) -> list[int]:
 def render(
     tokenizer: Tokenizer, problems: Sequence[str], solutions: Sequence[Sequence[str]], finished: Sequence[bool]
 ) -> list[Rendered]:
-    """Ids of problems and the steps of their solutions, tokenised step by step: to search joined text for separators
-    would miss or invent step ends wherever a tokenizer merges across them, or a step itself holds a newline.
+    """Tokenise problems and the steps of their solutions, step by step.
 
-    finished: whether each solution ends with its last step. One that was cut (by the token cap, or by whoever rated it
-    through the first wrong step) closes with a newline, so that a prefix of a solution has a prefix of its ids.
+    To search joined text for separators would miss or invent step ends wherever a tokenizer merges across them, or a
+    step itself holds a newline.
+
+    finished: whether each solution ends with its last step. One that was cut (by the token cap, or by a labeller at the
+    first wrong step) closes with a newline, so that a prefix of a solution has a prefix of its ids. Raises ValueError
+    for a tokenizer without an end-of-text token.
     """
     newline, end_of_text = separator_ids(tokenizer), tokenizer.eos_token_id
     if end_of_text is None:
@@ -156,9 +163,11 @@ def render(
 
 
 def _encode_lines(tokenizer: Tokenizer, steps: list[str]) -> list[list[int]]:
-    """Each step as it stands on a line of its own: without the space that SentencePiece puts before every text.
+    """Tokenise each step as it stands on a line of its own: without the space that SentencePiece puts before every
+    text.
 
-    With it, a generator would learn to begin steps by a space, and its samples, rendered in their turn, have two.
+    With that space, a generator would learn to begin steps by a space, and its samples, rendered in their turn, have
+    two.
     """
     [newline] = _encode(tokenizer, [STEP_SEPARATOR])
     if newline == separator_ids(tokenizer):

@@ -1,5 +1,5 @@
-"""Step segmentation for solutions from any model: a rule for texts whose steps stand on lines, one for steps parted by
-blank lines, and one for running text.
+"""Segmentation of any model's solutions into steps: rules for steps on lines, for steps parted by blank lines, and for
+running text.
 
 Departs from PRM800K, whose generator was taught one step per line: others' models write paragraphs, or one paragraph.
 Nothing is lost: every segment carries the separator that follows it, so the segments of a text add up to the text.
@@ -42,17 +42,18 @@ _DOLLAR_END = re.compile(r"(?<!\\)\$|\n[^\S\n]*\n")
 
 
 def segments(text: str, rule: str = AUTO) -> list[str]:
-    """The text cut into steps, each with the separator that follows it; `"".join(segments(text)) == text` always.
+    r"""Cut a text into steps, each with the separator that follows it; `"".join(segments(text)) == text` always.
 
     rule: newline (a step per line; blank lines belong to the step above), double_newline (blank lines part steps),
     sentence (never inside mathematics, decimals, abbreviations or ellipses; in doubt no cut), or auto: double_newline
-    where a blank line parts two texts, else newline, else sentence. White space alone is a segment only where the text
-    is nothing else. What follows the last "# Answer" line is one segment with it under every rule, and auto looks at
-    what stands before it: the blank line inside an answer section says nothing of how steps are parted.
-    Raises ValueError for another rule.
+    where a blank line parts two texts, else newline, else sentence.
 
-    >>> segments("First, 7 + 5 = 12.\\n\\nThen 12 - 3 = 9.\\n\\n# Answer\\n\\n9")
-    ['First, 7 + 5 = 12.\\n\\n', 'Then 12 - 3 = 9.\\n\\n', '# Answer\\n\\n9']
+    White space alone is a segment only where the text is nothing else. What follows the last "# Answer" line is one
+    segment with it under every rule, and auto looks at the text before it: the blank line inside an answer section does
+    not show how steps are parted. Raises ValueError for another rule.
+
+    >>> segments("First, 7 + 5 = 12.\n\nThen 12 - 3 = 9.\n\n# Answer\n\n9")
+    ['First, 7 + 5 = 12.\n\n', 'Then 12 - 3 = 9.\n\n', '# Answer\n\n9']
     """
     body, tail = _parts(text)
     cuts = {NEWLINE: _line_cuts, DOUBLE_NEWLINE: _paragraph_cuts, SENTENCE: _sentence_cuts}[rule_for(text, rule)](body)
@@ -64,14 +65,14 @@ def segments(text: str, rule: str = AUTO) -> list[str]:
 
 
 def steps(text: str, rule: str = AUTO) -> list[str]:
-    """The steps' texts, as the rest of the project wants them: without the separators that follow them.
+    r"""Cut a text into steps without the separators that follow them, as all other modules want them.
 
-    Of white space alone, none. Under newline a step loses the one newline that ends it, so that `join_steps` gives the
-    text back and the steps are those of `text_format.split_steps` (but for blank lines at the very start, which
+    White space alone has no steps. Under newline a step loses the one newline that ends it, so that `join_steps` gives
+    the text back and the steps are those of `rendering.split_steps` (but for blank lines at the very start, which
     belong to the first step here). Under double_newline a step's separator begins at the line end behind it, and under
     sentence it is all white space.
 
-    >>> steps("First, 7 + 5 = 12.\\n\\nThen 12 - 3 = 9.")
+    >>> steps("First, 7 + 5 = 12.\n\nThen 12 - 3 = 9.")
     ['First, 7 + 5 = 12.', 'Then 12 - 3 = 9.']
     """
     if not text.strip():
@@ -85,7 +86,7 @@ def steps(text: str, rule: str = AUTO) -> list[str]:
 
 
 def rule_for(text: str, rule: str = AUTO) -> str:
-    """The rule that a text is cut by: `rule` itself, or what auto chooses. Raises ValueError for an unknown one."""
+    """Return the rule to cut a text by: `rule` itself, or the choice of auto. Raises ValueError for an unknown rule."""
     if rule not in RULES:
         raise ValueError(f"rule {rule!r}: one of {', '.join(RULES)}")
     if rule != AUTO:
@@ -98,14 +99,14 @@ def rule_for(text: str, rule: str = AUTO) -> str:
 
 
 def _parts(text: str) -> tuple[str, str]:
-    """What stands before the answer section, and the section ("" where there is none)."""
+    """Return the text before the answer section, and the section ("" where there is none)."""
     headers = list(_ANSWER_LINE.finditer(text))
     start = headers[-1].start() if headers else len(text)
     return text[:start], text[start:]
 
 
 def _without_blanks(pieces: list[str]) -> list[str]:
-    """The pieces, those of white space joined to the one before, or at the start to the one after."""
+    """Join pieces of white space to the piece before, or at the start to the piece after."""
     found: list[str] = []
     for piece in pieces:
         if found and (not piece.strip() or not found[-1].strip()):
@@ -130,7 +131,7 @@ def _paragraph_cuts(text: str) -> Iterator[int]:
 
 
 def _sentence_cuts(text: str) -> Iterator[int]:
-    """Where sentences end, and paragraphs, outside mathematics."""
+    """Yield the ends of sentences and paragraphs outside mathematics."""
     ends = {match.end(): match.start() for match in _SENTENCE_END.finditer(text)}
     ends |= {match.end(): match.start() for match in _BLANK_LINES.finditer(text) if match.end() not in ends}
     spans = _mathematics(text)
@@ -147,7 +148,7 @@ def _sentence_cuts(text: str) -> Iterator[int]:
 
 
 def _ends_sentence(text: str, start: int, stop: int, end: int) -> bool:
-    """Whether the sentence text[start:stop] is ended by the stop at text[stop:end]."""
+    """Return whether the sentence text[start:stop] is ended by the stop at text[stop:end]."""
     said = text[max(start, stop - _LONGEST_MARKER) : stop]
     following = text[end : end + _LONGEST_MARKER].lstrip(_OPENING_QUOTES)[:1]
     if following.islower() or (following and following in _GOES_ON):
@@ -163,7 +164,9 @@ def _ends_sentence(text: str, start: int, stop: int, end: int) -> bool:
 
 
 def _mathematics(text: str) -> Iterator[tuple[int, int]]:
-    r"""The spans (start, end) of \(…\), \[…\], $$…$$ and $…$, in order. What is opened and never closed is none."""
+    r"""Yield the spans (start, end) of \(…\), \[…\], $$…$$ and $…$, in order. An opener that is never closed begins
+    none.
+    """
     unclosed: set[str] = set()  # closers that do not come again, so that a text of openers takes no square time
     at = 0
     while match := _OPENER.search(text, at):
@@ -184,7 +187,7 @@ def _mathematics(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _dollar_end(text: str, start: int) -> int | None:
-    """Where the mathematics ends that a dollar before `start` opens; None where that dollar is money.
+    """Return the end of the mathematics that a dollar before `start` opens; None where that dollar is money.
 
     "$5 for Ann and $3 for Bob": a dollar before a digit opens mathematics only when the next one follows its formula at
     once and has no digit behind it.

@@ -1,7 +1,7 @@
 """Solutions that others wrote (chat models, textbooks) as steps in our format: one per line, none empty.
 
-Departs from the paper in nothing: it says that steps are delimited by newlines (§2.2), and not how a text that is laid
-out in paragraphs, headings and displayed formulas comes to be so.
+The paper says that steps are delimited by newlines (§2.2), and not how a text that is laid out in paragraphs, headings
+and displayed formulas is brought to that form.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _OPENINGS = ((r"(?<!\\)\\\[", r"(?<!\\)\\\]"), (r"\\begin\{", r"\\end\{"))
 
 
 def solution_steps(text: str, answer: str) -> list[str]:
-    """Steps of a solution's text, and the section with its answer as the last one; no step where nothing but the answer
-    is said.
+    r"""Cut a solution's text into steps, and add the section with its answer as the last; no steps where the text is
+    only the answer.
 
-    >>> solution_steps("### Adding\\n\\nThe sum is $2 + 2$.\\n\\nSo it is $\\\\boxed{4}$.", "4")
-    ['The sum is $2 + 2$.', 'So it is $4$.', '# Answer\\n\\n4']
+    >>> solution_steps("### Adding\n\nThe sum is $2 + 2$.\n\nSo it is $\\boxed{4}$.", "4")
+    ['The sum is $2 + 2$.', 'So it is $4$.', '# Answer\n\n4']
     """
     text = _CALCULATOR.sub("", _FIGURE.sub("", text.replace("\r\n", "\n")))
     lines = [line.rstrip() for line in _joined(_lines(text)) if not _is_layout(line)]
@@ -35,10 +35,10 @@ def solution_steps(text: str, answer: str) -> list[str]:
 
 
 def before_answer(text: str, answer: str, rule: str) -> str | None:
-    """A sample's text without its answer section, or through the line with its box, and without what follows.
+    """Return a sample's text without its answer section and what follows, or through the line with its box.
 
     rule: how the grader found `answer`. A model that does not know where to stop may give several sections; None where
-    the first is not the one that counts, since nobody can tell which steps led there.
+    the first is not the one that counts, since it is not known which steps led to that answer.
     """
     if rule == "answer_section":
         first, *others = SECTION.finditer(text)
@@ -53,7 +53,7 @@ def before_answer(text: str, answer: str, rule: str) -> str | None:
 
 
 def unboxed(text: str) -> str:
-    r"""Text with each balanced `\boxed{…}` replaced by what it holds."""
+    r"""Replace each balanced `\boxed{…}` by its content."""
     while match := next((one for one in BOXED.finditer(text) if _box(text, one) is not None), None):
         box = _box(text, match)
         assert box is not None
@@ -66,14 +66,14 @@ def _is_layout(line: str) -> bool:
 
 
 def _lines(text: str) -> list[str]:
-    """A text of one line is cut into its sentences."""
+    """Split a text into lines; a text of one line into its sentences."""
     if "\n" not in text.strip():
         return steps(text, SENTENCE)
     return [line for step in split_steps(text) for line in step.split("\n")]
 
 
 def _joined(lines: Sequence[str]) -> list[str]:
-    """Lines, those of one displayed formula or environment as one; one that is never closed stays as it is."""
+    """Join the lines of one displayed formula or environment; one that is never closed stays as it is."""
     found: list[str] = []
     at = 0
     while at < len(lines):
@@ -91,7 +91,7 @@ def _is_open(text: str) -> bool:
 
 
 def _closed(text: str, end: int) -> str:
-    """Text through `end`, and further through the line that closes a formula which is open there."""
+    """Return the text through `end`, and further through the line that closes a formula which is open there."""
     while 0 <= end < len(text) and _is_open(text[:end]):
         following = text.find("\n", end + 1)
         end = following if following >= 0 else len(text)
@@ -99,7 +99,7 @@ def _closed(text: str, end: int) -> str:
 
 
 def _only_boxed(line: str) -> bool:
-    """Whether a line is a boxed answer and nothing more."""
+    """Return whether a line is a boxed answer and nothing more."""
     bare = re.sub(r"\\[\[\]()]|\$|\*|\.", "", line).strip()
     match = BOXED.match(bare)
     box = _box(bare, match) if match is not None else None
@@ -107,7 +107,7 @@ def _only_boxed(line: str) -> bool:
 
 
 def _box(text: str, match: re.Match[str]) -> tuple[str, int] | None:
-    """What a box holds, and where it ends; None where its brace is not closed."""
+    """Return a box's content and end; None where its brace is not closed."""
     depth, at = 1, match.end()
     while at < len(text):
         if text[at] == "\\":

@@ -48,7 +48,7 @@ VOCABULARY = [*WORDS, *NAMES, *SYMBOLS, *map(str, range(100))]
 
 @settings
 class WorldConfig:
-    """What the embedded world is. Shares and rates are probabilities in [0, 1]."""
+    """The size, lengths and errors of the embedded world. Shares and rates are probabilities in [0, 1]."""
 
     seed: NonNegativeInt = 1
     train_problems: PositiveInt = 4000
@@ -111,7 +111,7 @@ class Chain:
 
     @staticmethod
     def parse(problem: str) -> Chain | None:
-        """The chain of a problem's text, or None when the text is not one of this world's."""
+        """Read the chain of a problem's text; None when the text is not one of this world's."""
         match = _PROBLEM.fullmatch(problem)
         if match is None:
             return None
@@ -123,7 +123,7 @@ class Chain:
 
 
 def misconceptions(config: WorldConfig) -> dict[tuple[str, int, int], int]:
-    """(symbol, value, operand) → the wrong result that the teacher believes in, for the seeded share of the facts."""
+    """Return the facts that the teacher gets wrong, a seeded share of all: (symbol, value, operand) → its wrong result."""
     rng = random.Random(f"misconceptions {config.seed}")
     wrong = {}
     for symbol in "+-*":
@@ -146,15 +146,18 @@ def _chain(rng: random.Random, length: int) -> Chain:
 
 
 def _split_of(chain: Chain) -> str:
-    """Which use a chain of the problems' length belongs to, by a hash of its text: no two uses can share one."""
+    """Return the use of a chain of the problems' length, by a hash of its text: no two uses can share a chain."""
     bucket = hashlib.sha256(chain.problem.encode()).digest()[0] % 4
     return ("test", "train", "teacher", "teacher")[bucket]
 
 
 def chains(config: WorldConfig, split: str, count: int) -> list[Chain]:
-    """`count` distinct problems of a split ("train", "test", "ood"), disjoint from every other split and from the
-    teacher's by construction: train, test and teacher by hash, out-of-distribution by length. The first k of a
-    longer list are the list of k, so a study that grows keeps its problems."""
+    """Return `count` distinct problems of a split ("train", "test", "ood").
+
+    They are disjoint from every other split's and from the teacher's by construction: train, test and teacher by hash,
+    out-of-distribution by length. The first k of a longer list are the list of k, so a study that grows keeps its
+    problems. Raises ValueError where the world has too few.
+    """
     shortest, longest = config.min_operations, config.max_operations
     if split == "ood":
         shortest, longest = config.ood_min_operations, config.ood_max_operations
@@ -170,8 +173,11 @@ def chains(config: WorldConfig, split: str, count: int) -> list[Chain]:
 
 
 def teacher_solutions(config: WorldConfig) -> Iterator[tuple[Chain, list[str]]]:
-    """The texts that the generator learns from, easy ones first: problems and worked solutions, misconceptions
-    included. What the teacher gets wrong it carries on from, as people do."""
+    """Yield the solutions that the generator learns from, easy ones first: problems and worked steps, misconceptions
+    included.
+
+    The teacher carries on from its wrong results, as people do.
+    """
     rng = random.Random(f"teacher {config.seed}")
     wrong = misconceptions(config)
     easy = round(config.curriculum_share * config.teacher_solutions)
@@ -195,7 +201,7 @@ def teacher_solutions(config: WorldConfig) -> Iterator[tuple[Chain, list[str]]]:
 
 
 def change_digit(rng: random.Random, step: str) -> str | None:
-    """The step with one of its digits made another digit; None where it has none."""
+    """Return the step with one of its digits replaced by another; None where it has no digit."""
     places = [place for place, character in enumerate(step) if character in "0123456789"]
     if not places:
         return None
@@ -205,11 +211,11 @@ def change_digit(rng: random.Random, step: str) -> str | None:
 
 
 def rate_steps(problem: str, steps: Sequence[str]) -> list[int] | None:
-    """Ratings through the first wrong step (PRM800K's meaning): −1 wrong, 0 right but adds nothing, +1 right.
+    r"""Rate steps through the first wrong one (PRM800K's meaning): −1 wrong, 0 right but adds nothing, +1 right.
 
-    shape: at most one rating per step; shorter when a step is wrong. None when the problem is not of this world.
+    Returns at most one rating per step, fewer when a step is wrong; None when the problem is not of this world.
 
-    >>> rate_steps("Start with 7 modulo 20. Ann adds 5.", ["Ann 7 + 5 = 12", "So far 12", "# Answer\\n\\n13"])
+    >>> rate_steps("Start with 7 modulo 20. Ann adds 5.", ["Ann 7 + 5 = 12", "So far 12", "# Answer\n\n13"])
     [1, 0, -1]
     """
     chain = Chain.parse(problem)
