@@ -158,7 +158,7 @@ class Store:
         return None if manifest is None else dataset_of(manifest, folder, self.files.url(f"{folder}/{MANIFEST}"))
 
     def model(self, stage: str, key: str) -> tuple[Model, dict[str, Any]] | None:
-        """Return a trained model and its manifest; None if missing. Raises StoreError for another stage's or key's manifest."""
+        """Return a trained model and its manifest, or None. Raises StoreError for one of another stage or key."""
         folder = self.folder("models", stage, key)
         manifest = self.manifest(folder, stage, key)
         if manifest is None:

@@ -14,7 +14,7 @@ OPENING, CLOSING = "([{⟨", ")]}⟩"
 
 
 def split_top(text: str, separators: str) -> list[str]:
-    """The parts of a text between separators that stand outside of brackets."""
+    """Split a text at separators that stand outside of brackets."""
     parts, depth, start = [], 0, 0
     at = 0
     while at < len(text):
@@ -33,7 +33,10 @@ def split_top(text: str, separators: str) -> list[str]:
 
 
 def bracketed(text: str) -> tuple[str, list[str]] | None:
-    """("(" + ")", items) of a tuple, an interval or a set; None for what is not wholly in one pair of brackets."""
+    """Read a tuple, an interval or a set: its kind such as "()" or "[)", and its items.
+
+    None for text that is not wholly in one pair of brackets.
+    """
     opening = "\\{" if text.startswith("\\{") else text[:1]
     closing = "\\}" if text.endswith("\\}") else text[-1:]
     if opening not in ("(", "[", "\\{", "⟨") or closing not in (")", "]", "\\}", "⟩") or len(text) < 2:
@@ -56,7 +59,7 @@ def bracketed(text: str) -> tuple[str, list[str]] | None:
 
 
 def by_brackets(one: str, two: str, same: Same) -> bool | None:
-    """Tuples and intervals keep their order, sets do not; the kinds are never equal."""
+    """Compare tuples and intervals in order, sets in any order; different kinds are never equal."""
     first, second = bracketed(one), bracketed(two)
     if first is None and second is None:
         return None
@@ -82,7 +85,7 @@ _AND_OR = re.compile(r"[,;]?(?:«(?:and|or)»|(?: |(?<![A-Za-z\\ ]))(?:and|or)(?
 
 
 def list_items(text: str) -> list[str] | None:
-    """The items of a list without brackets, `1, 2` or `1 and 2` or `\\pm 2`; None for one item."""
+    r"""Return the items of a list without brackets, `1, 2` or `1 and 2` or `\pm 2`; None for one item."""
     joined = [part for part in _AND_OR.split(text) if part]
     if (
         sum(len(split_top(part, ",")) > 1 for part in joined) > 1
@@ -102,7 +105,7 @@ def list_items(text: str) -> list[str] | None:
 
 
 def _thousands_only(text: str) -> bool:
-    """Whether every comma of a list separates thousands."""
+    """Return whether every comma of a list separates thousands."""
     parts = split_top(text, ";")
     return len(parts) > 1 and "," in text and all(exact_number(item) is not None for item in parts)
 
@@ -141,7 +144,7 @@ _JOINED = re.compile(r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
 
 
 def _name(item: str) -> str:
-    """Whose value an item is: the left side of an equation, the letters of an inequality, a unit."""
+    """Return whose value an item is: the left side of an equation, the letters of an inequality, a unit."""
     if "=" in item:
         name, *values = split_top(item, "=")
         return f"{name} {split_unit(values[-1])[1]}"
@@ -151,7 +154,7 @@ def _name(item: str) -> str:
 
 
 def _with_names(items: list[str]) -> list[str]:
-    """`x=1, 2` is `x=1, x=2`."""
+    """Read `x=1, 2` as `x=1, x=2`."""
     match = re.match(r"([A-Za-z])=", items[0])
     return [item if "=" in item else f"{match[1]}={item}" for item in items] if match else items
 
@@ -185,7 +188,7 @@ def by_matrix(one: str, two: str, same: Same) -> bool | None:
 
 
 def _determinant(rows: list[list[str]]) -> str:
-    """A determinant written out along its first row; Risky beyond four rows."""
+    """Write a determinant out along its first row. Raises Risky beyond four rows."""
     if len(rows) > 4 or any(len(row) != len(rows) for row in rows):
         raise Risky("a determinant too large")
     if len(rows) == 1:
@@ -196,7 +199,7 @@ def _determinant(rows: list[list[str]]) -> str:
 
 
 def _rows(text: str) -> tuple[str, list[list[str]]] | None:
-    """Whether a matrix is a determinant, and its rows of cells."""
+    """Read a matrix: "bars" for a determinant, "norm" or ""; and its rows of cells. None for other text."""
     match = re.fullmatch(r"[\[(]?\\begin\{(\w*?)(?:matrix\}|array\}(?:\{[^}]*\})?)(.*)\\end\{\w+\}[\])]?", text)
     if match is None or "\\begin" in match[2]:
         return None

@@ -1,9 +1,9 @@
-"""Whether two answers are equal: `decide(answer, truth)`. The first rule that knows both sides decides.
+"""Equality of two answers: `decide(answer, truth)`. The first rule that knows both sides decides.
 
 Equal text; exact numbers (never floats); then values by their kind: bases, times, quantities with units, lists, sets,
 tuples, intervals, matrices, equations, inequalities, words; then expressions (expression_parser.py); and what no rule
-here can read goes to math-verify. Two answers are equal when a careful reader who does not know the question
-would say so; in doubt they are not.
+here can read goes to math-verify. Two answers are equal when a careful reader who does not know the question would say
+so; in doubt they are not.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?: [A-Za-z][A-Za-z'.-]*)*")
 
 
 def decide(answer: str, truth: str) -> tuple[bool, str]:
-    """Whether the answers are equal, and the rule that decided it.
+    r"""Decide whether two answers are equal. Returns the verdict and the rule that decided it.
 
-    Raises Risky for what would be too large to compare.
+    Raises Risky for answers that would be too large to compare.
 
-    >>> decide("0.5", "\\\\frac{1}{2}"), decide("(1,2)", "(2,1)")
+    >>> decide("0.5", "\\frac{1}{2}"), decide("(1,2)", "(2,1)")
     ((True, 'number'), (False, 'tuple'))
     """
     one, two = (_SYNONYMS.get(_squeezed(side).lower(), side) for side in (clean(answer), clean(truth)))
@@ -56,19 +56,21 @@ def decide(answer: str, truth: str) -> tuple[bool, str]:
 
 
 def canonical(answer: str) -> str:
-    """One text for answers that are plainly the same: a number as a fraction, else the squeezed text."""
+    """Return one text for answers that are plainly the same: a number as a fraction, else the text without separating
+    marks.
+    """
     cleaned = clean(answer)
     number = exact_number(split_unit(cleaned)[0]) if len(cleaned) <= MAX_LENGTH else None
     return _squeezed(cleaned) if number is None else str(number)
 
 
 def plain_number(answer: str) -> Fraction | None:
-    """The number that an answer is, or None: two plain numbers are equal by value, and `decide` says no more."""
+    """Return the number that an answer is, or None: two plain numbers are equal by value, as `decide` finds them."""
     return exact_number(clean(answer)) if len(answer) <= MAX_LENGTH else None
 
 
 def refuse_risky(text: str) -> None:
-    """Raises Risky for text whose reading could be endless: far too long, nested, or with long towers."""
+    """Raise Risky for text whose reading could be endless: far too long, or nested too deep."""
     if len(text) > MAX_LENGTH:
         raise Risky("too long")
     depth = deepest = 0
@@ -80,13 +82,13 @@ def refuse_risky(text: str) -> None:
 
 
 def _squeezed(text: str) -> str:
-    """Without what only separates: spaces beside letters, marks of text, braces around one character."""
+    """Remove what only separates: marks of text, and braces around one character."""
     text = re.sub(r"\{(\w)\}(?![\w.])", r"\1", text.replace(TEXT, "").replace(END, ""))
     return text
 
 
 def compare(one: str, two: str) -> tuple[bool, str]:
-    """The same for cleaned answers."""
+    """Decide for cleaned answers, as `decide` does."""
     for name, rule in _RULES:
         equal = rule(one, two, _same)
         if equal is not None:
@@ -95,7 +97,7 @@ def compare(one: str, two: str) -> tuple[bool, str]:
 
 
 def by_words(one: str, two: str, same: Same) -> bool | None:
-    """Text compares as text: without case for words, as it is for letters, so `ab` is not `ba`."""
+    """Compare words without case, and letters with it: `ab` is not `ba`, nor `A` `a`."""
     first, second = _as_words(one), _as_words(two)
     if any(side and "-" in side and max(map(len, side.split("-"))) < 3 for side in (first, second)):
         return None  # letters with signs
@@ -122,7 +124,7 @@ def by_words(one: str, two: str, same: Same) -> bool | None:
 
 
 def _as_words(text: str) -> str | None:
-    """The words of a text that is nothing else: set as text, or two letters and more without a sign."""
+    """Return the words of a text that holds nothing else: set as text, or two letters and more without a sign."""
     marked = TEXT in text
     text = text.replace(TEXT, "").replace(END, "").strip()
     text = re.sub(r"^(?:the|an?) (?=\w{3})", "", text, flags=re.IGNORECASE)
@@ -158,7 +160,7 @@ _BEYOND = re.compile(r"\\(?:sum|prod|int|lim|max|min|gcd|lcm|bmod|pmod)(?![a-zA-
 
 
 def _by_math_verify(one: str, two: str) -> bool:
-    """What math-verify reads and we do not: sums, integrals, limits. Elsewhere it accepts too much."""
+    """Compare sums, integrals and limits by math-verify; for other text it accepts too much."""
     if not (_BEYOND.search(one) or _BEYOND.search(two)):
         return False
     from components.grader.math_verify_fallback import equal
@@ -167,7 +169,7 @@ def _by_math_verify(one: str, two: str) -> bool:
 
 
 def _same(one: str, two: str) -> bool:
-    """For the parts of an answer. They are cleaned already."""
+    """Compare parts of answers, which are cleaned already."""
     return one == two or compare(one, two)[0]
 
 

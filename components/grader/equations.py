@@ -14,7 +14,7 @@ _NAME = re.compile(r"\([A-Za-z](?:,[A-Za-z])+\)|(?:[A-Za-z]{1,3}|\\[a-z]+|«[^»
 
 
 def by_membership(one: str, two: str, same: Same) -> bool | None:
-    """`x \\in [1,2]` is `[1,2]`."""
+    r"""Compare `x \in [1,2]` as `[1,2]`."""
     first, second = re.match("([A-Za-z])∈", one), re.match("([A-Za-z])∈", two)
     if first is None and second is None:
         return None
@@ -24,7 +24,7 @@ def by_membership(one: str, two: str, same: Same) -> bool | None:
 
 
 def by_equation(one: str, two: str, same: Same) -> bool | None:
-    """Equations are equal side by side, or as differences; `x=5` is `5`, and never `y=5`."""
+    """Compare equations side by side, or as differences; `x=5` equals `5`, and never `y=5`."""
     first, second = split_top(one, "="), split_top(two, "=")
     if len(first) == len(second) == 1 or any(re.search("[<>≤≥≠]", side) for side in (one, two)):
         return None
@@ -52,7 +52,7 @@ def by_equation(one: str, two: str, same: Same) -> bool | None:
 
 
 def _shared(first: list[str], second: list[str]) -> bool:
-    """Whether both equations speak of the same variables."""
+    """Return whether both equations have the same variables."""
     letters = [set(re.findall(r"[A-Za-z]", re.sub(r"\\[a-z]+", "", "".join(sides)))) for sides in (first, second)]
     return letters[0] == letters[1]
 

@@ -1,5 +1,6 @@
-"""Whether two expressions are equal: their values at several points, exact where they are rational, else in 60 digits,
-where a difference must vanish as digits are added. What would be too large to evaluate is refused before (`Risky`)."""
+"""Equality of two expressions: their values at several points, exact where they are rational, else in 60 digits, where
+a difference must vanish as digits are added. An expression too large to evaluate is refused before (`Risky`).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _DIGITS = 60
 
 
 def names(tree: Tree) -> set[str]:
-    """The variables of a tree; constants are none."""
+    """Return the variables of a tree, without the constants."""
     found = {tree.name} if tree.kind == "name" and tree.name not in _CONSTANTS else set()
     return found.union(*map(names, tree.parts))
 
@@ -29,7 +30,7 @@ _CONSTANTS = {"pi": lambda: +mpmath.pi, "e": lambda: +mpmath.e, "i": lambda: mpm
 
 
 def exact(tree: Tree, at: Mapping[str, Fraction]) -> Fraction | None:
-    """The rational value of a tree at a point; None where it has none by rational operations alone.
+    """Return the rational value of a tree at a point; None where rational operations alone give none.
 
     Raises Risky for numbers too large, ZeroDivisionError.
     """
@@ -91,7 +92,9 @@ def _bounded(value: Fraction | None) -> Fraction | None:
 
 
 def numeric(tree: Tree, at: Mapping[str, Any]) -> Any:
-    """The value of a tree at a point, as an mpmath number in the working precision. Raises Risky, ZeroDivisionError."""
+    """Return the value of a tree at a point, as an mpmath number in the working precision. Raises Risky,
+    ZeroDivisionError.
+    """
     if tree.kind == "number":
         assert tree.value is not None
         return mpmath.mpf(tree.value.numerator) / tree.value.denominator
@@ -178,11 +181,11 @@ _POINTS: tuple[tuple[str, int, int], ...] = (
 
 
 def equal(first: Tree, second: Tree, *, in_form: bool = True) -> bool:
-    """Whether two expressions are the same, as values where they have no variables, else as functions of them.
+    """Return whether two expressions are the same: as values where they have no variables, else as functions of them.
 
     in_form: a product of sums that hold variables is not its expansion, since only the form tells an answer from a
-    question that asks to factor or to expand.
-    Raises Risky for what cannot be evaluated safely, NotAnExpression for what has no value at all.
+    question that asks to factor or to expand. Raises Risky for expressions that cannot be evaluated safely,
+    NotAnExpression for one without any value.
     """
     if first == second:
         return True
@@ -208,7 +211,7 @@ def equal(first: Tree, second: Tree, *, in_form: bool = True) -> bool:
 
 
 def _point(variables: list[str], number: int) -> dict[str, Fraction]:
-    """A value for each variable; no two are equal, and each pair is met in either order."""
+    """Return a value for each variable; no two are equal, and each pair is met in either order."""
     signs, first, denominator = _POINTS[number]
     order = variables if number % 2 else variables[::-1]
     point = {}
@@ -221,7 +224,7 @@ def _point(variables: list[str], number: int) -> dict[str, Fraction]:
 
 
 def _equal_at(first: Tree, second: Tree, at: Mapping[str, Fraction]) -> bool | None:
-    """None where the point says nothing: an expression has no value there, or only a complex one."""
+    """Return whether two expressions are equal at a point; None where one has no value there, or only a complex one."""
     try:
         values = exact(first, at), exact(second, at)
         if None not in values:
@@ -267,7 +270,7 @@ def _tiny(one: Any, two: Any) -> bool:
 
 
 def _is_rest(few: Any, more: Any) -> bool:
-    """Whether a tiny value is what rounding left of a zero: it changes altogether with the number of digits."""
+    """Return whether a tiny value is what rounding left of a zero: it changes altogether with the number of digits."""
     return bool(more == 0 or abs(few - more) > abs(more) / 1000)
 
 
@@ -280,7 +283,7 @@ def _holds(tree: Tree, name: str) -> bool:
 
 
 def _infinite(tree: Tree) -> int | None:
-    """+1 or -1 for plain infinities."""
+    """Return +1 or -1 for plain infinities, None for other trees."""
     if tree.kind == "-":
         inner = _infinite(tree.parts[0])
         return None if inner is None else -inner
@@ -288,7 +291,9 @@ def _infinite(tree: Tree) -> int | None:
 
 
 def _form(tree: Tree) -> str:
-    """sum: several terms that hold variables; product: several factors that hold variables, a sum among them."""
+    """Return "sum" for several terms that hold variables, "product" for several such factors with a sum among them,
+    else "".
+    """
     while tree.kind == "-":
         tree = tree.parts[0]
     if tree.kind == "+":

@@ -1,7 +1,7 @@
-"""Mathematical expressions in model text: a parser that builds a tree, and nothing else.
+"""Parser for mathematical expressions in model text: it builds a tree, and does nothing else.
 
-Model text is data here: there is no `eval`, no `sympify`, no name that is looked up.
-Their values are the business of components/grader/expression_equality.py.
+Model text is data here: there is no `eval`, no `sympify`, no name that is looked up. expression_equality.py evaluates
+the trees.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 def parse(text: str) -> Tree:
-    """The tree of a text such as `\\frac{x+2}{7}`, `2\\sqrt3`, `3x^2 - 1` or `sqrt(2)/2`.
+    r"""Parse a text such as `\frac{x+2}{7}`, `2\sqrt3`, `3x^2 - 1` or `sqrt(2)/2`.
 
-    Raises NotAnExpression for what has no such reading, Risky for what is nested too deep.
+    Raises NotAnExpression for text without such a reading, Risky for text nested too deep.
     """
     parser = _Parser(_tokens(text))
     tree = parser.sum()
@@ -191,7 +191,7 @@ class _Parser:
         return self._name(token)
 
     def mixed(self, whole: Tree) -> Tree:
-        """`2\\frac{1}{3}` is two and a third; before another fraction than of such numbers, a factor."""
+        r"""Read `2\frac{1}{3}` as two and a third; before a fraction of other parts the number is a factor."""
         start = self.at
         self.take()
         rest = self.command("frac")
@@ -249,7 +249,7 @@ class _Parser:
         return Tree("^", (self.argument(), Tree("/", (Tree("number", value=Fraction(1)), index))))
 
     def argument(self) -> Tree:
-        """What \\frac and \\sqrt take: a group, or a single digit, letter or command."""
+        r"""Read an argument of \frac or \sqrt: a group, or a single digit, letter or command."""
         token = self.peek()
         if token and token[0].isdigit() and len(token) > 1:
             self.tokens[self.at] = token[1:]
@@ -284,7 +284,7 @@ class _Parser:
         return Tree("^", (tree, power))
 
     def signed_factors(self) -> Tree:
-        """The argument of a function without brackets: factors up to a sign or another function."""
+        """Read the argument of a function without brackets: factors up to a sign or another function."""
         tree = self.signed()
         while self._begins_factor(self.peek()) and self.peek().removeprefix("\\") not in _FUNCTIONS | {"frac"}:
             if self.peek() in "([{|":

@@ -33,7 +33,7 @@ def by_inequality(one: str, two: str, same: Same) -> bool | None:
 
 
 def _relations(text: str) -> list[tuple[str, str, str]] | None:
-    """`a > b` as ("b", "<", "a"); a chain as its links, from the smallest on."""
+    """Read `a > b` as ("b", "<", "a"), and a chain as its links, from the smallest on."""
     parts = re.split("([<>≤≥≠])", text)
     links = []
     for left, sign, right in zip(parts[0::2], parts[1::2], parts[2::2], strict=False):
@@ -48,7 +48,7 @@ def _relations(text: str) -> list[tuple[str, str, str]] | None:
 
 
 def interval(text: str) -> str | None:
-    """The interval that an inequality in one variable says, as text; an interval as it is."""
+    """Write an inequality in one variable as an interval; an interval stays as it is, other text is None."""
     if not re.search("[<>≤≥]", text):
         return text if bracketed(text) or "∪" in text else None
     links = _relations(text)
@@ -78,7 +78,7 @@ def by_union(one: str, two: str, same: Same) -> bool | None:
 
 
 def _parts_of_union(text: str) -> list[str]:
-    """The intervals of a union, or of inequalities in one variable that are joined by `or`."""
+    """Return the intervals of a union, or of inequalities in one variable that are joined by `or`."""
     parts = split_top(text, "∪")
     items = list_items(text)
     variables = set(re.findall("[A-Za-z]", re.sub(r"\\[A-Za-z]+|\bor\b", "", text)))
@@ -91,7 +91,9 @@ _Bound = tuple[Fraction | float, int]  # a point, and 1 where an interval begins
 
 
 def _merged(parts: Sequence[str]) -> list[tuple[_Bound, _Bound]] | None:
-    """A union's intervals with rational or infinite ends, in order, those that touch as one; None for others."""
+    """Return a union's intervals in order, with those that touch merged; None where an end is neither rational nor
+    infinite.
+    """
     spans = []
     for part in parts:
         inside = bracketed(part)

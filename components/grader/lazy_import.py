@@ -1,4 +1,4 @@
-"""Imports of slow libraries, announced to whoever waits: the parent of a grading worker stops its clock meanwhile."""
+"""Imports of slow libraries, announced to the waiting parent of a grading worker, which stops its clock meanwhile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ listener: Listener | None = None
 
 
 def announce_import(name: str) -> None:
-    """Import a slow library unless it is there. The listener is told ("loading", None, name) before, and "" after."""
+    """Import a slow library unless it is there. The listener gets ("loading", None, name) before, and "" for the name
+    after.
+    """
     if name not in sys.modules:
         if listener is not None:
             listener("loading", None, name)

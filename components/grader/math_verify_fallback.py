@@ -1,8 +1,8 @@
 """The last resort for answers that no rule reads: math-verify, its LaTeX route only.
 
-What it accepts is checked again, since it also accepts what is only near: the difference of the two parsed values must
-vanish exactly, or in fifty digits. Its own alarms are off (they fail outside of a main thread); whoever calls this
-watches the clock.
+Answers that it accepts are checked again, since it also accepts near ones: the difference of the two parsed values must
+vanish exactly, or in fifty digits. Its own alarms are off (they fail outside of a main thread); the caller limits the
+time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def equal(one: str, two: str) -> bool:
-    """Whether math-verify reads both sides and finds them equal, and the check agrees."""
+    """Return whether math-verify reads both sides and finds them equal, and the check agrees."""
     from components.grader.lazy_import import announce_import
 
     announce_import("math_verify")
@@ -29,7 +29,7 @@ def equal(one: str, two: str) -> bool:
 
 
 def _parsed(text: str) -> list[Any]:
-    """SymPy objects that math-verify read; its plain strings are left out."""
+    """Return the SymPy objects that math-verify read, without its plain strings."""
     from math_verify import LatexExtractionConfig, parse
 
     config = LatexExtractionConfig(boxed_match_priority=-1)

@@ -1,4 +1,4 @@
-"""An answer without its style: spacing, sizes, synonyms of commands, dollars around mathematics."""
+"""Normalisation of answers: spacing, sizes, synonyms of commands, dollars around mathematics."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ _WRAPPER = re.compile(r"\\f?boxed\s*\{(.*)\}", re.DOTALL)
 
 
 def clean(answer: str) -> str:
-    """An answer without its style: spacing, sizes, synonyms of commands, dollars around mathematics, a closing period.
+    r"""Remove an answer's style: spacing, sizes, synonyms of commands, dollars around mathematics, a closing period.
 
     Text within mathematics is kept between « and ».
 
-    >>> clean("$\\\\dfrac{1}{2}$."), clean("5\\\\text{ cm}")
-    ('\\\\frac{1}{2}', '5«cm»')
+    >>> clean("$\\dfrac{1}{2}$."), clean("5\\text{ cm}")
+    ('\\frac{1}{2}', '5«cm»')
     """
     answer = _plain_unicode(_INVISIBLE.sub("", to_text(answer)))
     answer = unicodedata.normalize("NFKC", answer.replace("…", "...")).replace(TEXT, "").replace(END, "").strip()
@@ -112,7 +112,7 @@ def clean(answer: str) -> str:
 
 
 def _plain_unicode(answer: str) -> str:
-    """Raised and lowered characters as powers and indices, fractions of one character as fractions, Greek as LaTeX."""
+    """Write raised and lowered characters as powers and indices, one-character fractions and Greek as LaTeX."""
     if answer.isascii():
         return answer
     written: list[str] = []
@@ -144,7 +144,7 @@ def _one_character(character: str) -> str:
 
 
 def _as_text(match: re.Match[str]) -> str:
-    """Marked text; a single letter is a variable or a choice, unless it can be a unit."""
+    """Mark text between « and »; a single letter is a variable or a choice, unless it can be a unit."""
     text = match[1].strip()
     if not text or (len(text) == 1 and text.isalpha() and text not in _LETTER_UNITS):
         return text or " "
@@ -156,7 +156,7 @@ def _synonym(match: re.Match[str]) -> str:
 
 
 def _dollars(answer: str) -> str:
-    """Dollars in pairs are mathematics; a single one is money, and so is `\\$` (by now `$$`)."""
+    r"""Remove dollars in pairs, which are mathematics; a single one is money, and so is `\$` (by now `$$`)."""
     if answer.count("$$") and not (answer.startswith("$$") and answer.endswith("$$") and len(answer) > 3):
         return answer.replace("$$", "\x01").replace("$", "").replace("\x01", "$")
     if answer.count("$") == 1:
@@ -165,7 +165,7 @@ def _dollars(answer: str) -> str:
 
 
 def _closes_at(text: str, start: int) -> int:
-    """Where the bracket that opens at `start` closes; -1 when it does not."""
+    """Return where the bracket that opens at `start` closes; -1 when it does not."""
     depth = 0
     for at in range(start, len(text)):
         depth += {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}.get(text[at], 0)

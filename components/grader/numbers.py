@@ -19,9 +19,9 @@ _SCIENTIFIC = re.compile(rf"(?P<factor>{_PLAIN})(?:\*10\^(?:\{{(?P<braced>-?\d{{
 
 
 def exact_number(text: str) -> Fraction | None:
-    """The number that a cleaned answer is, or None.
+    r"""Return the number that a cleaned answer is, or None.
 
-    >>> exact_number("1,234.5"), exact_number("-2\\\\frac{1}{2}"), exact_number("0.\\\\overline{3}")
+    >>> exact_number("1,234.5"), exact_number("-2\\frac{1}{2}"), exact_number("0.\\overline{3}")
     (Fraction(2469, 2), Fraction(-5, 2), Fraction(1, 3))
     """
     text = text.strip()
@@ -80,13 +80,13 @@ def _repeating(match: re.Match[str]) -> Fraction:
 
 
 def _periodic(whole: str, once: str, period: str) -> Fraction:
-    """whole.once(period): as a geometric series."""
+    """Return the decimal whole.once(period) as a fraction, by its geometric series."""
     scale = 10 ** len(once)
     return Fraction(int(whole + once or "0"), scale) + Fraction(int(period), scale * (10 ** len(period) - 1))
 
 
 def _dots(match: re.Match[str]) -> Fraction | None:
-    """`0.333...` and `0.1666...`: the same period at the end, three times or more (a long one twice)."""
+    """Read `0.333...` and `0.1666...`: the same period at the end, three times or more (a long one twice)."""
     digits = match["digits"]
     for length in range(1, len(digits) // 2 + 1):
         period = digits[-length:]
@@ -127,7 +127,7 @@ _WHOLE = re.compile(
 
 
 def words_number(text: str) -> Fraction | None:
-    """The number that words spell, or None: `twenty-one`, `one half`, `minus two`, `two and a half`.
+    """Return the number that words spell, or None: `twenty-one`, `one half`, `minus two`, `two and a half`.
 
     >>> words_number("Three hundred and five"), words_number("two thirds"), words_number("even")
     (Fraction(305, 1), Fraction(2, 3), None)
@@ -148,7 +148,9 @@ def words_number(text: str) -> Fraction | None:
 
 
 def _part(words: str) -> Fraction | None:
-    """`a half`, `two thirds`: few of a part, and the part in the plural when there are more."""
+    """Read `a half` or `two thirds`: fewer than twenty of a part, and the part in the plural when there are more than
+    one.
+    """
     number, _, name = words.rpartition(" ")
     top = Fraction(1) if number in ("a", "") else _whole_words(number)
     plural = {"halves": "half"}.get(name, name.removesuffix("s"))

@@ -1,9 +1,10 @@
-"""The verdict of the paper's own grader (PRM800K, `grading/grader.py`), for comparison with published numbers. Written
-anew from its description: normalise and compare; else compare tuple elements, where fractions must be reduced and whole
-numbers be literal; else a difference that simplifies to zero, behind the same guards.
+"""The verdict of the paper's own grader (PRM800K, `grading/grader.py`), for comparison with published numbers.
 
-Departs from it where it would run model text: expressions come from our parser, not from `parse_expr`; a difference
-is simplified by SymPy only when both sides have the same values; and it cannot hang (components/grader/sandbox.py).
+Written anew from its description: normalise and compare; else compare tuple elements, where fractions must be reduced
+and whole numbers be literal; else a difference that simplifies to zero, behind the same guards.
+
+Departs from it where it would run model text: expressions come from our parser, not from `parse_expr`; a difference is
+simplified by SymPy only when both sides have the same values; and it cannot hang (components/grader/sandbox.py).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _WHOLE = re.compile(r"-?[0-9]{1,3}(?:,[0-9]{3})+|-?[0-9]+(?:\.0+)?")
 
 
 def decide(answer: str, truth: str) -> tuple[bool, str]:
-    """Whether the released grader of PRM800K would accept the answer, and the rule."""
+    """Decide whether the released grader of PRM800K would accept the answer. Returns the verdict and the rule."""
     if hendrycks(answer) == hendrycks(truth):
         return True, "text"
     given, wanted = normalise(answer), normalise(truth)
@@ -39,7 +40,7 @@ def decide(answer: str, truth: str) -> tuple[bool, str]:
 
 
 def hendrycks(answer: str) -> str:
-    """The normalisation of the MATH release: style, units set as text, `0.5` and `a/b` as fractions, no spaces."""
+    """Normalise as the MATH release does: style, units set as text, `0.5` and `a/b` as fractions, no spaces."""
     answer = answer.strip()
     if match := re.fullmatch(r"\\text\{(.+?)\}", answer):
         answer = match[1].strip()
@@ -59,7 +60,7 @@ def hendrycks(answer: str) -> str:
 
 
 def normalise(answer: str) -> str:
-    """The grader's second normalisation: plain text in lower case, without units, dollars, percents and spaces."""
+    """Normalise a second time, as that grader does: lower case, without units, dollars, percents and spaces."""
     if match := re.fullmatch(r"\\text\{(.+?)\}", answer):
         answer = match[1]
     answer = answer.replace("\\%", "%").replace("\\$", "$").replace("$", "").replace("%", "")
@@ -84,7 +85,7 @@ def normalise(answer: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """LaTeX as plain mathematics: fractions with a slash, mixed numbers as sums, roots by name."""
+    """Write LaTeX as plain mathematics: fractions with a slash, mixed numbers as sums, roots by name."""
     text = text.replace("\\tfrac", "\\frac").replace("\\dfrac", "\\frac").replace("\\left", "").replace("\\right", "")
     text = re.sub(r"(?<=[0-9]) *(?=\\frac)", "+", text)
     for _ in range(5):
@@ -97,7 +98,7 @@ def _plain(text: str) -> str:
 
 
 def _elements(text: str) -> list[str]:
-    """A tuple's elements; a whole number with commas is one."""
+    """Split a tuple into its elements; other text is one element, as is a whole number with commas."""
     text = re.sub(r"(?<=\d),(?=\d{3}(?:\D|$))", "", text)
     if len(text) > 2 and text[0] in "([" and text[-1] in ")]" and not set(text[1:-1]) & set("()[]"):
         return [item.strip() for item in text[1:-1].split(",")]
@@ -113,7 +114,7 @@ def _element(given: str, wanted: str) -> bool:
 
 
 def _vanishes(given: str, wanted: str) -> bool:
-    """Whether the difference simplifies to zero, where the grader would try: few letters, no towers."""
+    """Return whether the difference simplifies to zero, where the grader would try: few letters, no towers."""
     for text in (given, wanted):
         letters = set(re.sub("sqrt|frac", "", text)) & set("abcdefghijklmnopqrstuvwxyz")
         if len(letters) > 2 or _REFUSED.search(text):
@@ -133,7 +134,7 @@ def _vanishes(given: str, wanted: str) -> bool:
 
 
 def _to_sympy(tree: Tree) -> Any:
-    """A SymPy expression, built node by node: no text of the model is ever evaluated."""
+    """Build a SymPy expression node by node: model text is never evaluated."""
     import sympy
 
     if tree.kind == "number":

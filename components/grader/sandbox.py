@@ -1,7 +1,7 @@
 """Containment: answers are compared in a process that may be killed, never in this one.
 
 Model text can make any algebra system hang or take all memory. The worker process has limits of its own, and this side
-watches: a pair on which it is silent for too long costs the process, is tried once more in a fresh one, and then has
+watches it: a pair on which it is silent for too long costs the process, is tried once more in a fresh one, and then has
 the status `timeout`, which is not "wrong". Works in threads and in Ray actors, since it uses neither alarms nor forks.
 """
 
@@ -36,7 +36,7 @@ Pairs = Sequence[tuple[str, str]]
 
 @dataclass
 class Verdict:
-    """How an answer compares. None: not known, for the reason that status gives."""
+    """Whether an answer is correct, by our grader and by the paper's. None: not known, for the reason in status."""
 
     is_correct: bool | None = None
     is_correct_prm800k: bool | None = None
@@ -57,7 +57,7 @@ class GradingSandbox:
         self.buffer, self.is_fresh = b"", True
 
     def verdicts(self, pairs: Pairs) -> list[Verdict]:
-        """A verdict for each (answer, ground truth), in order."""
+        """Compare each pair (answer, ground truth). Returns the verdicts in order."""
         verdicts = [_without_worker(*pair) for pair in pairs]
         waiting = [index for index, verdict in enumerate(verdicts) if verdict is None]
         done = {index: Verdict() for index in waiting}
@@ -80,7 +80,7 @@ class GradingSandbox:
         return [verdict if verdict is not None else done[index] for index, verdict in enumerate(verdicts)]
 
     def known_verdicts(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Verdict]:
-        """Verdicts by pair: equal ones are compared once, also from call to call."""
+        """Return verdicts by pair: equal pairs are compared once, also from call to call."""
         distinct = list(dict.fromkeys(pairs))
         new = [pair for pair in distinct if pair not in self.known]
         if len(self.known) + len(new) > _REMEMBERED:
@@ -89,8 +89,10 @@ class GradingSandbox:
         return {pair: self.known[pair] for pair in distinct}
 
     def _run(self, pairs: Pairs, waiting: list[int], done: dict[int, Verdict]) -> tuple[int | None, str]:
-        """Send pairs and take verdicts until all are there, or until the worker falls silent or dies on one: that one,
-        and how."""
+        """Send pairs and take verdicts until all are there, or until the worker falls silent or dies.
+
+        Returns the index of the pair on which it did, and how; (None, "") when all verdicts are there.
+        """
         worker = self.worker or self._start()
         assert worker.stdin is not None
         messages = {index: json.dumps([index, *pairs[index]]).encode() + b"\n" for index in waiting}
@@ -123,7 +125,7 @@ class GradingSandbox:
         return None, ""
 
     def _line(self, patience: float) -> bytes | None:
-        """The worker's next line; None when it worked in silence for too long. Raises EOFError when it ended.
+        """Return the worker's next line; None when it worked in silence for too long. Raises EOFError when it ended.
 
         Its own CPU seconds count, so that a busy machine makes no timeouts; and seconds of the clock, twenty to one.
         """
@@ -157,7 +159,7 @@ class GradingSandbox:
         return self.worker
 
     def _end(self) -> int:
-        """Kill the worker; its exit status."""
+        """Kill the worker. Returns its exit status."""
         worker, self.worker = self.worker, None
         assert worker is not None
         status = worker.poll()
@@ -183,7 +185,7 @@ class GradingSandbox:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """CPU seconds that a process has used, to a hundredth; where the system does not tell, the clock's."""
+    """Return the CPU seconds that a process has used, to a hundredth; the clock's where the system does not tell."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -192,7 +194,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def _without_worker(answer: str, truth: str) -> Verdict | None:
-    """What needs no worker: equal text, and text too long to compare."""
+    """Return the verdict on pairs that need no worker: equal text, and text too long to compare; else None."""
     if answer == truth and answer.strip():
         return Verdict(True, True, "text")
     if max(len(answer), len(truth)) > MAX_LENGTH:
@@ -209,6 +211,6 @@ def _note(verdict: Verdict, value: bool | None, how: str) -> None:
 
 
 def _give_up(verdict: Verdict, how: str) -> None:
-    """A worker was lost on this pair for the last time: what is known stays."""
+    """Note that a worker was lost on this pair for the last time; a verdict that is known stays."""
     if verdict.is_correct is None:
         verdict.status = how

@@ -1,4 +1,4 @@
-"""Numbers with something around them: in a base, as a time, as a proportion, with a unit."""
+"""Numbers with a context: in a base, as a time, as a proportion, with a unit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BASE = re.compile(
 
 
 def by_base(one: str, two: str, same: Same) -> bool | None:
-    """Numbers in a base: the digits are the answer, so 1011_2 is neither 1011_3 nor 11."""
+    """Compare numbers in a base: the digits are the answer, so 1011_2 is neither 1011_3 nor 11."""
     first, second = _BASE.fullmatch(one), _BASE.fullmatch(two)
     if first is None and second is None:
         return None
@@ -39,7 +39,7 @@ _TIME = re.compile(r"(?P<hours>\d{1,2})(?::(?P<minutes>[0-5]\d))?(?: ?«?(?P<hal
 
 
 def by_time(one: str, two: str, same: Same) -> bool | None:
-    """Minutes of the day. A ratio such as 2:30 is read the same way, and so equals only itself."""
+    """Compare times as minutes of the day. A ratio such as 2:30 is read the same way, and so equals only itself."""
     first, second = (_TIME.fullmatch(_NOON.get(side.strip(TEXT + END).lower(), side)) for side in (one, two))
     if first is None or second is None or not all(m["minutes"] or m["half"] for m in (first, second)):
         return None
@@ -50,7 +50,7 @@ _NOON = {"noon": "12:00 p.m.", "12 noon": "12:00 p.m.", "midnight": "12:00 a.m."
 
 
 def by_ratio(one: str, two: str, same: Same) -> bool | None:
-    """Proportions: `2:4` is `1:2`, in this order."""
+    """Compare proportions: `2:4` equals `1:2`, in this order."""
     first, second = (re.split(r" ?: ?| to |«to»", side) for side in (one, two))
     if len(first) == len(second) == 1:
         return None
@@ -115,7 +115,7 @@ _QUANTITY = re.compile(
 
 
 def split_unit(text: str) -> tuple[str, str]:
-    """A value and its unit, "" for none: `5«cm»^2` → ("5", "cm^2"), `$5` → ("5", "dollar")."""
+    """Split a value from its unit, "" for none: `5«cm»^2` → ("5", "cm^2"), `$5` → ("5", "dollar")."""
     if match := re.fullmatch(r"(-?)\$ ?(.+)", text):
         value, unit = split_unit(match[1] + match[2])
         return (value, "dollar") if unit in ("", "dollar") else (text, "")
@@ -146,7 +146,7 @@ def split_unit(text: str) -> tuple[str, str]:
 
 
 def _unit(text: str) -> str:
-    """One name for a unit: `square centimeters`, `sq. cm` and `cm^{2}` are cm^2."""
+    """Return one name for a unit: `square centimeters`, `sq. cm` and `cm^{2}` are cm^2."""
     text = re.sub(r"[«»{}.]", "", text).lower().strip()
     power = ""
     if match := re.match(r"(?:(square|sq)|(cubic|cu)) (.+)", text):
@@ -163,7 +163,7 @@ def _one_unit(word: str) -> str:
 
 
 def by_quantity(one: str, two: str, same: Same) -> bool | None:
-    """A unit that only one side gives is style; where both give one, it is the same."""
+    """Compare quantities: a unit that only one side gives is style; where both give one, it must be the same."""
     (first, unit_one), (second, unit_two) = split_unit(one), split_unit(two)
     if not unit_one and not unit_two:
         return None

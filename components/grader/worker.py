@@ -47,7 +47,7 @@ def _decided(
     truth: str,
     say: Callable[[str, bool | None, str], None],
 ) -> tuple[bool | None, str]:
-    """The verdict and its rule, or no verdict and a status."""
+    """Decide, and return the verdict and its rule, or no verdict and a status."""
     lazy_import.listener = say
     try:
         return decide(answer, truth)

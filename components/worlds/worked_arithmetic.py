@@ -123,7 +123,7 @@ class Chain:
 
 
 def misconceptions(config: WorldConfig) -> dict[tuple[str, int, int], int]:
-    """Return the facts that the teacher gets wrong, a seeded share of all: (symbol, value, operand) → its wrong result."""
+    """Return the seeded share of facts that the teacher gets wrong: (symbol, value, operand) → its wrong result."""
     rng = random.Random(f"misconceptions {config.seed}")
     wrong = {}
     for symbol in "+-*":
