@@ -69,7 +69,7 @@ def _requests(resources: Table, at: str) -> Iterator[str]:
 
 
 def _amount(quantity: Any) -> float:
-    """A quantity of Kubernetes in bytes, CPUs or pieces."""
+    """Convert a quantity of Kubernetes to bytes, CPUs or pieces."""
     number, unit = re.fullmatch(r"([\d.]+)(\D*)", str(quantity)).groups()  # type: ignore[union-attr]
     return float(number) * _UNITS[unit]
 
@@ -95,7 +95,7 @@ def _placement(head: Table, workers: Sequence[Table], rendered: Sequence[Table])
 
 
 def _node(group: Table) -> placements.Node:
-    """What Ray sees on one node of a group of workers."""
+    """Return the resources that Ray sees on one node of a group of workers."""
     params, limits = group["rayStartParams"], group["template"]["spec"]["containers"][0]["resources"]["limits"]
     custom = {name: float(value) for name, value in re.findall(r'\\"(.+?)\\": *([\d.]+)', params.get("resources", ""))}
     cpus, gpus = params.get("num-cpus", limits["cpu"]), params.get("num-gpus", limits.get("nvidia.com/gpu", 0))

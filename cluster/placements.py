@@ -1,4 +1,5 @@
-"""Placements: what runs on how many CPUs and GPUs. Never part of a key; a study may change placement at any time.
+"""Placements: which stage runs on how many CPUs and GPUs. Never part of a key; a study may change placement at any
+time.
 
 A placement is chosen by `--placement`: `auto`, which reads what the cluster has, or a TOML file:
 
@@ -40,16 +41,21 @@ class PlacementError(ValueError):
 
 @dataclass(frozen=True)
 class Placement:
-    """pools: by kind (KINDS), and by the names of stages that are placed unlike theirs. nodes: that an autoscaler may
-    add to what is there."""
+    """The pools that stages run in, and the nodes that an autoscaler may add.
+
+    pools: by kind (KINDS), and by the names of stages that are placed unlike theirs.
+    """
 
     pools: Mapping[str, Pool]
     nodes: Sequence[Node] = field(default=())
 
 
 def choose(given: Placement | None, present: Sequence[Node], sharding: str | None = None) -> Placement:
-    """The placement for a cluster of these nodes: the given one, or `auto`. sharding: in place of its own. Raises
-    PlacementError where it does not fit."""
+    """Return the placement for a cluster of these nodes: the given one, or `auto`. sharding: replaces the placement's
+    own.
+
+    Raises PlacementError where it does not fit.
+    """
     chosen = given or auto(total(present))
     if sharding is not None:
         training = dataclasses.replace(chosen.pools["training"], sharding=sharding)
@@ -59,7 +65,8 @@ def choose(given: Placement | None, present: Sequence[Node], sharding: str | Non
 
 
 def auto(resources: Mapping[str, float]) -> Placement:
-    """A placement for what a Ray cluster has ("CPU", "GPU"): an engine on each GPU, or two engines on CPUs.
+    """Choose a placement for the resources of a Ray cluster ("CPU", "GPU"): an engine on each GPU, or two engines on
+    CPUs.
 
     Shares of a CPU are logical: a pipeline's actors hold at most four fifths of the CPUs, so that another task always
     fits. Raises PlacementError for a cluster with less than one CPU.
@@ -84,7 +91,7 @@ def auto(resources: Mapping[str, float]) -> Placement:
 
 
 def read(path: Path) -> Placement:
-    """A placement from a TOML file. Raises PlacementError, naming the table and the setting."""
+    """Read a placement from a TOML file. Raises PlacementError, naming the table and the setting."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -95,7 +102,7 @@ def read(path: Path) -> Placement:
 
 
 def parse(text: str, name: str) -> Placement:
-    """A placement from TOML. name: of its file, for messages. Raises PlacementError."""
+    """Read a placement from TOML text. name: its file's, for messages. Raises PlacementError."""
     try:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -132,7 +139,7 @@ def _nodes(where: str, table: Any) -> list[Node]:
 
 
 def _checked(where: str, table: Any, settings: Mapping[str, type]) -> dict[str, Any]:
-    """The table's settings with their types. Raises PlacementError."""
+    """Return the table's settings with their types. Raises PlacementError."""
     if not isinstance(table, dict):
         raise PlacementError(f"{where} is not a table")
     found = {}
@@ -152,8 +159,11 @@ def _checked(where: str, table: Any, settings: Mapping[str, type]) -> dict[str, 
 
 
 def check(placement: Placement, present: Sequence[Node]) -> None:
-    """Refuse a placement that the nodes of a cluster, with what an autoscaler may add, cannot hold: what works at the
-    same time must find room at the same time, each actor on one node. Raises PlacementError with the numbers."""
+    """Check that the nodes of a cluster, with those that an autoscaler may add, can hold a placement.
+
+    Actors that work at the same time must find room at the same time, each on one node. Raises PlacementError with the
+    numbers.
+    """
     nodes = [*present, *placement.nodes]
     pools = placement.pools
     for together in (
@@ -177,7 +187,7 @@ def check(placement: Placement, present: Sequence[Node]) -> None:
 
 
 def needs(pool: Pool) -> dict[str, float]:
-    """What one of its actors holds."""
+    """Return the resources that one of a pool's actors holds."""
     return {name: value for name, value in {"CPU": pool.cpus, "GPU": pool.gpus, **pool.resources}.items() if value}
 
 
@@ -191,7 +201,7 @@ def _take(free: list[dict[str, float]], one: Mapping[str, float]) -> bool:
 
 
 def total(nodes: Sequence[Node]) -> dict[str, float]:
-    """What all nodes have together, apart from Ray's own names for them."""
+    """Add up the resources of all nodes, without Ray's own names for them."""
     found: dict[str, float] = {}
     for node in nodes:
         for name, value in node.items():
@@ -205,6 +215,6 @@ def _told(resources: Mapping[str, float]) -> str:
 
 
 def told(placement: Placement, present: Sequence[Node]) -> str:
-    """The placement in one line, for the log."""
+    """Describe a placement in one line, for the log."""
     parts = [f"{name} {pool.actors} × ({_told(needs(pool))})" for name, pool in placement.pools.items()]
     return f"placement: {'; '.join(parts)}; of {_told(total(present))}"

@@ -32,7 +32,7 @@ class RenderError(Exception):
 
 
 def overlays() -> list[Path]:
-    """The base, and all that is laid over it."""
+    """Return the folders of the base and of all overlays."""
     return [HERE / "base", *sorted(path.parent for path in HERE.glob("overlays/*/kustomization.yaml"))]
 
 

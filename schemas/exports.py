@@ -1,5 +1,6 @@
-"""The contract of exported files: columns as the ecosystem's own data sets have them (a row of each is
-shown in `components/data/export_formats.py`)."""
+"""Schemas of exported files: columns as the ecosystem's own data sets have them (`components/data/export_formats.py`
+shows a row of each).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of the tables that the evaluation makes, as `tables.py` has it for all before."""
+"""Schemas of the tables of results, as `tables.py` has those of all before."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _scores(names: Iterable[str]) -> list[tuple[str, pa.DataType, bool, str]]:
 
 
 def file_samples(names: Iterable[str]) -> pa.Schema:
-    """Anyone's scored samples as they stand in a file, and empty slots for those that it leaves out."""
+    """Return the schema of scored samples from a file, with rows of empty slots for samples that it leaves out."""
     return table(
         *SAMPLE,
         ("problem", pa.string(), False, "the problem's text; of a row that has none, its number (split unusable)"),
@@ -75,7 +75,7 @@ def file_samples(names: Iterable[str]) -> pa.Schema:
 
 
 def scored_samples(names: Iterable[str]) -> pa.Schema:
-    """The table that every result is computed from, with a column <name>_score for each verifier."""
+    """Return the schema of the table that results are computed from, with a column <name>_score for each verifier."""
     return table(
         *SAMPLE,
         _TRAINING_SEED,

@@ -1,4 +1,4 @@
-"""The contract of the tables of the small-scale study (paper §4), as `tables.py` has it for all before."""
+"""Schemas of the tables of the small-scale study (paper §4), as `tables.py` has those of all before."""
 
 from __future__ import annotations
 

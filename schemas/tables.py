@@ -1,4 +1,4 @@
-"""The contract of every table on disk (those of results: results.py): names, types, units and meaning of columns.
+"""Schemas of every table on disk (results.py has those of results): names, types, units and meaning of columns.
 
 A row that failed is kept: `error` says why, and its result columns are null or empty. `error` is null for a good row.
 """
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 
 def table(*columns: tuple[str, pa.DataType, bool, str]) -> pa.Schema:
-    """(name, type, nullable, meaning) per column; the meaning travels in the Parquet file's metadata."""
+    """Make a schema of (name, type, nullable, meaning) per column; the Parquet file's metadata keeps the meaning."""
     return pa.schema(
         [pa.field(name, kind, nullable=nullable, metadata={"meaning": text}) for name, kind, nullable, text in columns]
     )

@@ -1,9 +1,10 @@
 """The contamination gate: evaluation problems against everything that is trained on (paper §2.1 and its appendix: strip
 LaTeX, match n-grams).
 
-Two steps. The same problem after normalisation (spacing, LaTeX that only sets text, sentence punctuation, case) stops a
-study before it starts, or is left out of training. What shares many n-grams with one training text is listed, for
-people to judge: the paper does not give its n, and of MATH's 500 many are honest variations of a train problem.
+Two steps. An evaluation problem that equals a training text after normalisation (spacing, LaTeX that only sets text,
+sentence punctuation, case) stops a study before it starts, or is left out of training. One that shares many n-grams
+with a training text is listed, for people to judge: the paper does not give its n, and of MATH's 500 many are honest
+variations of a train problem.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ class ContaminationConfig:
 
 
 def contamination(config: ContaminationConfig) -> TableStage:
-    """The stage (problems, and labelled_solutions and graded_solutions if any) → evaluation problems that are much like
-    a training text."""
+    """Make the stage (problems, and labelled_solutions and graded_solutions if any) → evaluation problems similar to a
+    training text.
+    """
     columns = ["problem", "source_file", "source_row", "dropped", "error"]
     reads = {"labelled_solutions": columns, "graded_solutions": columns}
     return TableStage("contamination", 1, config, CONTAMINATION, _contamination, reads=reads)
@@ -56,7 +58,7 @@ def _contamination(config: ContaminationConfig, problems: pa.Table, **solutions:
 def _near(
     config: ContaminationConfig, held_out: list[dict[str, Any]], trained: Iterable[Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    """A row for each evaluation problem with a training text that is near: the nearest."""
+    """Yield a row for each evaluation problem with a near training text: the nearest."""
     grams = [_ngrams(row["problem"], config.ngram) for row in held_out]
     holders: dict[tuple[str, ...], list[int]] = {}
     for place, found in enumerate(grams):
@@ -85,6 +87,6 @@ def _near(
 
 
 def _ngrams(problem: str, size: int) -> set[tuple[str, ...]]:
-    """The n-grams of a problem's words, numbers and signs; of one that is shorter, the whole."""
+    """Return the n-grams of a problem's words, numbers and signs; a shorter text is one n-gram."""
     tokens = _TOKEN.findall(plain_text(problem).replace("\\", " "))
     return {tuple(tokens[at : at + size]) for at in range(max(1, len(tokens) - size + 1))}

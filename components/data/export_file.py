@@ -1,4 +1,4 @@
-"""A file of rows for others' programs, Parquet or JSON Lines by its suffix: there whole at the end, or not at all."""
+"""A file of rows for other programs, Parquet or JSON Lines by its suffix: there whole at the end, or not at all."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ SUFFIXES = (".parquet", ".jsonl", ".jsonl.gz")
 
 
 class ExportFile:
-    """Rows of one schema, written batch by batch under a temporary name beside `path`. The block's good end moves the
-    file in place, over one of that name; an exception leaves what was there before.
+    """A file of rows of one schema, written batch by batch under a temporary name beside `path`.
 
-    Raises InputError for another suffix and where no file can be made, and OSError where the disk refuses later.
+    The good end of the `with` block moves the file in place, over one of that name; an exception leaves what was there
+    before. Raises InputError for another suffix and where no file can be made, and OSError where the disk refuses
+    later.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:

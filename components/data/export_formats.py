@@ -1,12 +1,12 @@
 """Our rows as the ecosystem's formats: TRL's two, Math-Shepherd's, ProcessBench's with predictions, and PRM800K's.
 
-The way back is `published_rows.py`. One row in, one row out. "Our labelled row" is what `labelled_solutions.py` reads:
-{"problem", "steps": [{"text", "rating" or "probabilities", "alternatives"}], "finished"}. What is lost on the way:
+import_formats.py reads them back. One row in, one row out. "Our labelled row" is what labelled_solutions.py reads:
+{"problem", "steps": [{"text", "rating" or "probabilities", "alternatives"}], "finished"}. Lost on the way:
 
 - Neutral has no place in a bool or a sign: it counts as positive (paper §2.6, whose neutral steps count as right).
 - A soft label becomes negative where P(negative) is over one half, else the larger of neutral and positive.
 - Labels count through the first negative step, and so do exported steps: TRL and Math-Shepherd want a label per step.
-  Steps behind the first negative one, or behind the last that is rated, are not in them. ProcessBench has all steps.
+  Steps behind the first negative one, or behind the last that is rated, are left out. ProcessBench has all steps.
 - Alternatives are in PRM800K's rows alone, up to the first negative step. Only PRM800K can say that a step is unrated,
   only ours that a solution is finished without its text showing it.
 
@@ -31,7 +31,8 @@ class LeftOut(ValueError):
 
 
 def hard_rating(step: Record, where: str = "step") -> int | None:
-    """−1, 0 or 1 of a step that has a rating or `probabilities` (which count first, as for our PRM); None: unrated.
+    """Return a step's rating, −1, 0 or 1, from its `probabilities` (which count first, as for our PRM) or its rating;
+    None: unrated.
 
     Raises InputError, naming the field.
     """
@@ -47,13 +48,13 @@ def hard_rating(step: Record, where: str = "step") -> int | None:
 
 
 def trl_stepwise(record: Record) -> dict[str, Any]:
-    """A row of TRL's stepwise supervision (trl `docs/source/dataset_formats.md`), of a labelled row.
+    r"""Convert a labelled row to TRL's stepwise supervision (trl `docs/source/dataset_formats.md`).
 
     {"prompt": "What is 7 + 5 - 3?", "completions": ["7 + 5 = 12", "12 - 3 = 8"], "labels": [true, false]}
 
-    The prompt is the problem alone, as in trl-lib's data sets. TRL puts nothing between it and the first step: who
-    wants the ids of our own PRM adds "\\n\\n" to it, and trains with step_separator "\\n".
-    Raises LeftOut, and InputError where the row is malformed.
+    The prompt is the problem alone, as in trl-lib's data sets. TRL puts nothing between it and the first step: for the
+    ids of our own PRM, add "\n\n" to it and train with step_separator "\n". Raises LeftOut, and InputError where the
+    row is malformed.
     """
     texts, ratings = _labelled_steps(record)
     return {
@@ -64,11 +65,11 @@ def trl_stepwise(record: Record) -> dict[str, Any]:
 
 
 def trl_unpaired(graded: Record) -> dict[str, Any]:
-    """A row of TRL's unpaired preference, of a graded solution {"problem", "text", "is_correct"}.
+    r"""Convert a graded solution {"problem", "text", "is_correct"} to TRL's unpaired preference.
 
-    {"prompt": "What is 7 + 5?", "completion": "7 + 5 = 12\\n# Answer\\n\\n12", "label": true}
+    {"prompt": "What is 7 + 5?", "completion": "7 + 5 = 12\n# Answer\n\n12", "label": true}
 
-    Nothing is lost of the text; of the grade, how it came about. Raises LeftOut where there is none.
+    The whole text is kept; how the grade came about is not. Raises LeftOut where there is no grade or no text.
     """
     if graded["is_correct"] is None:
         raise LeftOut("the solution has no grade")
@@ -78,12 +79,13 @@ def trl_unpaired(graded: Record) -> dict[str, Any]:
 
 
 def math_shepherd(record: Record, task: str) -> dict[str, Any]:
-    """A row as in peiyi9979/Math-Shepherd, of a labelled row. task: the data set's name there, GSM8K or MATH.
+    r"""Convert a labelled row to one of peiyi9979/Math-Shepherd. task: the data set's name there, GSM8K or MATH.
 
-    {"input": "What is 7 + 5 - 3? Step 1: 7 + 5 = 12 ки\\nStep 2: 12 - 3 = 8 ки",
-     "label": "What is 7 + 5 - 3? Step 1: 7 + 5 = 12 +\\nStep 2: 12 - 3 = 8 -", "task": "GSM8K"}
+    {"input": "What is 7 + 5 - 3? Step 1: 7 + 5 = 12 ки\nStep 2: 12 - 3 = 8 ки",
+     "label": "What is 7 + 5 - 3? Step 1: 7 + 5 = 12 +\nStep 2: 12 - 3 = 8 -", "task": "GSM8K"}
 
-    Raises LeftOut, also where the text holds what parts steps there, and InputError where the row is malformed.
+    Raises LeftOut, also where the text holds Math-Shepherd's own marks between steps, and InputError where the row is
+    malformed.
     """
     texts, ratings = _labelled_steps(record)
     problem: str = record["problem"]
@@ -101,13 +103,13 @@ def math_shepherd(record: Record, task: str) -> dict[str, Any]:
 
 
 def processbench(record: Record, identity: str, generator: str, final_answer_correct: bool | None) -> dict[str, Any]:
-    """A row as in Qwen/ProcessBench, of a labelled row and the grade of its answer.
+    """Convert a labelled row and the grade of its answer to a row of Qwen/ProcessBench.
 
     {"id": "gsm8k-0", "generator": "Qwen2-7B-Instruct", "problem": "Sue lives in …", "steps": ["To find …", "On …"],
      "final_answer_correct": false, "label": 1}
 
-    label: 0-based index of the first negative step; −1 only where every step is rated. All steps are there.
-    Raises LeftOut, and InputError where the row is malformed.
+    label: 0-based index of the first negative step; −1 only where every step is rated. All steps are there. Raises
+    LeftOut, and InputError where the row is malformed.
     """
     texts, ratings = _steps(record)
     wrong = ratings.index(NEGATIVE) if NEGATIVE in ratings else NO_ERROR
@@ -126,7 +128,7 @@ def processbench(record: Record, identity: str, generator: str, final_answer_cor
 
 
 def processbench_prediction(row: Record, prediction: int) -> dict[str, Any]:
-    """A row of ProcessBench with what a PRM found, by the names of ProcessBench's own evaluation (its `code/`).
+    """Add a PRM's prediction to a row of ProcessBench, by the names of ProcessBench's own evaluation (its `code/`).
 
     {…, "label": 1, "prediction": 1, "match": true}; prediction: 0-based index of the first step called wrong, −1 none.
     """
@@ -134,17 +136,17 @@ def processbench_prediction(row: Record, prediction: int) -> dict[str, Any]:
 
 
 def prm800k(record: Record, labeler: str | None = None, ground_truth_answer: str | None = None) -> dict[str, Any]:
-    """A row as in PRM800K's jsonl files (openai/prm800k `README.md`), of a labelled row.
+    """Convert a labelled row to one of PRM800K's jsonl files (openai/prm800k `README.md`).
 
     {"labeler": …, "generation": null, "is_quality_control_question": false, …, "question": {"problem": "What is …"},
      "label": {"steps": [{"completions": [{"text": "7 + 5 = 12", "rating": 1, "flagged": false}], "human_completion":
      null, "chosen_completion": 0}], "total_time": null, "finish_reason": "solution"}}
 
     The solution's own step is `completions[0]`, its alternatives follow. At the first negative step none is chosen and
-    the row ends, with `found_error`; a finished solution without one ends with `solution`. What we do not know is null:
-    timestamp, total_time, the reference solution, the generator's answer and score. Nothing is flagged.
-    Raises LeftOut where labels end before the solution does, for which PRM800K knows no finish_reason that its filter
-    keeps; and InputError where the row is malformed.
+    the row ends, with `found_error`; a finished solution without one ends with `solution`. Unknown values are null:
+    timestamp, total_time, the reference solution, the generator's answer and score. Nothing is flagged. Raises LeftOut
+    where labels end before the solution does, for which PRM800K has no finish_reason that its filter keeps; and
+    InputError where the row is malformed.
     """
     texts, ratings = _steps(record)
     if all(rating is None for rating in ratings):
@@ -160,8 +162,10 @@ def prm800k(record: Record, labeler: str | None = None, ground_truth_answer: str
 
 
 def labelling_queue(chosen: Record) -> dict[str, Any]:
-    """A row of PRM800K before anyone labelled it, of a chosen solution {"problem_id", "sample_index", "problem",
-    "ground_truth_answer", "steps": ["7 + 5 = 12", …], "answer", "selector_score", "policy", "size", "place", "reason"}.
+    """Convert a chosen solution to a row of PRM800K before anyone labelled it.
+
+    chosen: {"problem_id", "sample_index", "problem", "ground_truth_answer", "steps": ["7 + 5 = 12", …], "answer",
+    "selector_score", "policy", "size", "place", "reason"}.
 
     {"labeler": null, "generation": null, …, "question": {"problem": "What is …", "ground_truth_answer": "9",
      "pre_generated_steps": ["7 + 5 = 12", …], "pre_generated_answer": "8", "pre_generated_verifier_score": 0.93, …},
@@ -169,9 +173,9 @@ def labelling_queue(chosen: Record) -> dict[str, Any]:
      null, "chosen_completion": null}, …], "total_time": null, "finish_reason": null}, "problem_id": …, "sample_index":
      …, "selection": {"policy": "active", "size": 16, "place": 0, "reason": "convincing_wrong_answer"}}
 
-    Once a labeler filled in ratings, at each right step chosen_completion 0, and finish_reason, with the steps behind
-    the first wrong one taken away (as PRM800K's second phase has them), it is a line that `prm800k.py` reads.
-    Raises LeftOut for a solution without steps.
+    Once a labeller has filled in ratings, chosen_completion 0 at each right step, and finish_reason, and has taken away
+    the steps behind the first wrong one (as in PRM800K's second phase), it is a line that prm800k.py reads. Raises
+    LeftOut for a solution without steps.
     """
     texts = list(chosen["steps"])
     if not texts:
@@ -227,14 +231,14 @@ def _prm800k_step(step: Record, where: str) -> dict[str, Any]:
 
 
 def checked_text(step: Any, where: str) -> str:
-    """A step's text. Raises InputError."""
+    """Return a step's text. Raises InputError."""
     if not isinstance(step, Mapping) or not isinstance(step.get("text"), str):
         raise InputError(f"{where} has no text")
     return str(step["text"])
 
 
 def _steps(record: Record) -> tuple[list[str], list[int | None]]:
-    """Text and rating of every step. Raises InputError where a labelled row is malformed."""
+    """Return the text and rating of every step. Raises InputError where a labelled row is malformed."""
     problem, given = record.get("problem"), record.get("steps")
     if not isinstance(problem, str) or not problem.strip():
         raise InputError(f"'problem' is {problem!r}")
@@ -245,7 +249,7 @@ def _steps(record: Record) -> tuple[list[str], list[int | None]]:
 
 
 def _labelled_steps(record: Record) -> tuple[list[str], list[int]]:
-    """Text and rating of the steps through the first negative one, or through the last that is rated."""
+    """Return the text and rating of the steps through the first negative one, or through the last that is rated."""
     texts, ratings = _steps(record)
     rated = [at for at, rating in enumerate(ratings) if rating is not None]
     if not rated:

@@ -25,19 +25,21 @@ from schemas.tables import GRADED_SOLUTIONS
 
 
 def graded_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: Collection[str] = ()) -> TableStage:
-    """The stage that reads the files, shard by shard in bounded memory. excluded: `same_text` of held-out problems,
-    whose solutions are not used."""
+    """Make the stage that reads the files, shard by shard in bounded memory.
+
+    excluded: `same_text` of held-out problems, whose solutions are not used.
+    """
     compute = functools.partial(_graded_solutions, paths=paths, excluded=frozenset(excluded))
     return TableStage("graded_solutions", 1, config, GRADED_SOLUTIONS, compute, shard_rows=SHARD_ROWS)
 
 
 def describe_graded(paths: Sequence[Path], held_out: Mapping[str, str], drop_contaminated: bool) -> SolutionFiles:
-    """Read the files once, to be sure that they can be used. Raises InputError (see describe_solutions)."""
+    """Read the files once to check them, and return their digests. Raises InputError (see describe_solutions)."""
     return describe_solutions(paths, read_graded, held_out, drop_contaminated)
 
 
 def read_graded(path: Path, file: int = 0) -> Iterator[dict[str, Any]]:
-    """The rows of the `graded_solutions` table, one by one."""
+    """Yield the rows of the `graded_solutions` table."""
     for number, record in enumerate(read_records(path)):
         yield _row(number, record) | {"source_file": file}
 

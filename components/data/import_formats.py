@@ -1,6 +1,6 @@
 """The ecosystem's rows as ours: TRL's stepwise supervision and unpaired preference, Math-Shepherd's and ProcessBench's.
 
-The way back of `published_formats.py`, which says what the formats cannot hold. A row is known by its keys.
+export_formats.py writes them, and says what the formats cannot hold. A row's format is recognised by its keys.
 """
 
 from __future__ import annotations
@@ -21,16 +21,18 @@ _SIGNS = {"+": True, "-": False}
 
 
 def as_labelled(record: Record) -> dict[str, Any]:
-    """Our labelled row {"problem", "steps": [{"text", "rating"}], "finished"} of a published one; ours is unchanged.
+    r"""Convert a published row to our labelled row {"problem", "steps": [{"text", "rating"}], "finished"}; ours is
+    unchanged.
 
     {"prompt": "What is 7 + 5 - 3?", "completions": ["7 + 5 = 12", "12 - 3 = 8"], "labels": [true, false]}
-    {"input": "What is … Step 1: 7 + 5 = 12 ки\\nStep 2: …", "label": "What is … 12 +\\nStep 2: …", "task": "MATH"}
+    {"input": "What is … Step 1: 7 + 5 = 12 ки\nStep 2: …", "label": "What is … 12 +\nStep 2: …", "task": "MATH"}
     {"id": "gsm8k-0", "problem": "Sue lives in …", "steps": ["To find …", "On Saturday, …"], "label": 1, …}
 
     A right step is rated 1, a wrong one −1; in ProcessBench, steps behind the first wrong one are unrated. Signs behind
-    the first wrong step are kept as they are: our readers count labels through it. `finished`, which the formats do not
-    say: ProcessBench's solutions are whole; else, where the last step gives an answer (`answer_text`). Other fields
-    (id, generator, task, …) are not in our row.
+    the first wrong step are kept as they are: our readers count labels through it. The formats do not say whether a
+    solution is `finished`: ProcessBench's all are; others are where the last step gives an answer
+    (answer_extraction.py). Other fields (id, generator, task, …) are left out.
+
     Raises InputError, naming the field, where the row is malformed or of no known kind.
     """
     if "prompt" in record or "completions" in record:
@@ -49,11 +51,11 @@ def as_labelled(record: Record) -> dict[str, Any]:
 
 
 def as_graded(record: Record) -> dict[str, Any]:
-    """A graded solution {"problem", "text", "steps", "is_correct"} of a row of TRL's unpaired preference, or of one
-    that has problem, text and is_correct already. steps: by `segmentation` (auto), where the row has none.
+    r"""Convert a row of TRL's unpaired preference to a graded solution {"problem", "text", "steps", "is_correct"}.
 
-    {"prompt": "What is 7 + 5?", "completion": "7 + 5 = 12\\n# Answer\\n\\n12", "label": true}
+    {"prompt": "What is 7 + 5?", "completion": "7 + 5 = 12\n# Answer\n\n12", "label": true}
 
+    A row that has problem, text and is_correct already stays. A row without steps is cut by `segmentation` (auto).
     Raises InputError, naming the field.
     """
     names = ("prompt", "completion", "label") if "completion" in record else ("problem", "text", "is_correct")
@@ -100,7 +102,7 @@ def _of_shepherd(record: Record) -> dict[str, Any]:
 
 
 def _signs(segments: Sequence[str], rest: str, label: str) -> list[bool]:
-    """What stands in `label` in place of each tag. Raises InputError where it is not the same text otherwise."""
+    """Return the sign in `label` at each tag of `input`. Raises InputError where the two texts differ elsewhere."""
     signs, at = [], 0
     for number, segment in enumerate(segments):
         at += len(segment)
@@ -115,7 +117,7 @@ def _signs(segments: Sequence[str], rest: str, label: str) -> list[bool]:
 
 
 def _first_step(head: str) -> tuple[int, int]:
-    """Where the problem ends and the first step begins. Raises InputError where 'input' does not show it."""
+    """Return where the problem ends and the first step begins. Raises InputError where 'input' does not show it."""
     at = head.find(SHEPHERD_FIRST)
     if at >= 0:
         return at, at + 1

@@ -10,7 +10,7 @@ ProcessBench (`published_rows.py`).
 A step that nobody rated has a null rating or none. In place of a rating a step may have `probabilities`, a soft label:
 of being negative, neutral and positive. A row is a finished solution where `finished` says so, or else where its last
 step has a line "# Answer". A step may have `alternatives`: other steps in its place, rated like it (paper §2.4: several
-were shown to the labelers at each step). Labels count through the first negative step. A row that cannot be used is
+were shown to the labellers at each step). Labels count through the first negative step. A row that cannot be used is
 kept, with its error; one that is not to be used, with its cause in `dropped`.
 """
 
@@ -38,14 +38,16 @@ from schemas.tables import LABEL_COUNTS, LABELLED_SOLUTIONS
 
 
 def labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: Collection[str] = ()) -> TableStage:
-    """The stage that reads the files, shard by shard in bounded memory. excluded: `same_text` of held-out problems,
-    whose solutions are not used."""
+    """Make the stage that reads the files, shard by shard in bounded memory.
+
+    excluded: `same_text` of held-out problems, whose solutions are not used.
+    """
     compute = functools.partial(_labelled_solutions, paths=paths, excluded=frozenset(excluded))
     return TableStage("labelled_solutions", 3, config, LABELLED_SOLUTIONS, compute, shard_rows=SHARD_ROWS)
 
 
 def label_counts() -> TableStage:
-    """The stage labelled_solutions → how many rows, labels and steps there are, and what becomes of them."""
+    """Make the stage labelled_solutions → numbers of rows, labels and steps, by use or cause of being left out."""
     reads = ["ratings", "probabilities", "provenance", "dropped", "num_labels", "num_alternative_labels", "error"]
     return TableStage("label_counts", 1, _Counting(), LABEL_COUNTS, _counts, reads={"labelled_solutions": reads})
 
@@ -58,12 +60,12 @@ class _Counting:
 def describe_labelled(
     paths: Sequence[Path], held_out: Mapping[str, str] | None = None, drop_contaminated: bool = False
 ) -> SolutionFiles:
-    """Read the files once, to be sure that they can be used. Raises InputError (see describe_solutions)."""
+    """Read the files once to check them, and return their digests. Raises InputError (see describe_solutions)."""
     return describe_solutions(paths, read_labelled, held_out or {}, drop_contaminated)
 
 
 def read_labelled(path: Path, file: int = 0) -> Iterator[dict[str, Any]]:
-    """The rows of the `labelled_solutions` table, one by one."""
+    """Yield the rows of the `labelled_solutions` table."""
     for number, record in enumerate(read_records(path)):
         yield _row(number, record) | {"source_file": file}
 
@@ -128,7 +130,7 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _alternatives(step: Mapping[str, Any], where: str) -> list[Any]:
-    """A step's alternatives, which have none of their own. Raises InputError."""
+    """Return a step's alternatives. Raises InputError where they are no list, or have alternatives of their own."""
     given = step.get("alternatives")
     given = [] if given is None else list(given) if isinstance(given, list | np.ndarray) else given
     if not isinstance(given, list):
@@ -140,7 +142,7 @@ def _alternatives(step: Mapping[str, Any], where: str) -> list[Any]:
 
 
 def _label(step: Any, where: str) -> dict[str, Any]:
-    """text, rating and probabilities of a step. Raises InputError."""
+    """Return the text, rating and probabilities of a step. Raises InputError."""
     if not isinstance(step, dict) or not isinstance(step.get("text"), str):
         raise InputError(f"{where} has no text")
     rating, probabilities = step.get("rating"), step.get("probabilities")
@@ -165,7 +167,7 @@ def _is_labelled(step: Any) -> bool:
 
 
 def _count_labels(step: Any) -> int:
-    """How many labels a step has in the file, its alternatives' included, whatever they are worth."""
+    """Count the labels of a step in the file, its alternatives' included, usable or not."""
     others = step.get("alternatives") if isinstance(step, dict) else None
     return int(_is_labelled(step)) + (sum(map(_count_labels, others)) if isinstance(others, list) else 0)
 
@@ -175,7 +177,7 @@ def _labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: 
 
 
 def _counts(config: _Counting, labelled_solutions: pa.Table) -> pa.Table:
-    """Rows and labels add up: all are those used, and those dropped by cause."""
+    """Count rows and labels. The counts add up: all are those used, and those dropped by cause."""
     counts: Counter[str] = Counter()
     for batch in labelled_solutions.to_batches(max_chunksize=SHARD_ROWS):
         for row in batch.to_pylist():

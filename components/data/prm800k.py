@@ -6,11 +6,10 @@
                           "human_completion": null, "chosen_completion": 0}, …],
                "total_time": 92405, "finish_reason": "solution"}}
 
-The solution is what the labeler went on from: the chosen completion of each step, or the one that they wrote
-themselves; at the step where they found an error and chose none, the first, which is the generator's. All other
-completions are alternatives at their step. Departs from the released data in nothing, and decides two things that the
-paper leaves open: a step that the labeler wrote has no rating in the data and gets none here, and a corrected rating
-takes the place of the first one.
+The solution consists of the steps that the labeller went on from: the chosen completion of each step, or the one that
+the labeller wrote; at the step where they found an error and chose none, the first, which is the generator's. All other
+completions are alternatives at their step. Two decisions that the paper leaves open: a step that the labeller wrote has
+no rating in the data and gets none here, and a corrected rating takes the place of the first one.
 """
 
 from __future__ import annotations
@@ -28,13 +27,16 @@ _FINISHED = ("solution", "found_error", *_UNUSED)
 
 
 def is_prm800k(record: Row) -> bool:
-    """Whether a line is of the released schema."""
+    """Return whether a line is of the released schema."""
     return isinstance(record.get("question"), dict) and isinstance(record.get("label"), dict)
 
 
 def read_line(record: Row) -> dict[str, Any]:
-    """A line as a labelled solution: problem, steps (text, rating, provenance, alternatives), finished, and `dropped`,
-    the filter's cause or None. Raises InputError, naming the field."""
+    """Convert a line to a labelled solution: problem, steps (text, rating, provenance, alternatives), finished, and
+    `dropped`, the filter's cause or None.
+
+    Raises InputError, naming the field.
+    """
     question, label = record["question"], record["label"]
     reason = label.get("finish_reason")
     found: list[dict[str, Any]] = []
@@ -63,7 +65,7 @@ def _read_steps(record: Row, label: Row, reason: Any, found: list[dict[str, Any]
         if step_found is None:
             if at < len(steps) - 1:
                 raise InputError(f"{where} has neither completions nor a human completion")
-            break  # nobody went on: the labeler gave up here
+            break  # nobody went on: the labeller gave up here
         found.append(step_found)
 
 
@@ -76,7 +78,9 @@ def _dropped(record: Row, reason: Any) -> str | None:
 
 
 def _step(step: Row, where: str, is_last: bool, source: str) -> dict[str, Any] | None:
-    """The text that the solution goes on with, and the others; None where there is none."""
+    """Return the completion that the solution goes on with, and the others as its alternatives; None without
+    completions.
+    """
     if not isinstance(step, dict):
         raise InputError(f"{where} is not an object")
     completions: Sequence[Row] = step.get("completions") or []

@@ -1,10 +1,10 @@
-"""Problems as they come in files: MATH, GSM8K, or anyone's own columns, each row normalised to the `problems` schema.
+r"""Files of problems: MATH, GSM8K, or anyone's own columns, each row normalised to the `problems` schema.
 
 JSON Lines (also gzipped) or Parquet with a problem and an answer per row, whose columns may have any name:
 
     {"problem": "What is $2^{10}$?", "answer": "1024"}                              as MATH in PRM800K's split
-    {"question": "Tom has 2 cats …", "answer": "He has 2 + 3 = 5.\\n#### 5"}          GSM8K: what follows the last ####
-    {"problem": "What is $1 + 1$?", "solution": "It is $\\\\boxed{2}$."}                no answer: the last \\boxed
+    {"question": "Tom has 2 cats …", "answer": "He has 2 + 3 = 5.\n#### 5"}          GSM8K: what follows the last ####
+    {"problem": "What is $1 + 1$?", "solution": "It is $\\boxed{2}$."}                no answer: the last \boxed
 
 or the folder of MATH as it was released: a JSON file per problem (problem, level, type, solution). A row that cannot be
 used is kept, with its error.
@@ -41,7 +41,7 @@ _BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s+([^\s{}$.,]+)")
 
 @dataclass(frozen=True)
 class ProblemFile:
-    """A file's identity: what it holds (not where it lies) and how it is read."""
+    """A file's identity: its content (not its place) and how it is read."""
 
     digest: str
     problem_column: str = "problem"
@@ -57,8 +57,11 @@ def describe_file(
     max_problems: int | None = None,
     answer_format: str | None = None,
 ) -> ProblemFile:
-    """How a file of problems is read, and its digest. What is None is found out from the first row: the columns
-    problem or question, answer or solution; GSM8K's #### or a box. Raises InputError when no row can be used."""
+    """Return how to read a file of problems, and its digest.
+
+    None is decided by the first row: the columns problem or question, answer or solution; GSM8K's #### or a box. Raises
+    InputError when no row can be used.
+    """
     first = next(iter(_records(path, 1)), None)
     if first is None:
         raise InputError(f"{path}: holds no rows")
@@ -84,21 +87,23 @@ def describe_file(
 
 
 def folder_or_file_digest(path: Path) -> str:
-    """What a file holds; of a folder, what its JSON files hold and how they are called."""
+    """Return the digest of a file; for a folder, of its JSON files' contents and names."""
     if path.is_dir():
         return digest([[name, file_digest(path / name)] for name in _names(path)])
     return file_digest(path)
 
 
 def problem_id(problem: str) -> str:
-    """The first 16 hex digits of the sha256 of a problem's text."""
+    """Return the first 16 hex digits of the sha256 of a problem's text."""
     return hashlib.sha256(problem.encode()).hexdigest()[:16]
 
 
 def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, Any]]:
-    """The rows of the `problems` table from one file, each with `attributes` (source, level, subject), `solution` (text
-    or None) and `same_text`, which problems share that differ in layout alone. Raises InputError for a file that cannot
-    be read."""
+    """Read the rows of the `problems` table from one file.
+
+    Each has `attributes` (source, level, subject), `solution` (text or None) and `same_text` too, which is equal for
+    problems that differ in layout alone. Raises InputError for a file that cannot be read.
+    """
     seen: dict[str, int] = {}
     rows: list[dict[str, Any]] = []
     for number, record in enumerate(_records(path, file.max_problems)):
@@ -124,7 +129,7 @@ def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, A
 
 
 def _records(path: Path, most: int | None) -> Iterable[Mapping[str, Any]]:
-    """The rows of a file, or of MATH's folder in the order of their names. Raises InputError."""
+    """Yield the rows of a file, or of MATH's folder in the order of their names. Raises InputError."""
     if not path.is_dir():
         yield from read_records(path, most)
         return
@@ -147,7 +152,7 @@ def _names(folder: Path) -> list[str]:
 
 
 def _answer(record: Mapping[str, Any], file: ProblemFile, number: int) -> tuple[str | None, str | None]:
-    """The reference answer and why there is none."""
+    """Return the reference answer, and the error where there is none."""
     text, error = _text(record, file.answer_column, number)
     if error is not None or file.answer_format == "text":
         return text, error
@@ -163,7 +168,7 @@ def _answer(record: Mapping[str, Any], file: ProblemFile, number: int) -> tuple[
 
 
 def _text(record: Mapping[str, Any], column: str, number: int) -> tuple[str, str | None]:
-    """A cell as text, and why it cannot be used; 7.0, which a column of floats gives for 7, is "7"."""
+    """Return a cell as text, and the error where it cannot be used; 7.0, as a column of floats has 7, is "7"."""
     value = record.get(column)
     if value is None:
         return "", f"row {number}: '{column}' is {'null' if column in record else 'missing'}"
@@ -175,5 +180,5 @@ def _text(record: Mapping[str, Any], column: str, number: int) -> tuple[str, str
 
 
 def _attribute(value: object) -> str | None:
-    """What a problem's file says of it is only shown: whatever it is, it is no error."""
+    """Return an attribute as text, whatever the file holds: attributes are only shown, and never an error."""
     return None if value is None or value != value or value == "" else str(value)

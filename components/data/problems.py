@@ -1,4 +1,4 @@
-"""Problems: from the embedded world, or from files of the user's own (`problem_files.py`)."""
+"""Problems: from the embedded world, or from files of the user's own (problem_files.py)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXCLUDED = "excluded"  # the split of train problems that are evaluation problem
 
 @dataclass(frozen=True)
 class ProblemFiles:
-    """A field per split."""
+    """The files of problems, one per split."""
 
     train: ProblemFile
     test: ProblemFile
@@ -34,41 +34,41 @@ class ProblemFiles:
 
 
 def world_problems(config: WorldConfig) -> TableStage:
-    """The stage that makes the embedded world's problems: train, test and ood."""
+    """Make the stage that creates the embedded world's problems: train, test and ood."""
     return TableStage("problems", 2, config, PROBLEMS, _world_problems, PROBLEMS_PER_SHARD, shard_by="split")
 
 
 def file_problems(config: ProblemFiles, paths: Mapping[str, Path]) -> TableStage:
-    """The stage that reads the user's problems. paths: where the file of each split lies."""
+    """Make the stage that reads the user's problems. paths: the file of each split."""
     compute = functools.partial(_file_problems, paths=paths)
     return TableStage("problems", 1, config, PROBLEMS, compute, PROBLEMS_PER_SHARD, shard_by="split")
 
 
 def world_attributes(config: WorldConfig) -> TableStage:
-    """The stage that says how long the embedded world's problems are."""
+    """Make the stage that gives the lengths of the embedded world's problems."""
     return TableStage("problem_attributes", 1, config, PROBLEM_ATTRIBUTES, _world_attributes)
 
 
 def file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> TableStage:
-    """The stage that reads the columns `level`, `subject` and `source` of the user's problems, where they are."""
+    """Make the stage that reads the columns `level`, `subject` and `source` of the user's problems, where they are."""
     compute = functools.partial(_file_attributes, paths=paths)
     return TableStage("problem_attributes", 1, config, PROBLEM_ATTRIBUTES, compute)
 
 
 def teacher(config: WorldConfig) -> TableStage:
-    """The stage that writes the texts which the embedded generator learns from."""
+    """Make the stage that writes the texts which the embedded generator learns from."""
     return TableStage("teacher_solutions", 2, config, TEACHER_SOLUTIONS, _teacher_solutions, shard_rows=4000)
 
 
 def held_out_texts(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """Evaluation problems by their normalised text: which row of which split each is. rows: of read_problems."""
+    """Return the evaluation problems by normalised text: "test row 3" or the like. rows: of read_problems."""
     return {
         row["same_text"]: f"{row['split']} row {row['source_row']}" for row in rows if row["split"] in ("test", "ood")
     }
 
 
 def check_disjoint(rows: list[dict[str, Any]]) -> None:
-    """Raises InputError when a problem of one split is, after normalisation, one of another."""
+    """Raise InputError when a problem of one split is, after normalisation, one of another."""
     seen: dict[str, dict[str, Any]] = {}
     for row in rows:
         other = seen.setdefault(row["same_text"], row)
@@ -102,7 +102,7 @@ def _world_attributes(config: WorldConfig) -> pa.Table:
 
 
 def _world_chains(config: WorldConfig) -> Iterator[tuple[str, int, Chain]]:
-    """(split, number in it, chain)."""
+    """Yield (split, number in it, chain)."""
     counts = {"train": config.train_problems, "test": config.test_problems, "ood": config.ood_problems}
     for split, count in counts.items():
         for number, chain in enumerate(chains(config, split, count)):
@@ -124,7 +124,9 @@ def _file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> pa.Tabl
 
 
 def file_rows(config: ProblemFiles, paths: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """The rows of all splits, as read_problems gives them. Raises InputError when a file has changed since."""
+    """Read the rows of all splits, as read_problems gives them. Raises InputError when a file has changed since it was
+    described.
+    """
     rows = []
     for split, file in (("train", config.train), ("test", config.test), ("ood", config.ood)):
         if file is not None:

@@ -32,7 +32,7 @@ class RatedFiles:
 
 
 def describe_rated(paths: list[Path]) -> tuple[RatedFiles, dict[str, Path]]:
-    """What the files are, and where: name → path. Raises InputError."""
+    """Read the files once to check them. Returns their digests, and name → path. Raises InputError."""
     named: dict[str, Path] = {}
     for path in paths:
         name = path.name.split(".")[0]
@@ -46,13 +46,13 @@ def describe_rated(paths: list[Path]) -> tuple[RatedFiles, dict[str, Path]]:
 
 
 def file_solutions(config: RatedFiles, paths: Mapping[str, Path]) -> TableStage:
-    """The stage that reads the solutions, as the generator's own are kept: for scoring."""
+    """Make the stage that reads the solutions, with the generator's own columns: for scoring."""
     compute = functools.partial(_rows, paths=paths, schema=SOLUTIONS)
     return TableStage("rated_solutions", 1, config, SOLUTIONS, compute, shard_rows=500)
 
 
 def file_labels(config: RatedFiles, paths: Mapping[str, Path]) -> TableStage:
-    """The stage that reads their ratings, through the first wrong step."""
+    """Make the stage that reads their ratings, through the first wrong step."""
     return TableStage(
         "held_out_step_labels", 1, config, STEP_LABELS, functools.partial(_rows, paths=paths, schema=STEP_LABELS)
     )
@@ -67,7 +67,9 @@ def _rows(config: RatedFiles, paths: Mapping[str, Path], schema: pa.Schema) -> p
 
 
 def read_rated(path: Path, source: str) -> list[Row]:
-    """A row per solution, with what both tables need. A row that cannot be used has an error that names the field."""
+    """Return a row per solution, with what both tables need. A row that cannot be used has an error that names the
+    field.
+    """
     rows = []
     for number, record in enumerate(read_records(path)):
         row: Row = {"problem_id": f"{source}:{number}", "sample_index": 0, "split": source, "ground_truth_answer": None}
@@ -105,7 +107,7 @@ def _problem(record: Mapping[str, Any]) -> str:
 
 
 def _steps(record: Mapping[str, Any]) -> tuple[list[str], list[int]]:
-    """The steps' texts, and their ratings through the first wrong one. Raises ValueError, naming the field."""
+    """Return the steps' texts, and their ratings through the first wrong one. Raises ValueError, naming the field."""
     steps = record.get("steps")
     if not isinstance(steps, list) or not steps:
         raise ValueError(f"'steps' is {steps!r}, not a list of steps")

@@ -1,4 +1,4 @@
-"""Files that users give, local, on S3 or of a hub: read row by row, with errors that name the file and the row."""
+"""Readers of users' files, local, on S3 or on a hub: row by row, with errors that name the file and the row."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ from components.dataflow.model_files import file_digest
 
 @functools.cache
 def fetch(name: str) -> Path:
-    """Where a file lies on this machine: itself, or, for the time of this process, a copy of s3://bucket/file or of
-    hub:DATASET[:CONFIG]:SPLIT (by the package `datasets`). Raises InputError."""
+    """Return a file's path on this machine: its own, or a copy that lasts as long as this process.
+
+    Copied are s3://bucket/file and hub:DATASET[:CONFIG]:SPLIT (by the package `datasets`). Raises InputError.
+    """
     kind, _, rest = name.partition(":")
     if kind not in ("s3", "hub"):
         return Path(name)
@@ -60,7 +62,7 @@ def _from_hub(name: str, folder: Path) -> Path:
 
 
 def read_records(path: Path, most: int | None = None) -> Iterable[dict[str, Any]]:
-    """The rows of a JSON Lines (also .gz) or Parquet file, the first `most`. Raises InputError."""
+    """Yield the rows of a JSON Lines (also .gz) or Parquet file, the first `most`. Raises InputError."""
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     if path.suffix == ".parquet":
@@ -92,6 +94,6 @@ def read_records(path: Path, most: int | None = None) -> Iterable[dict[str, Any]
 
 
 def check_unchanged(path: Path, digest: str) -> None:
-    """Raises InputError when a file is not the one that the study was started with."""
+    """Raise InputError when a file is not the one that the study was started with."""
     if file_digest(path) != digest:
         raise InputError(f"{path}: changed while the study ran; start it again")

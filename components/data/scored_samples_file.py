@@ -1,4 +1,4 @@
-"""Anyone's scored samples, from a file: a row per sample, with its problem, answer, grade and scores.
+"""Scored samples of anyone's, from a file: a row per sample, with its problem, answer, grade and scores.
 
     {"problem": "What is 2 + 2?", "answer": "4", "is_correct": true, "prm_score": 0.93, "orm_score": 0.71}
 
@@ -45,7 +45,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class ScoredFile:
-    """A file's identity: what it holds (not where it lies) and how it is read."""
+    """A file's identity: its content (not its place) and how it is read."""
 
     digest: str
     scores: tuple[tuple[str, str], ...]  # (verifier's name, its column)
@@ -63,8 +63,7 @@ class ScoredFile:
 def describe_scored(
     path: Path, columns: Mapping[str, str], scores: list[str], slots: int | None, grader_version: int
 ) -> ScoredFile:
-    """Read a file of scored samples once, to be sure that it can be used. Raises InputError: what is missing, and how
-    to name it.
+    """Read a file of scored samples once to check it. Raises InputError, which says what is missing and how to name it.
 
     columns: problem, answer and correct → the column. scores: columns, or [] for all that end in `_score`. slots:
     samples per problem, or None for as many as the fullest problem has.
@@ -123,18 +122,18 @@ def describe_scored(
 
 
 def file_samples(config: ScoredFile, path: Path) -> TableStage:
-    """The stage that reads the file; every problem has as many slots as the config says."""
+    """Make the stage that reads the file; every problem has as many slots as the config says."""
     compute = functools.partial(_file_samples, path=path)
     return TableStage("file_samples", 1, config, schema(config.names), compute)
 
 
 def scored_file_samples(config: ScoredFile) -> TableStage:
-    """The stage (file_samples, candidates) → scored_samples."""
+    """Make the stage (file_samples, candidates) → scored_samples."""
     return TableStage("scored_samples", 1, config, scored_samples(config.names), _scored_file_samples)
 
 
 def scored_file_attributes(config: ScoredFile) -> TableStage:
-    """The stage file_samples → problem_attributes, from the columns source, level and subject where there are any."""
+    """Make the stage file_samples → problem_attributes, from the columns source, level and subject, if any."""
     reads = {"file_samples": ["problem_id", "split", *_ATTRIBUTES]}
     return TableStage("problem_attributes", 1, config, PROBLEM_ATTRIBUTES, _attributes, reads=reads)
 
@@ -171,7 +170,7 @@ def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
 
 
 def _chunks(path: Path) -> Iterator[tuple[int, list[Row]]]:
-    """(number of the first row, rows), so many at once."""
+    """Yield (number of the first row, rows), at most _ROWS_AT_ONCE at a time."""
     records = iter(read_records(path))
     start = 0
     while chunk := list(itertools.islice(records, _ROWS_AT_ONCE)):
@@ -180,7 +179,7 @@ def _chunks(path: Path) -> Iterator[tuple[int, list[Row]]]:
 
 
 def _problem_of(record: Mapping[str, Any], column: str) -> str | None:
-    """A row's problem as text, or None where it has none; a number may name one."""
+    """Return a row's problem as text, or None where it has none; a number may name a problem."""
     value = record.get(column)
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
         return None
@@ -226,7 +225,7 @@ def _text(value: object) -> str | None:
 
 
 def _sound(text: str) -> str:
-    """Without lone surrogates, which JSON can hold and no file of text can."""
+    """Replace lone surrogates, which JSON can hold and no text file can."""
     return text.encode("utf-8", "replace").decode()
 
 
@@ -237,7 +236,9 @@ def _steps(value: object) -> list[str] | None:
 
 
 def _probabilities(value: object) -> list[list[float]] | None:
-    """Per step P(negative), P(neutral), P(positive), of lists or maps of them; None where they are anything else."""
+    """Read P(negative), P(neutral), P(positive) per step, from lists or from maps by rating; None where they are
+    anything else.
+    """
     if not isinstance(value, list) or not value:
         return None
     steps = []
@@ -259,7 +260,7 @@ def _product(steps: list[list[float]] | None) -> float | None:
 
 
 def _grade(rows: list[Row], pool: GradingSandbox) -> None:
-    """Our grader's verdicts, for a file that has none."""
+    """Grade the answers of a file that has no grades, by our grader."""
     asked = {(row["answer"], row["ground_truth_answer"]) for row in rows}
     pairs = sorted(pair for pair in asked if None not in pair)
     verdicts = dict(zip(pairs, pool.verdicts(pairs), strict=True))

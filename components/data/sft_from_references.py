@@ -1,9 +1,9 @@
-"""The format from solutions that come with the problems: what a base model is finetuned on (paper §2.2) in place of its
-own few-shot solutions, when it cannot yet solve any problem.
+"""Format training from solutions that come with the problems: what a base model is finetuned on (paper §2.2) in place
+of its own few-shot solutions, when it cannot yet solve any problem.
 
 MATH has a column `solution`; GSM8K has the solution in its `answer`, before "####". A row without a solution is kept,
-with its error. Departs from the paper, whose generator learns the format from its own samples: here it learns something
-of the solutions too.
+with its error. Departs from the paper, whose generator learns the format from its own samples: here it also learns from
+the solutions' content.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Rows = Callable[[], list[dict[str, Any]]]
 
 
 def reference_solutions(config: Inert, rows: Rows) -> TableStage:
-    """The stage that makes the train problems' own solutions what the generator is finetuned on.
+    """Make the stage that gives the train problems' own solutions as the generator's finetuning data.
 
     config: the problems' files. rows: reads them (problems.file_rows).
     """
@@ -31,7 +31,7 @@ def reference_solutions(config: Inert, rows: Rows) -> TableStage:
 
 
 def has_solutions(rows: list[dict[str, Any]]) -> bool:
-    """Whether any train problem comes with a solution that can be learned from."""
+    """Return whether any train problem comes with a solution that can be learned from."""
     return any(_row(row)["error"] is None for row in rows if row["split"] == "train")
 
 

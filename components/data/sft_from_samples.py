@@ -1,6 +1,7 @@
-"""What a base model is finetuned on for the format (paper §2.2): its own few-shot solutions that reached the right
-answer. One epoch over them teaches the newline-delimited steps and the answer section, not skill. However a model gave
-its answer (in a box, say, as those that were taught to chat do), here it stands in its section.
+"""Format training from a base model's own few-shot solutions that reached the right answer (paper §2.2).
+
+One epoch over them teaches the newline-delimited steps and the answer section, not skill. However a model gave its
+answer (in a box, say, as chat models do), here it stands in its section.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class KeepRightConfig:
 
 
 def keep_right(config: KeepRightConfig, name: str = "format_examples") -> TableStage:
-    """The stage (solutions, grades) → solutions to finetune on, in sample order within each problem."""
+    """Make the stage (solutions, grades) → solutions to finetune on, in sample order within each problem."""
     return TableStage(
         name,
         2,
@@ -38,14 +39,14 @@ def keep_right(config: KeepRightConfig, name: str = "format_examples") -> TableS
 
 
 def _expected_rows(config: KeepRightConfig, inputs: Mapping[str, Dataset]) -> tuple[int, str]:
-    """So many, if every sample is right: of each problem no more than are kept of it."""
+    """Return the number of rows if every sample is right: at most max_per_problem of each problem."""
     blocks = [(shard.rows, shard.attributes) for shard in inputs["solutions"].shards]
     problems = sum(rows // int(at["sample_count"]) for rows, at in blocks if at["sample_start"] == "0")
     return min(inputs["solutions"].rows, problems * config.max_per_problem), "≤"
 
 
 def _keep_right(config: KeepRightConfig, solutions: pa.Table, grades: pa.Table) -> pa.Table:
-    """Raises InputError when no solution is right: there would be nothing to learn from."""
+    """Keep the right solutions. Raises InputError when none is right: there would be nothing to learn from."""
     kept: dict[str, int] = {}
     rows = []
     for solution, grade in zip(solutions.to_pylist(), grades.to_pylist(), strict=True):

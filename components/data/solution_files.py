@@ -1,4 +1,4 @@
-"""Files of solutions that are trained on: what they hold, and that no evaluation problem is among them."""
+"""Files of solutions that are trained on: their digests, and the check that no evaluation problem is among them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ SHARD_ROWS = 4000
 
 @dataclass(frozen=True)
 class SolutionFiles:
-    """The files' identity: what they hold, not where they lie. excluded: the digest of the problems whose solutions are
-    left out, "" for none."""
+    """The files' identity: their content, not their place.
+
+    excluded: the digest of the problems whose solutions are left out, "" for none.
+    """
 
     digests: tuple[str, ...]
     excluded: str = ""
@@ -34,9 +36,12 @@ def describe_solutions(
     held_out: Mapping[str, str],
     drop_contaminated: bool,
 ) -> SolutionFiles:
-    """Read the files once, to be sure that they can be used. read(path, its number): the rows of a table with problem,
-    dropped, source_row and error. held_out: which evaluation problem each normalised text is; a solution of one is
-    refused, or with drop_contaminated left out. Raises InputError."""
+    """Read the files once to check them, and return their digests.
+
+    read(path, its number): yields the rows of a table with problem, dropped, source_row and error. held_out: normalised
+    text → the evaluation problem that it is; a solution of one is refused, or with drop_contaminated left out. Raises
+    InputError.
+    """
     good, first = False, "it holds no rows"
     for number, path in enumerate(paths):
         for row in read(path, number):
@@ -63,8 +68,11 @@ def read_shards(
     read: Callable[[Path, int], Iterable[dict[str, Any]]],
     schema: pa.Schema,
 ) -> Iterator[pa.Table]:
-    """The files' rows as tables of SHARD_ROWS, in bounded memory; solutions of `excluded` problems are dropped as
-    contaminated. Raises InputError when a file has changed since it was described."""
+    """Yield the files' rows as tables of SHARD_ROWS, in bounded memory; solutions of `excluded` problems are dropped as
+    contaminated.
+
+    Raises InputError when a file has changed since it was described.
+    """
     for path, value in zip(paths, config.digests, strict=True):
         check_unchanged(path, value)
     rows = itertools.chain.from_iterable(read(path, number) for number, path in enumerate(paths))

@@ -38,7 +38,7 @@ class TrainingRun:
 
     @property
     def scratch(self) -> str:
-        """Where checkpoints go, in the store: it outlives a kill of anything."""
+        """The folder of its checkpoints, in the store: it outlives a kill of anything."""
         return self.store.folder("scratch", self.stage.name, self.key)
 
     def publish(self, folder: Path, metrics: Mapping[str, Any], seconds: float) -> None:

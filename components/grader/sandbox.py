@@ -36,7 +36,7 @@ Pairs = Sequence[tuple[str, str]]
 
 @dataclass
 class Verdict:
-    """Whether an answer is correct, by our grader and by the paper's. None: not known, for the reason in status."""
+    """Verdict on one answer, by our grader and by the paper's. None: not known, for the reason in status."""
 
     is_correct: bool | None = None
     is_correct_prm800k: bool | None = None
