@@ -39,8 +39,10 @@ def as_labelled(record: Record) -> dict[str, Any]:
         return _of_stepwise(record)
     if "input" in record:
         return _of_shepherd(record)
-    given = record.get("steps")
-    if "label" in record or (isinstance(given, list) and any(isinstance(step, str) for step in given)):
+    steps = record.get("steps")
+    if isinstance(steps, list) and steps and all(isinstance(step, Mapping) for step in steps) and "problem" in record:
+        return dict(record)
+    if "label" in record or (isinstance(steps, list) and any(isinstance(step, str) for step in steps)):
         return _of_processbench(record)
     if "problem" in record and "steps" in record:
         return dict(record)
@@ -131,6 +133,8 @@ def _of_processbench(record: Record) -> dict[str, Any]:
     problem, texts, label = _problem(record.get("problem"), "problem"), record.get("steps"), record.get("label")
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
         raise InputError(f"'steps' is {_short(texts)}, not a list of steps' texts")
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)  # pandas writes whole numbers so beside a null
     if isinstance(label, bool) or not isinstance(label, int) or not NO_ERROR <= label < len(texts):
         raise InputError(f"'label' is {_short(label)}, not the index of one of {len(texts)} steps, or -1")
     right = len(texts) if label == NO_ERROR else label

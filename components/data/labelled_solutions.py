@@ -19,7 +19,6 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +33,7 @@ from components.dataflow.errors import InputError
 from components.dataflow.stage import TableStage
 from components.text.rendering import has_answer
 from schemas.ratings import PRM_LABELS, one_hot
+from schemas.settings import NoSettings
 from schemas.tables import LABEL_COUNTS, LABELLED_SOLUTIONS
 
 
@@ -49,12 +49,7 @@ def labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: C
 def label_counts() -> TableStage:
     """Make the stage labelled_solutions → numbers of rows, labels and steps, by use or cause of being left out."""
     reads = ["ratings", "probabilities", "provenance", "dropped", "num_labels", "num_alternative_labels", "error"]
-    return TableStage("label_counts", 1, _Counting(), LABEL_COUNTS, _counts, reads={"labelled_solutions": reads})
-
-
-@dataclass(frozen=True)
-class _Counting:
-    """It has no settings."""
+    return TableStage("label_counts", 1, NoSettings(), LABEL_COUNTS, _counts, reads={"labelled_solutions": reads})
 
 
 def describe_labelled(
@@ -176,7 +171,7 @@ def _labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: 
     return read_shards(config, paths, excluded, read_labelled, LABELLED_SOLUTIONS)
 
 
-def _counts(config: _Counting, labelled_solutions: pa.Table) -> pa.Table:
+def _counts(config: NoSettings, labelled_solutions: pa.Table) -> pa.Table:
     """Count rows and labels. The counts add up: all are those used, and those dropped by cause."""
     counts: Counter[str] = Counter()
     for batch in labelled_solutions.to_batches(max_chunksize=SHARD_ROWS):

@@ -1,4 +1,4 @@
-"""Solutions whose first wrong step is known, from files: ProcessBench's, or any with rated steps.
+"""Solutions whose first wrong step is known, from files: any that labelled_solutions.py reads, with every step rated.
 
 {"problem": "…", "steps": ["First, …", "So …"], "label": 1}                     index of the first wrong step, −1 none
 {"problem": "…", "steps": [{"text": "First, …", "rating": 1}, {"text": "So …", "rating": -1}]}
@@ -14,11 +14,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.data.readers import check_unchanged, read_records
+from components.data.labelled_solutions import read_labelled
+from components.data.readers import check_unchanged
 from components.dataflow.errors import InputError
 from components.dataflow.model_files import file_digest
 from components.dataflow.stage import TableStage
-from schemas.ratings import NEGATIVE, NO_ERROR, POSITIVE
+from components.text.rendering import join_steps
+from schemas.ratings import NEGATIVE, first_error
 from schemas.tables import SOLUTIONS, STEP_LABELS
 
 Row = dict[str, Any]
@@ -26,23 +28,23 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class RatedFiles:
-    """(name, digest) of each file; the name is the source that results are told by."""
+    """(name, digest) of each file; the name is the source of its solutions in the results."""
 
     files: tuple[tuple[str, str], ...]
 
 
 def describe_rated(paths: list[Path]) -> tuple[RatedFiles, dict[str, Path]]:
     """Read the files once to check them. Returns their digests, and name → path. Raises InputError."""
-    named: dict[str, Path] = {}
+    by_name: dict[str, Path] = {}
     for path in paths:
         name = path.name.split(".")[0]
-        if name in named:
+        if name in by_name:
             raise InputError(f"{path}: another file is called {name} too; results could not be told apart")
-        named[name] = path
-        if all(row["error"] for row in read_rated(path, name)):
-            first = next(iter(read_rated(path, name)), None)
-            raise InputError(f"{path}: no row can be used" + (f": {first['error']}" if first else ": it is empty"))
-    return RatedFiles(tuple((name, file_digest(path)) for name, path in named.items())), named
+        by_name[name] = path
+        errors = [row["error"] for row in read_rated(path, name)]
+        if all(errors):
+            raise InputError(f"{path}: no row can be used: {errors[0] if errors else 'it is empty'}")
+    return RatedFiles(tuple((name, file_digest(path)) for name, path in by_name.items())), by_name
 
 
 def file_solutions(config: RatedFiles, paths: Mapping[str, Path]) -> TableStage:
@@ -53,9 +55,8 @@ def file_solutions(config: RatedFiles, paths: Mapping[str, Path]) -> TableStage:
 
 def file_labels(config: RatedFiles, paths: Mapping[str, Path]) -> TableStage:
     """Make the stage that reads their ratings, through the first wrong step."""
-    return TableStage(
-        "held_out_step_labels", 1, config, STEP_LABELS, functools.partial(_rows, paths=paths, schema=STEP_LABELS)
-    )
+    compute = functools.partial(_rows, paths=paths, schema=STEP_LABELS)
+    return TableStage("held_out_step_labels", 1, config, STEP_LABELS, compute)
 
 
 def _rows(config: RatedFiles, paths: Mapping[str, Path], schema: pa.Schema) -> pa.Table:
@@ -67,64 +68,27 @@ def _rows(config: RatedFiles, paths: Mapping[str, Path], schema: pa.Schema) -> p
 
 
 def read_rated(path: Path, source: str) -> list[Row]:
-    """Return a row per solution, with what both tables need. A row that cannot be used has an error that names the
-    field.
-    """
-    rows = []
-    for number, record in enumerate(read_records(path)):
-        row: Row = {"problem_id": f"{source}:{number}", "sample_index": 0, "split": source, "ground_truth_answer": None}
-        row |= {"finish_reason": "stop", "num_tokens": 0, "seed": 0, "label_source": source}
-        row |= {
-            "provenance": [],
-            "probabilities": None,
-            "alternatives": [],
-            "problem": "",
-            "steps": [],
-            "ratings": [],
-            "text": "",
-        }
-        try:
-            steps, ratings = _steps(record)
-            row |= {
-                "problem": _problem(record),
-                "steps": steps,
-                "ratings": ratings,
-                "provenance": [source] * len(ratings),
-                "text": "\n".join(steps),
-                "error": None,
-            }
-        except ValueError as error:
-            row["error"] = f"row {number}: {error}"
-        rows.append(row)
-    return rows
+    """Return a row per solution, with the columns of both tables. The error of an unusable row names the field."""
+    return [_row(source, labelled) for labelled in read_labelled(path)]
 
 
-def _problem(record: Mapping[str, Any]) -> str:
-    problem = record.get("problem")
-    if not isinstance(problem, str) or not problem.strip():
-        raise ValueError(f"'problem' is {problem!r}")
-    return problem
-
-
-def _steps(record: Mapping[str, Any]) -> tuple[list[str], list[int]]:
-    """Return the steps' texts, and their ratings through the first wrong one. Raises ValueError, naming the field."""
-    steps = record.get("steps")
-    if not isinstance(steps, list) or not steps:
-        raise ValueError(f"'steps' is {steps!r}, not a list of steps")
-    if all(isinstance(step, dict) for step in steps):
-        texts, ratings = [step.get("text") for step in steps], [step.get("rating") for step in steps]
-        wrong = ratings.index(NEGATIVE) + 1 if NEGATIVE in ratings else len(ratings)
-        ratings = ratings[:wrong]
-        if any(isinstance(rating, bool) or rating not in (-1, 0, 1) for rating in ratings):
-            raise ValueError("'steps': a step before the first wrong one has no rating of -1, 0 or 1")
-    else:
-        texts, label = steps, record.get("label")
-        label = (
-            int(label) if isinstance(label, float) and label.is_integer() else label
-        )  # as pandas has it beside a null
-        if isinstance(label, bool) or not isinstance(label, int) or not NO_ERROR <= label < len(steps):
-            raise ValueError(f"'label' is {label!r}, not the index of one of {len(steps)} steps, or -1")
-        ratings = [POSITIVE] * len(steps) if label == NO_ERROR else [*[POSITIVE] * label, NEGATIVE]
-    if not all(isinstance(text, str) and text for text in texts):
-        raise ValueError("'steps': a step has no text")
-    return texts, ratings
+def _row(source: str, labelled: Mapping[str, Any]) -> Row:
+    number, steps = labelled["source_row"], labelled["steps"]
+    row: Row = {"problem_id": f"{source}:{number}", "sample_index": 0, "split": source, "ground_truth_answer": None}
+    row |= {"finish_reason": "stop", "num_tokens": 0, "seed": 0, "label_source": source}
+    row |= {"problem": "", "steps": [], "text": "", "ratings": [], "provenance": []}
+    row |= {"probabilities": None, "alternatives": [], "error": labelled["error"]}
+    ratings = labelled["ratings"]
+    if NEGATIVE in ratings:
+        ratings = ratings[: first_error(ratings) + 1]
+    if labelled["error"] is None and labelled["dropped"] is not None:
+        row["error"] = f"row {number}: not used: {labelled['dropped']}"
+    elif labelled["error"] is None and None in ratings:
+        where = f"steps[{ratings.index(None)}]"
+        row["error"] = f"row {number}: {where} is unrated, so the first wrong step is not known"
+    elif labelled["error"] is None and "" in steps:
+        row["error"] = f"row {number}: steps[{steps.index('')}] has no text"
+    if row["error"] is not None:
+        return row
+    row |= {"problem": labelled["problem"], "steps": steps, "text": join_steps(steps)}
+    return row | {"ratings": ratings, "provenance": [source] * len(ratings)}

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from components.data.labelled_solutions import read_labelled
 from components.data.rated_solutions import describe_rated, file_labels, file_solutions, read_rated
 from components.dataflow.errors import InputError
 from components.evaluation.first_error import StepErrorsConfig, step_errors
@@ -34,17 +35,45 @@ def test_both_kinds_of_rows_are_read_and_bad_ones_kept(tmp_path: Path) -> None:
     assert [row["ratings"] for row in rows[:3]] == [[1, -1], [1, 1], [0, -1]]
     assert [row["steps"] for row in rows[:3]] == [["a", "b", "c"], ["a", "b"], ["a", "b", "c"]]
     errors = [row["error"] for row in rows[3:]]
-    assert errors[0] == "row 3: 'problem' is ''"
+    assert errors[0] == "row 3: 'problem' is '', which is no problem's text"
     assert errors[1] == "row 4: 'label' is 1, not the index of one of 1 steps, or -1"
-    assert errors[2] == "row 5: 'steps' is 'a', not a list of steps"
-    assert "rating" in errors[3]
-    assert "rating" in errors[4]
+    assert errors[2] == "row 5: 'steps' is 'a', not a list of steps' texts"
+    assert errors[3] == "row 6: steps[0] is unrated, so the first wrong step is not known"
+    assert errors[4] == "row 7: steps[0].rating is True, not −1, 0, 1 or null"
     config, paths = describe_rated([path])
     for stage in (file_solutions(config, paths), file_labels(config, paths)):
         stage.compute(stage.config).cast(stage.schema)
     path.write_text(json.dumps(bad[0]))
     with pytest.raises(InputError, match="no row can be used: row 0: 'problem' is ''"):
         describe_rated([path])
+
+
+def test_what_is_read_for_training_is_read_here_and_the_other_way_round(tmp_path: Path) -> None:
+    """One reader for both: published formats, a label beside rated steps, and pandas' whole numbers as floats."""
+    completions = [{"text": "a", "rating": 1}, {"text": "x", "rating": -1}]
+    chosen = {"completions": completions, "human_completion": None, "chosen_completion": 0}
+    wrong = {"completions": [{"text": "b", "rating": -1}], "human_completion": None, "chosen_completion": None}
+    line = {"question": {"problem": "p"}, "label": {"steps": [chosen, wrong], "finish_reason": "found_error"}}
+    accepted = [
+        {"prompt": "p", "completions": ["a", "b"], "labels": [True, False]},
+        {"input": "p Step 1: a ки\nStep 2: b ки", "label": "p Step 1: a +\nStep 2: b -"},
+        line,
+        {"problem": "p", "steps": [{"text": "a", "rating": 1}, {"text": "b", "rating": -1}], "label": None},
+        {"problem": "p", "steps": ["a", "b"], "label": 1.0},
+    ]
+    path = tmp_path / "some.jsonl"
+    refused = [line | {"is_quality_control_question": True}, {"problem": "p", "steps": [{"text": "", "rating": 1}]}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in [*accepted, *refused]))
+    rows = read_rated(path, "some")
+    for rated, labelled in zip(rows[: len(accepted)], read_labelled(path), strict=False):
+        assert rated["error"] is labelled["error"] is None
+        assert rated["problem"] == labelled["problem"] == "p"
+        assert rated["steps"] == labelled["steps"] == ["a", "b"]
+        assert rated["ratings"] == labelled["ratings"] == [1, -1]
+    assert [row["error"] for row in rows[len(accepted) :]] == [
+        "row 5: not used: quality_control",
+        "row 6: steps[0] has no text",
+    ]
 
 
 @needs_real_rows("processbench_*.jsonl.gz")
