@@ -84,12 +84,12 @@ def _placement(head: Table, workers: Sequence[Table], rendered: Sequence[Table])
         if each["kind"] != "ConfigMap" or each["metadata"].get("name") not in mounted or text is None:
             continue
         try:
-            given = placements.parse(text, "placement.toml")
-            placements.check(placements.Placement(given.pools), nodes)
+            placement = placements.parse(text, "placement.toml")
+            placements.check(placements.Placement(placement.pools), nodes)
         except placements.PlacementError as error:
             yield f"{at}: {error}"
             continue
-        promised, there = placements.total(given.nodes), placements.total(nodes)
+        promised, there = placements.total(placement.nodes), placements.total(nodes)
         if promised != there:
             yield f"{at}: placement: its [nodes] come to {promised}, the groups to {there}"
 

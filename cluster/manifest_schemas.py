@@ -58,15 +58,15 @@ def _line(error: jsonschema.ValidationError) -> str:
         name = error.message.split("'")[1]
         why = schema.get("properties", {}).get(name, {}).get("why")
         return f"{path}.{name}".removeprefix(".") + (f": is required: {why}" if why else ": is required")
-    given = json.dumps(error.instance)
-    given = given if len(given) <= 60 else given[:57] + "..."
-    message = error.message.replace(repr(error.instance), given)
+    value = json.dumps(error.instance)
+    value = value if len(value) <= 60 else value[:57] + "..."
+    message = error.message.replace(repr(error.instance), value)
     if isinstance(schema, Mapping) and "why" in schema:  # a table or list is not shown: it may hold a secret
-        message = schema["why"] if isinstance(error.instance, (dict, list)) else f"is {given}: {schema['why']}"
+        message = schema["why"] if isinstance(error.instance, (dict, list)) else f"is {value}: {schema['why']}"
     elif error.validator == "const":
-        message = f"is {given}; must be {json.dumps(error.validator_value)}"
+        message = f"is {value}; must be {json.dumps(error.validator_value)}"
     elif error.validator == "pattern" and "x-kubernetes-int-or-string" in schema:
-        message = f"{given} is not a quantity such as 2, 500m or 8Gi"
+        message = f"{value} is not a quantity such as 2, 500m or 8Gi"
     return f"{path}: {message}"
 
 

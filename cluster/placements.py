@@ -50,13 +50,13 @@ class Placement:
     nodes: Sequence[Node] = field(default=())
 
 
-def choose(given: Placement | None, present: Sequence[Node], sharding: str | None = None) -> Placement:
+def choose(placement: Placement | None, present: Sequence[Node], sharding: str | None = None) -> Placement:
     """Return the placement for a cluster of these nodes: the given one, or `auto`. sharding: replaces the placement's
     own.
 
     Raises PlacementError where it does not fit.
     """
-    chosen = given or auto(total(present))
+    chosen = placement or auto(total(present))
     if sharding is not None:
         training = dataclasses.replace(chosen.pools["training"], sharding=sharding)
         chosen = dataclasses.replace(chosen, pools={**chosen.pools, "training": training})
@@ -104,16 +104,16 @@ def read(path: Path) -> Placement:
 def parse(text: str, name: str) -> Placement:
     """Read a placement from TOML text. name: its file's, for messages. Raises PlacementError."""
     try:
-        given = tomllib.loads(text)
+        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PlacementError(f"{name}: not TOML: {error}") from error
-    nodes, stages = given.pop("nodes", {}), given.pop("stages", {})
-    if unknown := sorted(set(given) - set(KINDS)):
+    nodes, stages = tables.pop("nodes", {}), tables.pop("stages", {})
+    if unknown := sorted(set(tables) - set(KINDS)):
         raise PlacementError(f"{name}: [{unknown[0]}]: tables are {', '.join(KINDS)}, stages.NAME and nodes.NAME")
-    if missing := [kind for kind in KINDS if kind not in given]:
+    if missing := [kind for kind in KINDS if kind not in tables]:
         raise PlacementError(f"{name}: [{missing[0]}] is missing; every kind of place has to be placed")
-    tables = {**given, **{f"stages.{stage}": table for stage, table in stages.items()}}
-    pools = {kind.removeprefix("stages."): _pool(f"{name}: [{kind}]", table) for kind, table in tables.items()}
+    pool_tables = {**tables, **{f"stages.{stage}": table for stage, table in stages.items()}}
+    pools = {kind.removeprefix("stages."): _pool(f"{name}: [{kind}]", table) for kind, table in pool_tables.items()}
     return Placement(
         pools, [node for kind, table in nodes.items() for node in _nodes(f"{name}: [nodes.{kind}]", table)]
     )
@@ -142,20 +142,20 @@ def _checked(where: str, table: Any, settings: Mapping[str, type]) -> dict[str, 
     """Return the table's settings with their types. Raises PlacementError."""
     if not isinstance(table, dict):
         raise PlacementError(f"{where} is not a table")
-    found = {}
+    checked = {}
     for name, value in table.items():
         if name not in settings:
             raise PlacementError(f"{where}: no setting {name!r}; there are {', '.join(settings)}")
         numbers = value.values() if name == "resources" and isinstance(value, dict) else [value]
         wanted = (int, float) if settings[name] is float or name == "resources" else (settings[name],)
-        if any(isinstance(one, bool) or not isinstance(one, wanted) for one in numbers):
+        if any(isinstance(number, bool) or not isinstance(number, wanted) for number in numbers):
             raise PlacementError(
                 f"{where}: {name} is {value!r}, not {'numbers by name' if name == 'resources' else wanted[0].__name__}"
             )
-        if any(not isinstance(one, str) and one < 0 for one in numbers):
+        if any(not isinstance(number, str) and number < 0 for number in numbers):
             raise PlacementError(f"{where}: {name} is {value!r}, which is negative")
-        found[name] = float(value) if settings[name] is float else value
-    return found
+        checked[name] = float(value) if settings[name] is float else value
+    return checked
 
 
 def check(placement: Placement, present: Sequence[Node]) -> None:
@@ -175,14 +175,14 @@ def check(placement: Placement, present: Sequence[Node]) -> None:
         wanted = [(name, pools[name]) for name in sorted(together, key=lambda name: -pools[name].gpus)]
         free = [dict(node) for node in nodes]
         for name, pool in wanted:
-            one = needs(pool)
-            placed = sum(_take(free, one) for _ in range(pool.actors))
+            held = needs(pool)
+            placed = sum(_take(free, held) for _ in range(pool.actors))
             if placed < pool.actors:
                 others = [other for other, _ in wanted if other != name]
                 beside = f" beside {' and '.join(others)}" if others else ""
                 raise PlacementError(
-                    f"placement: {name} needs {pool.actors} × ({_told(one)}), each on one node; {len(nodes)} nodes "
-                    f"with {_told(total(nodes))} in all hold {placed} of them{beside}"
+                    f"placement: {name} needs {pool.actors} × ({_amounts(held)}), each on one node; {len(nodes)} nodes "
+                    f"with {_amounts(total(nodes))} in all hold {placed} of them{beside}"
                 )
 
 
@@ -191,10 +191,10 @@ def needs(pool: Pool) -> dict[str, float]:
     return {name: value for name, value in {"CPU": pool.cpus, "GPU": pool.gpus, **pool.resources}.items() if value}
 
 
-def _take(free: list[dict[str, float]], one: Mapping[str, float]) -> bool:
+def _take(free: list[dict[str, float]], held: Mapping[str, float]) -> bool:
     for node in free:
-        if all(node.get(name, 0) + 1e-6 >= value for name, value in one.items()):
-            for name, value in one.items():
+        if all(node.get(name, 0) + 1e-6 >= value for name, value in held.items()):
+            for name, value in held.items():
                 node[name] -= value
             return True
     return False
@@ -202,19 +202,19 @@ def _take(free: list[dict[str, float]], one: Mapping[str, float]) -> bool:
 
 def total(nodes: Sequence[Node]) -> dict[str, float]:
     """Add up the resources of all nodes, without Ray's own names for them."""
-    found: dict[str, float] = {}
+    resources: dict[str, float] = {}
     for node in nodes:
         for name, value in node.items():
             if ":" not in name and name not in ("memory", "object_store_memory"):
-                found[name] = found.get(name, 0) + value
-    return {name: value for name, value in found.items() if value}
+                resources[name] = resources.get(name, 0) + value
+    return {name: value for name, value in resources.items() if value}
 
 
-def _told(resources: Mapping[str, float]) -> str:
+def _amounts(resources: Mapping[str, float]) -> str:
     return ", ".join(f"{value:g} {name}" for name, value in resources.items()) or "nothing"
 
 
-def told(placement: Placement, present: Sequence[Node]) -> str:
+def describe(placement: Placement, present: Sequence[Node]) -> str:
     """Describe a placement in one line, for the log."""
-    parts = [f"{name} {pool.actors} × ({_told(needs(pool))})" for name, pool in placement.pools.items()]
-    return f"placement: {'; '.join(parts)}; of {_told(total(present))}"
+    parts = [f"{name} {pool.actors} × ({_amounts(needs(pool))})" for name, pool in placement.pools.items()]
+    return f"placement: {'; '.join(parts)}; of {_amounts(total(present))}"

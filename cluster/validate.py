@@ -75,8 +75,8 @@ def _is_resource(document: Any) -> bool:
 def problems(resource: dict[str, Any], rendered: Sequence[dict[str, Any]]) -> list[str]:
     """Check one resource; rules that build on others are looked at when those hold."""
     if resource["apiVersion"].startswith("ray.io/"):
-        found = manifest_schemas.definition_problems(resource) or manifest_schemas.house_problems(resource)
-        return found or list(house_rules.problems(resource, rendered))
+        lines = manifest_schemas.definition_problems(resource) or manifest_schemas.house_problems(resource)
+        return lines or list(house_rules.problems(resource, rendered))
     try:
         kubernetes_validate.validate(resource, KUBERNETES, strict=True)
     except kubernetes_validate.ValidationError as error:

@@ -42,7 +42,7 @@ def contamination(config: ContaminationConfig) -> TableStage:
 
 def _contamination(config: ContaminationConfig, problems: pa.Table, **solutions: pa.Table) -> pa.Table:
     rows = problems.to_pylist()
-    held_out = [row for row in rows if row["split"] in ("test", "ood") and row["error"] is None]
+    evaluated = [row for row in rows if row["split"] in ("test", "ood") and row["error"] is None]
     trained = [row | {"trained_on": "train problems"} for row in rows if row["split"] == "train" and not row["error"]]
     for name, table in solutions.items():
         for row in table.to_pylist():
@@ -51,37 +51,37 @@ def _contamination(config: ContaminationConfig, problems: pa.Table, **solutions:
     once: dict[str, Mapping[str, Any]] = {}
     for row in trained:
         once.setdefault(row["problem"], row)
-    found = list(_near(config, held_out, once.values()))
-    return pa.Table.from_pylist(sorted(found, key=lambda row: -row["overlap"]), schema=CONTAMINATION)
+    near = list(_near(config, evaluated, once.values()))
+    return pa.Table.from_pylist(sorted(near, key=lambda row: -row["overlap"]), schema=CONTAMINATION)
 
 
 def _near(
-    config: ContaminationConfig, held_out: list[dict[str, Any]], trained: Iterable[Mapping[str, Any]]
+    config: ContaminationConfig, evaluated: list[dict[str, Any]], trained: Iterable[Mapping[str, Any]]
 ) -> Iterator[dict[str, Any]]:
     """Yield a row for each evaluation problem with a near training text: the nearest."""
-    grams = [_ngrams(row["problem"], config.ngram) for row in held_out]
+    grams = [_ngrams(row["problem"], config.ngram) for row in evaluated]
     holders: dict[tuple[str, ...], list[int]] = {}
-    for place, found in enumerate(grams):
-        for gram in found:
+    for place, ngrams in enumerate(grams):
+        for gram in ngrams:
             holders.setdefault(gram, []).append(place)
     best: dict[int, tuple[float, Mapping[str, Any]]] = {}
-    for row in trained:
+    for trained_row in trained:
         shared: Counter[int] = Counter()
-        for gram in _ngrams(row["problem"], config.ngram):
+        for gram in _ngrams(trained_row["problem"], config.ngram):
             shared.update(holders.get(gram, ()))
         for place, count in shared.items():
             overlap = count / len(grams[place])
             if overlap >= config.near_share and overlap > best.get(place, (0.0, {}))[0]:
-                best[place] = overlap, row
-    for place, (overlap, row) in best.items():
-        one = held_out[place]
+                best[place] = overlap, trained_row
+    for place, (overlap, trained_row) in best.items():
+        row = evaluated[place]
         yield {
-            **{name: one[name] for name in ("problem_id", "split", "source_row", "problem")},
-            "trained_on": row["trained_on"],
-            "trained_row": row["source_row"],
-            "trained_problem": row["problem"],
+            **{name: row[name] for name in ("problem_id", "split", "source_row", "problem")},
+            "trained_on": trained_row["trained_on"],
+            "trained_row": trained_row["source_row"],
+            "trained_problem": trained_row["problem"],
             "overlap": overlap,
-            "is_same": same_text(one["problem"]) == same_text(row["problem"]),
+            "is_same": same_text(row["problem"]) == same_text(trained_row["problem"]),
             "error": None,
         }
 

@@ -184,7 +184,7 @@ def labelling_queue(chosen: Record) -> dict[str, Any]:
         chosen["problem"], texts, chosen["ground_truth_answer"], chosen["answer"], chosen["selector_score"]
     )
     completions = [[{"text": text, "rating": None, "flagged": None}] for text in texts]
-    steps = [{"completions": one, "human_completion": None, "chosen_completion": None} for one in completions]
+    steps = [{"completions": options, "human_completion": None, "chosen_completion": None} for options in completions]
     return {
         **_prm800k_row(question, {"steps": steps, "total_time": None, "finish_reason": None}, None),
         "problem_id": chosen["problem_id"],
@@ -222,9 +222,10 @@ def _prm800k_step(step: Record, where: str) -> dict[str, Any]:
     others = step.get("alternatives")
     if not isinstance(others, list | None):
         raise InputError(f"{where}.alternatives is {others!r}, not a list")
-    named = [(step, where), *((other, f"{where}.alternatives[{at}]") for at, other in enumerate(others or []))]
+    places = [(step, where), *((other, f"{where}.alternatives[{at}]") for at, other in enumerate(others or []))]
     completions = [
-        {"text": checked_text(one, name), "rating": hard_rating(one, name), "flagged": False} for one, name in named
+        {"text": checked_text(each, place), "rating": hard_rating(each, place), "flagged": False}
+        for each, place in places
     ]
     chosen = None if completions[0]["rating"] == NEGATIVE else 0
     return {"completions": completions, "human_completion": None, "chosen_completion": chosen}
@@ -239,13 +240,13 @@ def checked_text(step: Any, where: str) -> str:
 
 def _steps(record: Record) -> tuple[list[str], list[int | None]]:
     """Return the text and rating of every step. Raises InputError where a labelled row is malformed."""
-    problem, given = record.get("problem"), record.get("steps")
+    problem, steps = record.get("problem"), record.get("steps")
     if not isinstance(problem, str) or not problem.strip():
         raise InputError(f"'problem' is {problem!r}")
-    if not isinstance(given, list) or not given:
-        raise InputError(f"'steps' is {given!r}, not a list of steps")
-    texts = [checked_text(step, f"steps[{at}]") for at, step in enumerate(given)]
-    return texts, [hard_rating(step, f"steps[{at}]") for at, step in enumerate(given)]
+    if not isinstance(steps, list) or not steps:
+        raise InputError(f"'steps' is {steps!r}, not a list of steps")
+    texts = [checked_text(step, f"steps[{at}]") for at, step in enumerate(steps)]
+    return texts, [hard_rating(step, f"steps[{at}]") for at, step in enumerate(steps)]
 
 
 def _labelled_steps(record: Record) -> tuple[list[str], list[int]]:
@@ -255,7 +256,7 @@ def _labelled_steps(record: Record) -> tuple[list[str], list[int]]:
     if not rated:
         raise LeftOut("no step is rated")
     count = ratings.index(NEGATIVE) + 1 if NEGATIVE in ratings else rated[-1] + 1
-    found = [rating for rating in ratings[:count] if rating is not None]
-    if len(found) < count:
+    known = [rating for rating in ratings[:count] if rating is not None]
+    if len(known) < count:
         raise LeftOut("a step before the last labelled one is unrated")
-    return texts[:count], found
+    return texts[:count], known

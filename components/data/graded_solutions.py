@@ -48,14 +48,14 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"problem": "", "steps": [], "is_correct": None, "dropped": None, "finished": True}
     row |= {"source_row": number, "error": None}
     try:
-        found = as_graded(record)
+        graded = as_graded(record)
     except InputError as error:
         return row | {"error": f"row {number}: {error}"}
-    if not found["steps"]:
-        return row | {"problem": found["problem"], "error": f"row {number}: the solution is empty"}
+    if not graded["steps"]:
+        return row | {"problem": graded["problem"], "error": f"row {number}: the solution is empty"}
     # One that gives no answer was cut, and has no end of text to learn from.
-    row["finished"] = extract_answer(found["text"])[0] is not None
-    return row | {name: found[name] for name in ("problem", "steps", "is_correct")}
+    row["finished"] = extract_answer(graded["text"])[0] is not None
+    return row | {name: graded[name] for name in ("problem", "steps", "is_correct")}
 
 
 def _graded_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: frozenset[str]) -> Iterator[pa.Table]:

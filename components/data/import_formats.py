@@ -66,11 +66,11 @@ def as_graded(record: Record) -> dict[str, Any]:
         raise InputError(f"{names[1]!r} is {_short(text)}, not a text")
     if not isinstance(is_correct, bool):
         raise InputError(f"{names[2]!r} is {_short(is_correct)}, not true or false")
-    found = record.get("steps") if names[0] == "problem" else None
-    if found is not None and not (isinstance(found, list) and all(isinstance(step, str) for step in found)):
-        raise InputError(f"'steps' is {_short(found)}, not a list of steps' texts")
-    found = steps(text) if found is None else found
-    return {"problem": _problem(problem, names[0]), "text": text, "steps": found, "is_correct": is_correct}
+    texts = record.get("steps") if names[0] == "problem" else None
+    if texts is not None and not (isinstance(texts, list) and all(isinstance(step, str) for step in texts)):
+        raise InputError(f"'steps' is {_short(texts)}, not a list of steps' texts")
+    texts = steps(text) if texts is None else texts
+    return {"problem": _problem(problem, names[0]), "text": text, "steps": texts, "is_correct": is_correct}
 
 
 def _of_stepwise(record: Record) -> dict[str, Any]:
@@ -123,10 +123,10 @@ def _first_step(head: str) -> tuple[int, int]:
     at = head.find(SHEPHERD_FIRST)
     if at >= 0:
         return at, at + 1
-    found = _ANY_FIRST.search(head)
-    if found is None:
+    match = _ANY_FIRST.search(head)
+    if match is None:
         raise InputError(f"'input' has no 'Step 1:' before its first {SHEPHERD_TAG}, so the problem's end is not known")
-    return found.span()
+    return match.span()
 
 
 def _of_processbench(record: Record) -> dict[str, Any]:
@@ -156,5 +156,5 @@ def _problem(value: Any, name: str) -> str:
 
 
 def _short(value: Any) -> str:
-    said = repr(value)
-    return said if len(said) <= 60 else f"{said[:60]}…"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -74,11 +74,11 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         elif "problem" not in raw or "label" in raw:
             record = as_labelled(raw)
     except InputError as error:
-        about = raw["question"] if isinstance(raw.get("question"), dict) else raw
+        fields = raw["question"] if isinstance(raw.get("question"), dict) else raw
         names = ("problem", "prompt", "input")
-        record, broken = {"problem": next((about[name] for name in names if name in about), None)}, error
-    problem, given = record.get("problem"), record.get("steps")
-    given = given if isinstance(given, list) else []
+        record, broken = {"problem": next((fields[name] for name in names if name in fields), None)}, error
+    problem, steps = record.get("problem"), record.get("steps")
+    steps = steps if isinstance(steps, list) else []
     row: dict[str, Any] = {
         "problem": problem if isinstance(problem, str) else "",
         "steps": [],
@@ -87,8 +87,8 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         "alternatives": [],
         "provenance": [],
         "dropped": dropped,
-        "num_labels": sum(_count_labels(step) for step in given),
-        "num_alternative_labels": sum(_count_labels(step) - _is_labelled(step) for step in given),
+        "num_labels": sum(_count_labels(step) for step in steps),
+        "num_alternative_labels": sum(_count_labels(step) - _is_labelled(step) for step in steps),
         "finished": False,
         "source_row": number,
         "error": None,
@@ -98,17 +98,17 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
             raise broken
         if not row["problem"].strip():
             raise InputError("'problem' is empty")
-        if not given and dropped is not None:
+        if not steps and dropped is not None:
             return row  # there was nothing to rate, and nothing is lost
-        if not given:
+        if not steps:
             raise InputError("'steps' is empty or not a list")
         finished = record.get("finished")
         if not isinstance(finished, bool | None):
             raise InputError(f"'finished' is {finished!r}, not true, false or null")
-        labels = [_label(step, f"steps[{at}]") for at, step in enumerate(given)]
+        labels = [_label(step, f"steps[{at}]") for at, step in enumerate(steps)]
         alternatives = [
             {"step": at, **_label(other, f"steps[{at}].alternatives[{place}]")}
-            for at, step in enumerate(given)
+            for at, step in enumerate(steps)
             for place, other in enumerate(_alternatives(step, f"steps[{at}]"))
         ]
     except InputError as error:
@@ -119,21 +119,21 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         "ratings": [label["rating"] for label in labels],
         "probabilities": [label["probabilities"] or one_hot(label["rating"]) for label in labels] if soft else None,
         "alternatives": alternatives,
-        "provenance": [str(step.get("provenance") or "file") for step in given],
+        "provenance": [str(step.get("provenance") or "file") for step in steps],
         "finished": has_answer(labels[-1]["text"]) if finished is None else finished,
     }
 
 
 def _alternatives(step: Mapping[str, Any], where: str) -> list[Any]:
     """Return a step's alternatives. Raises InputError where they are no list, or have alternatives of their own."""
-    given = step.get("alternatives")
-    given = [] if given is None else list(given) if isinstance(given, list | np.ndarray) else given
-    if not isinstance(given, list):
-        raise InputError(f"{where}.alternatives is {given!r}, not a list")
-    for place, other in enumerate(given):
+    alternatives = step.get("alternatives")
+    if not isinstance(alternatives, list | np.ndarray | None):
+        raise InputError(f"{where}.alternatives is {alternatives!r}, not a list")
+    alternatives = [] if alternatives is None else list(alternatives)
+    for place, other in enumerate(alternatives):
         if isinstance(other, dict) and other.get("alternatives"):
             raise InputError(f"{where}.alternatives[{place}] has alternatives of its own")
-    return given
+    return alternatives
 
 
 def _label(step: Any, where: str) -> dict[str, Any]:
@@ -186,8 +186,8 @@ def _counts(config: NoSettings, labelled_solutions: pa.Table) -> pa.Table:
                 soft = row["probabilities"] or [None] * len(row["ratings"])
                 unrated = [rating is None and label is None for rating, label in zip(row["ratings"], soft, strict=True)]
                 counts["steps without a rating"] += sum(unrated)
-                for said in row["provenance"]:
+                for evidence in row["provenance"]:
                     # The first word is the source, the second its phase; what follows is worth knowing.
-                    counts.update(f"steps {note}" for note in said.split(", ")[2:])
+                    counts.update(f"steps {note}" for note in evidence.split(", ")[2:])
     rows = [{"what": what, "count": count, "error": None} for what, count in counts.items()]
     return pa.Table.from_pylist(rows, schema=LABEL_COUNTS)

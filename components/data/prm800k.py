@@ -39,19 +39,19 @@ def read_line(record: Row) -> dict[str, Any]:
     """
     question, label = record["question"], record["label"]
     reason = label.get("finish_reason")
-    found: list[dict[str, Any]] = []
+    steps: list[dict[str, Any]] = []
     dropped = _dropped(record, reason)
     try:
-        _read_steps(record, label, reason, found)
-        if not found and dropped is None:
+        _read_steps(record, label, reason, steps)
+        if not steps and dropped is None:
             raise InputError("label.steps is empty")
     except InputError:
         if dropped is None:
             raise  # what is not used may be broken
-    return {"problem": question.get("problem"), "steps": found, "finished": None, "dropped": dropped}
+    return {"problem": question.get("problem"), "steps": steps, "finished": None, "dropped": dropped}
 
 
-def _read_steps(record: Row, label: Row, reason: Any, found: list[dict[str, Any]]) -> None:
+def _read_steps(record: Row, label: Row, reason: Any, solution: list[dict[str, Any]]) -> None:
     """Add the steps to `found`. Raises InputError."""
     steps, generation = label.get("steps"), record.get("generation")
     if reason not in _FINISHED:
@@ -66,7 +66,7 @@ def _read_steps(record: Row, label: Row, reason: Any, found: list[dict[str, Any]
             if at < len(steps) - 1:
                 raise InputError(f"{where} has neither completions nor a human completion")
             break  # nobody went on: the labeller gave up here
-        found.append(step_found)
+        solution.append(step_found)
 
 
 def _dropped(record: Row, reason: Any) -> str | None:
@@ -78,14 +78,12 @@ def _dropped(record: Row, reason: Any) -> str | None:
 
 
 def _step(step: Row, where: str, is_last: bool, source: str) -> dict[str, Any] | None:
-    """Return the completion that the solution goes on with, and the others as its alternatives; None without
-    completions.
-    """
+    """Return the completion that the solution goes on with, with the others as alternatives; None for no completion."""
     if not isinstance(step, dict):
         raise InputError(f"{where} is not an object")
     completions: Sequence[Row] = step.get("completions") or []
     human, chosen = step.get("human_completion"), step.get("chosen_completion")
-    labels = [_label(one, f"{where}.completions[{place}]", source) for place, one in enumerate(completions)]
+    labels = [_label(each, f"{where}.completions[{place}]", source) for place, each in enumerate(completions)]
     if chosen is not None:
         if isinstance(chosen, bool) or not isinstance(chosen, int) or not 0 <= chosen < len(labels):
             raise InputError(f"{where}.chosen_completion is {chosen!r} of {len(labels)} completions")

@@ -158,13 +158,13 @@ def _answer(record: Mapping[str, Any], file: ProblemFile, number: int) -> tuple[
         return text, error
     if file.answer_format == "gsm8k":
         _, mark, after = f"\n{text}".rpartition(f"\n{_GSM8K_MARK}")
-        found: str | None = after.strip() if mark else None
+        reference: str | None = after.strip() if mark else None
     else:
         answer, rule = extract_answer(_BARE_BOX.sub(r"\\boxed{\1}", text).replace("\\fbox{", "\\boxed{"))
-        found = answer if rule == "boxed" else None
-    if not found:
+        reference = answer if rule == "boxed" else None
+    if not reference:
         return None, f"row {number}: '{file.answer_column}' has no answer ({ANSWER_FORMATS[file.answer_format]})"
-    return found, None
+    return reference, None
 
 
 def _text(record: Mapping[str, Any], column: str, number: int) -> tuple[str, str | None]:

@@ -69,12 +69,12 @@ def describe_scored(
     samples per problem, or None for as many as the fullest problem has.
     """
     counts: Counter[str] = Counter()
-    found: dict[str, None] = {}
+    score_columns: dict[str, None] = {}
     first: dict[str, Any] = {}
     for row in read_records(path):
         first = first or row
         counts[_problem_of(row, columns["problem"]) or ""] += 1
-        found |= {name: None for name in row if name.endswith(_SUFFIX)}
+        score_columns |= {name: None for name in row if name.endswith(_SUFFIX)}
     if not counts:
         raise InputError(f"{path}: holds no rows")
     del counts[""]  # rows without a problem are kept, and no samples of one
@@ -93,7 +93,7 @@ def describe_scored(
                 "'ground_truth_answer', and answers are graded here"
             )
         correct = None
-    names = scores or list(found)
+    names = scores or list(score_columns)
     for column in scores:
         if column not in first:
             raise InputError(f"{path}: row 0 has no column '{column}' ({have}); --scores names columns of scores")
@@ -142,7 +142,7 @@ def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
     check_unchanged(path, config.digest)
     kept = schema(config.names)
     counts: Counter[str] = Counter()
-    about: dict[str, Row] = {}  # problem_id → what its empty slots say of it
+    problems: dict[str, Row] = {}  # problem_id → what its empty slots say of it
     tables = []
     pool = GradingSandbox()
     try:
@@ -154,7 +154,7 @@ def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
                 row["sample_index"] = counts[row["problem_id"]]
                 counts[row["problem_id"]] += 1
                 if row["split"] == SPLIT:
-                    known = about.setdefault(
+                    known = problems.setdefault(
                         row["problem_id"], {name: row[name] for name in _OF_PROBLEM} | {"error": _BAD}
                     )
                     known["error"] = None if row["error"] is None else known["error"]
@@ -163,7 +163,7 @@ def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
         pool.close()
     empty = [
         known | {"sample_index": at, "is_correct": False}
-        for problem_id, known in about.items()
+        for problem_id, known in problems.items()
         for at in range(counts[problem_id], config.slots)
     ]
     return pa.concat_tables([*tables, pa.Table.from_pylist(empty, schema=kept)])
@@ -245,9 +245,9 @@ def _probabilities(value: object) -> list[list[float]] | None:
     for step in value:
         if isinstance(step, dict):
             step = [step.get(rating) for rating in ("-1", "0", "1")]
-        if not isinstance(step, list) or len(step) != 3 or not all(_is_probability(one) for one in step):
+        if not isinstance(step, list) or len(step) != 3 or not all(_is_probability(each) for each in step):
             return None
-        steps.append([float(one) for one in step])
+        steps.append([float(each) for each in step])
     return steps
 
 
@@ -261,8 +261,8 @@ def _product(steps: list[list[float]] | None) -> float | None:
 
 def _grade(rows: list[Row], pool: GradingSandbox) -> None:
     """Grade the answers of a file that has no grades, by our grader."""
-    asked = {(row["answer"], row["ground_truth_answer"]) for row in rows}
-    pairs = sorted(pair for pair in asked if None not in pair)
+    answers = {(row["answer"], row["ground_truth_answer"]) for row in rows}
+    pairs = sorted(pair for pair in answers if None not in pair)
     verdicts = dict(zip(pairs, pool.verdicts(pairs), strict=True))
     for row in rows:
         if row["answer"] is None:

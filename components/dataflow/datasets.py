@@ -85,8 +85,8 @@ class Dataset:
         return self._of(tuple(filter(wanted, self.shards)))
 
     def _of(self, shards: tuple[Shard, ...]) -> Dataset:
-        found = None if self.digest is None else content_digest(shards)
-        return Dataset(self.name, self.folder, found, shards, self.rows_are)
+        content = None if self.digest is None else content_digest(shards)
+        return Dataset(self.name, self.folder, content, shards, self.rows_are)
 
 
 def content_digest(shards: Iterable[Shard]) -> str:
@@ -140,14 +140,18 @@ def content_error(footer: pq.FileMetaData, shard: Shard) -> str:
             columns.setdefault(column.path_in_schema, []).append(column.statistics)
     if "error" not in columns:
         return "it has no column `error`"
-    known = [found for found in columns["error"] if found is not None]
+    known = [statistics for statistics in columns["error"] if statistics is not None]
     if len(known) == len(columns["error"]):
-        errors = footer.num_rows - sum(found.null_count for found in known)
+        errors = footer.num_rows - sum(statistics.null_count for statistics in known)
         if errors != shard.rows_error:
             return f"{errors} rows with errors instead of {shard.rows_error}"
     for name, value in shard.attributes.items():
-        for found in columns.get(name, ()):
-            if found is not None and found.has_min_max and {str(found.min), str(found.max)} != {value}:
+        for statistics in columns.get(name, ()):
+            if (
+                statistics is not None
+                and statistics.has_min_max
+                and {str(statistics.min), str(statistics.max)} != {value}
+            ):
                 return f"its {name} is not {value}"
     return ""
 

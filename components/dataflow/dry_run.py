@@ -72,7 +72,7 @@ def unknown(name: str) -> Dataset:
     return Dataset(name, "", None, ())
 
 
-def made(stage: TableStage, key: str) -> tuple[Dataset, dict[str, pa.Table]]:
+def compute_unstored(stage: TableStage, key: str) -> tuple[Dataset, dict[str, pa.Table]]:
     """Compute the table of a stage without inputs, and do not store it; the dataset has the digest that a run would
     give it.
 

@@ -83,8 +83,8 @@ def _input_rows(
     was = manifest["inputs"].get(name)
     if was is None or was["digest"] == dataset.digest:
         return
-    found = (part for manifest in manifests(store, was["stage"]) for part in _parts(manifest))
-    old = next((part for part in found if part.digest == was["digest"]), None)
+    datasets = (part for manifest in manifests(store, was["stage"]) for part in _parts(manifest))
+    old = next((part for part in datasets if part.digest == was["digest"]), None)
     if old is None:
         return  # one that is gone: the digest alone tells
     known = {shard.digest for shard in old.shards}

@@ -93,7 +93,7 @@ def garbage(store: Store, grace_seconds: float, keep_runs: int = 1, without_runs
             notes.append(note)
         for folder in {*record["stages"].values(), *record.get("uses", ())}:
             live |= _needed(store, folder)
-    named, found, foreign, kept = _named_model_files(store), list[FileInfo](), list[str](), 0
+    named, removable, foreign, kept = _named_model_files(store), list[FileInfo](), list[str](), 0
     for kind in OWN_FOLDERS:
         for file in store.files.find(kind):
             stage = named.get(without_temporary(file.path), stage_of(file.path))
@@ -102,10 +102,10 @@ def garbage(store: Store, grace_seconds: float, keep_runs: int = 1, without_runs
             elif _is_kept(file, stage, live, making, now - grace_seconds, now):
                 kept += 1
             else:
-                found.append(file)
+                removable.append(file)
     known = {f"{kind}/" for kind in (*OWN_FOLDERS, *_KEPT_FOLDERS)} | {store_marker.MARKER}
     foreign += [name for name in store.files.top() if name not in known]
-    files = tuple(sorted(found, key=_removal_order))
+    files = tuple(sorted(removable, key=_removal_order))
     return Garbage(files, kept, tuple(sorted(foreign)), tuple(dict.fromkeys(notes)), seen)
 
 

@@ -43,7 +43,7 @@ class Lease:
         self.thread: threading.Thread | None = None  # renews it, while it is held
 
     def __enter__(self) -> Lease:
-        seen, since, told = None, time.monotonic(), False
+        seen, since, announced = None, time.monotonic(), False
         while not self.finished():
             held = self._held()
             if held != seen:
@@ -55,9 +55,9 @@ class Lease:
                 self.thread = threading.Thread(target=self._keep, daemon=True)
                 self.thread.start()
                 break
-            if not told:
+            if not announced:
                 self.say(f"  another run works on {self.name}; waiting for it")
-                told = True
+                announced = True
             time.sleep(1)
         return self
 

@@ -33,7 +33,7 @@ class Finding:
     """
 
     path: str
-    what: str
+    problem: str
     put_aside: tuple[str, ...]
     record: str = ""
 
@@ -139,8 +139,8 @@ class _Check:
             if committed != shard:
                 yield Finding(path, f"its shard {index} is not as it was committed", (path,))
             part = f"{folder}/part-{index:05d}.parquet"
-            if what := self._part(part, shard):
-                yield Finding(part, what, (path, part))
+            if problem := self._part(part, shard):
+                yield Finding(part, problem, (path, part))
         names = {f"{folder}/part-{index:05d}.parquet" for index in range(len(shards))}
         for other in self.beside.get(folder, []):
             if other not in names and other.endswith(".parquet"):
@@ -161,14 +161,14 @@ class _Check:
 
     def _shard(self, shard: Shard, record: str) -> Iterator[Finding]:
         before = self.seen.setdefault(shard.path, [])
-        what = next((what for other, what in before if other == shard), None)
-        if what is None:
-            what = _check_shard(self.store, shard, self.deep)
-            before.append((shard, what))
-        if what and self._is_whole(shard):
-            yield Finding(record, f"of its shard {shard.digest[:16]}… it says otherwise: {what}", (record,))
-        elif what:
-            yield Finding(shard.path, what, (record, shard.path))
+        problem = next((problem for other, problem in before if other == shard), None)
+        if problem is None:
+            problem = _check_shard(self.store, shard, self.deep)
+            before.append((shard, problem))
+        if problem and self._is_whole(shard):
+            yield Finding(record, f"of its shard {shard.digest[:16]}… it says otherwise: {problem}", (record,))
+        elif problem:
+            yield Finding(shard.path, problem, (record, shard.path))
 
     def _is_whole(self, shard: Shard) -> bool:
         """Return whether a shard's bytes have the digest of its name, so that the record is wrong and not the shard."""

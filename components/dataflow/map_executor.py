@@ -118,15 +118,15 @@ class SeveralStages:
         self.worker: ShardWorker | None = None
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        made: list[str] = []
+        messages: list[str] = []
         for number, text in zip(batch["stage"], batch["task"], strict=True):
             if int(number) != self.number:
                 self.worker = None  # its memory is needed
                 stage, self.number = self.stages[int(number)], int(number)
                 self.worker = ShardWorker(stage, digest(recipe(stage)), self.store)
             assert self.worker is not None
-            made += self.worker({"task": [text]})["task"]
-        return {"task": made}
+            messages += self.worker({"task": [text]})["task"]
+        return {"task": messages}
 
 
 class ShardWorker:

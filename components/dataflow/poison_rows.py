@@ -36,7 +36,7 @@ class Attempts:
         except FileNotFoundError:
             noted = {}
         self.deaths: dict[str, list[str]] = {
-            what: [str(place) for place in at] for what, at in noted.items() if isinstance(at, list)
+            part: [str(place) for place in at] for part, at in noted.items() if isinstance(at, list)
         }
         self.here = _here()
 
@@ -84,12 +84,12 @@ class Attempts:
             raise failures[0]
         return pa.concat_tables(parts)
 
-    def _begin(self, what: str) -> None:
-        self.deaths.setdefault(what, []).append(self.here)
+    def _begin(self, part: str) -> None:
+        self.deaths.setdefault(part, []).append(self.here)
         self.files.put(self.path, json.dumps(self.deaths).encode())
 
-    def _is_deadly(self, what: str) -> bool:
-        gone = [_is_gone(place) for place in self.deaths.get(what, [])]
+    def _is_deadly(self, part: str) -> bool:
+        gone = [_is_gone(place) for place in self.deaths.get(part, [])]
         return sum(gone) + _DEATHS_WITH_THE_PLACE * gone.count(False) >= _DEATHS_WITH_THE_PLACE * _DEATHS
 
 
@@ -110,7 +110,7 @@ def _is_gone(place: str) -> bool:
     node, _, job = place.partition("/")
     if not job or not ray.is_initialized():
         return False
-    nodes = {one["NodeID"] for one in ray.nodes() if one["Alive"]}
+    nodes = {each["NodeID"] for each in ray.nodes() if each["Alive"]}
     return node not in nodes or job != ray.get_runtime_context().get_job_id()
 
 

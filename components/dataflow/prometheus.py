@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _CAUSE_LENGTH = 80  # a label's values are kept for good by what collects them, so there should be few, and short
-_ABOUT = {
+_DESCRIPTIONS = {
     "stepverify_rows": "Rows committed.",
     "stepverify_rows_error": "Rows committed with an error, by its text with digits folded.",
     "stepverify_generated_tokens": "Tokens of committed rows that an engine wrote.",
@@ -50,16 +50,16 @@ def set_kv_cache_usage(share: float) -> None:
 
 
 def _add(name: str, value: float, **tags: str) -> None:
-    if value and _told():
+    if value and _is_exporting():
         _metric("Counter", name, tuple(tags)).inc(value, tags=tags)
 
 
 def _set(name: str, value: float, **tags: str) -> None:
-    if _told():
+    if _is_exporting():
         _metric("Gauge", name, tuple(tags)).set(value, tags=tags)
 
 
-def _told() -> bool:
+def _is_exporting() -> bool:
     import ray
 
     return ray.is_initialized()
@@ -69,4 +69,4 @@ def _told() -> bool:
 def _metric(kind: str, name: str, tags: tuple[str, ...]) -> Any:
     from ray.util import metrics
 
-    return getattr(metrics, kind)(name, description=_ABOUT[name], tag_keys=tags)
+    return getattr(metrics, kind)(name, description=_DESCRIPTIONS[name], tag_keys=tags)

@@ -117,10 +117,10 @@ def stage_of(path: str) -> str | None:
     """
     path = without_temporary(path)
     pattern = _OWN.get(path.partition("/")[0])
-    found = pattern.fullmatch(path) if pattern else None
-    if found is None:
+    match = pattern.fullmatch(path) if pattern else None
+    if match is None:
         return None
-    groups = found.groupdict()
+    groups = match.groupdict()
     return groups.get("stage") or groups.get("stage_") or ""
 
 

@@ -79,8 +79,8 @@ class Runner:
             for index, (part, attributes) in enumerate(cut(rows, stage, inputs)):
                 shard_key = digest([key, index])
                 shards.append(self.store.commit(stage.name, shard_key, stage.schema, part, attributes))
-            made = manifest_fields(stage, inputs, sum(shard.rows for shard in shards), time.perf_counter() - began)
-            dataset = self.store.write_dataset(stage.name, key, shards, made)
+            fields = manifest_fields(stage, inputs, sum(shard.rows for shard in shards), time.perf_counter() - began)
+            dataset = self.store.write_dataset(stage.name, key, shards, fields)
         return self._end(run, dataset)
 
     def _read(self, dataset: Dataset, columns: list[str] | None) -> pa.Table:
@@ -95,7 +95,7 @@ class Runner:
         """Return the models of independent training stages, trained at the same time."""
         self._announce()
         models: dict[str, Model] = {}
-        asked: list[tuple[StageRun, str]] = []
+        keyed: list[tuple[StageRun, str]] = []
         pending: list[TrainingRun] = []
         for stage, inputs in trainings:
             key = self._barrier_key(stage, inputs)
@@ -103,13 +103,13 @@ class Runner:
             if not there and not (key and self._computes(stage)):
                 models[stage.name] = self._foresee_model(stage, inputs)
                 continue
-            asked.append((self._begin(stage, inputs, "HIT" if there else "MISS", int(there)), key))
+            keyed.append((self._begin(stage, inputs, "HIT" if there else "MISS", int(there)), key))
             if not there:
                 pending.append(TrainingRun(stage, key, inputs, manifest_fields(stage, inputs, 0, 0.0), self.store))
         if pending:
             self._train(pending)
-        models |= {run.name: self._model(run, key) for run, key in asked}
-        self.results |= {run.name: models[run.name] for run, _ in asked}
+        models |= {run.name: self._model(run, key) for run, key in keyed}
+        self.results |= {run.name: models[run.name] for run, _ in keyed}
         self.making -= models.keys()
         return [models[stage.name] for stage, _ in trainings]
 
@@ -238,13 +238,13 @@ class Runner:
             return run.gives(Dataset(stage.name, "", content_digest(shards), shards)), 0
         rows_in = sum(stage.expected_rows(task.item, task.source.rows) for task in tasks)
         self.making |= {later.name for later in following}
-        run = self._begin(stage, inputs, status, reused, len(tasks), told=spent > 0)
+        run = self._begin(stage, inputs, status, reused, len(tasks), announced=spent > 0)
         began = time.perf_counter()
         if pending:
             done |= self._stream(stage, key, pending, following)
         pool = pool_of(stage, self.pools)
-        made = manifest_fields(stage, inputs, rows_in, spent + time.perf_counter() - began, pool)
-        dataset = self.store.write_dataset(stage.name, key, [done[task.key] for task in tasks], made)
+        fields = manifest_fields(stage, inputs, rows_in, spent + time.perf_counter() - began, pool)
+        dataset = self.store.write_dataset(stage.name, key, [done[task.key] for task in tasks], fields)
         return self._end(run, dataset), len(tasks) - reused
 
     def _stream(
@@ -277,16 +277,22 @@ class Runner:
         return not self.plan_only and self.only in (None, stage.name)
 
     def _begin(
-        self, stage: Stage, inputs: Mapping[str, Dataset], status: str, reused: int, total: int = 0, told: bool = False
+        self,
+        stage: Stage,
+        inputs: Mapping[str, Dataset],
+        status: str,
+        reused: int,
+        total: int = 0,
+        announced: bool = False,
     ) -> StageRun:
         run = StageRun(stage.name, status, reused, total or reused, stage=stage, inputs=inputs)
         self.runs.append(run)
         for model in getattr(stage, "models", {}).values():
             if (folder := self.store.folder_of_given(model)) is not None:
                 self.uses.add(folder)
-        if not self.plan_only and not told:
-            standing = {"HIT": "reused", "MISS": "computing …"}.get(status, f"{reused} of {total} reused …")
-            self.say(f"[{stage.name}] {standing}")
+        if not self.plan_only and not announced:
+            status_text = {"HIT": "reused", "MISS": "computing …"}.get(status, f"{reused} of {total} reused …")
+            self.say(f"[{stage.name}] {status_text}")
             if status != "HIT":
                 self.making.add(stage.name)
                 self.write_record()  # what this stage builds on is not to be collected while it works
@@ -310,7 +316,7 @@ class Runner:
         run = self._look(stage, inputs, "MISS")
         if inputs or not self.plan_only:
             return run.gives(dry_run.of_table(stage, inputs))
-        dataset, rows = dry_run.made(stage, key)
+        dataset, rows = dry_run.compute_unstored(stage, key)
         self.foreseen |= rows
         return run.gives(dataset)
 

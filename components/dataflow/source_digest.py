@@ -55,15 +55,15 @@ def _engine() -> frozenset[str]:
 
 def _imported(file: str) -> dict[str, str]:
     """Return the modules of ours that a file imports, directly or through others: name → file."""
-    found: dict[str, str] = {}
+    files: dict[str, str] = {}
     pending = [file]
     while pending:
         for module in _names(pending.pop()):
-            path = None if module in found else _file(module)
+            path = None if module in files else _file(module)
             if path is not None:
-                found[module] = path
+                files[module] = path
                 pending.append(path)
-    return found
+    return files
 
 
 @functools.cache

@@ -206,9 +206,9 @@ class Files:
                 raise OSError(f"{start} is a link to a folder, in which nothing is looked for")
             yield from self._find_local(start)
             return
-        found = _patiently(lambda: self._fs.find(start, detail=True))
+        files = _patiently(lambda: self._fs.find(start, detail=True))
         prefix = self._fs._strip_protocol(self.root)
-        for name, info in sorted(found.items()):
+        for name, info in sorted(files.items()):
             if info["type"] == "directory":
                 continue  # the folder itself: s3fs names it where the first file came just after an empty listing
             yield FileInfo(name[len(prefix) + 1 :], int(info["size"]), _modified(info))

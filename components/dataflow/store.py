@@ -77,7 +77,7 @@ class Store:
         path = _commit_path(stage, key)
         return shard_of(self.create_record(path, asdict(shard)), self.files.url(path), stage, key)
 
-    def write_dataset(self, stage: str, key: str, shards: Iterable[Shard], about: Mapping[str, Any]) -> Dataset:
+    def write_dataset(self, stage: str, key: str, shards: Iterable[Shard], fields: Mapping[str, Any]) -> Dataset:
         """Publish a finished stage: second names of its shards, for people, then the manifest."""
         shards = tuple(shards)
         folder = self.folder("datasets", stage, key)
@@ -89,14 +89,14 @@ class Store:
             "digest": content_digest(shards),
             "rows_out": sum(shard.rows - shard.rows_error for shard in shards),
             "rows_error": sum(shard.rows_error for shard in shards),
-            **about,
+            **fields,
             "shards": [asdict(shard) for shard in shards],
         }
         name = f"{folder}/{MANIFEST}"
         record = manifest_of(self.create_record(name, manifest), self.files.url(name), stage, key)
         return dataset_of(record, folder, self.files.url(name))
 
-    def write_model(self, stage: str, key: str, built: Path, about: Mapping[str, Any]) -> None:
+    def write_model(self, stage: str, key: str, built: Path, fields: Mapping[str, Any]) -> None:
         """Publish a model folder built on this machine: its files under a folder named by their digest, then the
         manifest.
 
@@ -111,7 +111,7 @@ class Store:
         self.files.put(f"{inner}/{FILES}", seal(listed))  # first: `gc` removes only files that a record names
         for name in names:
             self.files.upload(built / name, f"{inner}/{name}")
-        self.create_record(f"{folder}/{MANIFEST}", {**about, **listed, "folder": value[:16]})
+        self.create_record(f"{folder}/{MANIFEST}", {**fields, **listed, "folder": value[:16]})
 
     # Reading ----------------------------------------------------------------------------------------------------
 
@@ -212,20 +212,20 @@ class Store:
             )
         try:
             file = pq.ParquetFile(io.BytesIO(data))
-            what = content_error(file.metadata, shard)
-            if not what:
+            problem = content_error(file.metadata, shard)
+            if not problem:
                 return file.read(columns=columns)
         except pa.ArrowException as error:
-            what = str(error).splitlines()[0]
-        raise StoreError(f"{name} is not what its record says: {what}; `verify --repair` puts the record aside")
+            problem = str(error).splitlines()[0]
+        raise StoreError(f"{name} is not what its record says: {problem}; `verify --repair` puts the record aside")
 
     def read(self, dataset: Dataset, columns: list[str] | None = None) -> pa.Table:
         tables = self.files.at_once(lambda shard: self.read_shard(shard, columns), dataset.shards)
         try:
             return pa.concat_tables(tables)
         except pa.ArrowException as error:
-            what = str(error).splitlines()[0]
-            raise StoreError(f"{self.files.url(dataset.folder)}: its shards are not of one table: {what}") from error
+            problem = str(error).splitlines()[0]
+            raise StoreError(f"{self.files.url(dataset.folder)}: its shards are not of one table: {problem}") from error
 
     def publish(self, path: str, dataset: Dataset) -> None:
         """Write the rows of all shards as one Parquet file. Raises StoreError for a shard that is damaged."""

@@ -82,19 +82,19 @@ def _read(files: Files) -> bool:
         return False
     try:
         marker = json.loads(data)
-        about, number = marker["store"], marker["format"]
+        kind, number = marker["store"], marker["format"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        about, number = None, None
-    if about != "stepverify" or type(number) is not int:
+        kind, number = None, None
+    if kind != "stepverify" or type(number) is not int:
         raise StoreError(
             f"{name} is not the marker of a store: delete it if the folder is one, and run the study again"
         )
     if number != FORMAT:
-        what = (
+        version = (
             "a newer version of Stepverify: update it" if number > FORMAT else "an older one: run it with that version"
         )
         raise StoreError(
-            f"{name}: the store has format {number}, and this version reads {FORMAT}. It was made by {what}"
+            f"{name}: the store has format {number}, and this version reads {FORMAT}. It was made by {version}"
         )
     return True
 

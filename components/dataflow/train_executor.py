@@ -33,7 +33,7 @@ class TrainingRun:
     stage: ModelStage
     key: str
     inputs: Mapping[str, Dataset]
-    about: Mapping[str, Any]
+    manifest_fields: Mapping[str, Any]
     store: Store
 
     @property
@@ -43,8 +43,8 @@ class TrainingRun:
 
     def publish(self, folder: Path, metrics: Mapping[str, Any], seconds: float) -> None:
         """Put the trained model, a folder on this machine, into the store; the first publisher's counts."""
-        about = {**self.about, "metrics": dict(metrics), "seconds": round(seconds, 1)}
-        self.store.write_model(self.stage.name, self.key, folder, about)
+        fields = {**self.manifest_fields, "metrics": dict(metrics), "seconds": round(seconds, 1)}
+        self.store.write_model(self.stage.name, self.key, folder, fields)
 
 
 def train_concurrently(runs: Sequence[TrainingRun], pool: Pool) -> None:
@@ -61,10 +61,10 @@ def train_concurrently(runs: Sequence[TrainingRun], pool: Pool) -> None:
         min(queues, key=lambda queue: sum(map(_rows, queue))).append(run)
     share = dataclasses.replace(pool, actors=max(1, pool.actors // max(1, len(runs))))
     with contextlib.ExitStack() as bars:
-        waiting, shown, told = [], [], set[str]()
+        waiting, shown, shown_notices = [], [], set[str]()
         for place, queue in enumerate(queues):
             placed = {"placement": share.held, "training_workers": share.actors}
-            queue = [dataclasses.replace(run, about={**run.about, **placed}) for run in queue]
+            queue = [dataclasses.replace(run, manifest_fields={**run.manifest_fields, **placed}) for run in queue]
             waiting.append(ray.remote(num_cpus=0)(_train).remote(queue, share))
             name, many = f"  {queue[0].stage.name}", len(queue)
             name, unit, total = (f"{name} and others", "model", many) if many > 1 else (name, "step", None)
@@ -73,7 +73,7 @@ def train_concurrently(runs: Sequence[TrainingRun], pool: Pool) -> None:
             while waiting:
                 done, waiting = ray.wait(waiting, timeout=1)
                 for bar, queue in shown:
-                    _show(bar, queue, told)
+                    _show(bar, queue, shown_notices)
                 for task in done:
                     try:
                         ray.get(task)
@@ -129,7 +129,7 @@ def _train(queue: Sequence[TrainingRun], pool: Pool) -> None:
         train(list(group), pool)
 
 
-def _show(bar: Any, queue: Sequence[TrainingRun], told: set[str]) -> None:
+def _show(bar: Any, queue: Sequence[TrainingRun], shown_notices: set[str]) -> None:
     """Show a queue's progress, and each new notice of its trainings once.
 
     One run: its steps. Several: how many are done, and the steps of the one under way.
@@ -141,8 +141,8 @@ def _show(bar: Any, queue: Sequence[TrainingRun], told: set[str]) -> None:
         step, steps = int(note["step"]), int(note["steps"])
         doing = f"loss {note['loss']:.3f}, {note['tokens_per_second']:,.0f} tokens/s"
         for notice in note["notices"]:
-            if notice not in told:
-                told.add(notice)
+            if notice not in shown_notices:
+                shown_notices.add(notice)
                 bar.write(f"note: {notice}")
         if len(queue) == 1:
             bar.total = steps

@@ -23,11 +23,11 @@ def awaited(look: Callable[[], _Result | None], what: str) -> _Result:
     while True:
         cause = ""
         try:
-            found = look()
+            result = look()
         except NotThere as error:
-            found, cause = None, f" ({error})"
-        if found is not None:
-            return found
+            result, cause = None, f" ({error})"
+        if result is not None:
+            return result
         if time.monotonic() > until:
             raise StoreError(
                 f"{what}: it was written, and the store has not shown it for {_SECONDS:g} s{cause}. A network file "

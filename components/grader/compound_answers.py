@@ -58,23 +58,23 @@ def bracketed(text: str) -> tuple[str, list[str]] | None:
     return opening + closing, items
 
 
-def by_brackets(one: str, two: str, same: Same) -> bool | None:
+def by_brackets(left: str, right: str, same: Same) -> bool | None:
     """Compare tuples and intervals in order, sets in any order; different kinds are never equal."""
-    first, second = bracketed(one), bracketed(two)
+    first, second = bracketed(left), bracketed(right)
     if first is None and second is None:
         return None
-    if re.search("[±∓]", one + two) and not (first and second and first[0] == second[0] == "\\{\\}"):
+    if re.search("[±∓]", left + right) and not (first and second and first[0] == second[0] == "\\{\\}"):
         return False  # signs that go together are not told from those that do not
     if first is None or second is None:
-        inside, other = (first, two) if first is not None else (second, one)
+        inside, other = (first, right) if first is not None else (second, left)
         assert inside is not None
         kind, items = inside
         parts = list_items(other)
-        if kind == "\\{\\}" and parts is not None and "=" not in one + two:
+        if kind == "\\{\\}" and parts is not None and "=" not in left + right:
             return same_in_any_order(items, parts, same)
         return None if kind in ("()", "(]", "[)", "[]") else False
     named = {_name(item) for item in first[1]}, {_name(item) for item in second[1]}
-    if first[0] != second[0] or "=" in one + two or (max(map(len, named)) > 1 and named[0] != named[1]):
+    if first[0] != second[0] or "=" in left + right or (max(map(len, named)) > 1 and named[0] != named[1]):
         return False
     if first[0] == "\\{\\}":
         return same_in_any_order(first[1], second[1], same)
@@ -116,8 +116,8 @@ def _plus_minus(item: str) -> list[str]:
     return [item.replace("±", "+").replace("∓", "-"), item.replace("±", "-").replace("∓", "+")]
 
 
-def by_list(one: str, two: str, same: Same) -> bool | None:
-    first, second = list_items(one), list_items(two)
+def by_list(left: str, right: str, same: Same) -> bool | None:
+    first, second = list_items(left), list_items(right)
     if first is None and second is None:
         return None
     if first is None or second is None:
@@ -126,14 +126,14 @@ def by_list(one: str, two: str, same: Same) -> bool | None:
     named = {_name(item) for item in first}, {_name(item) for item in second}
     if max(map(len, named)) > 1 and named[0] != named[1]:
         return False  # which value is whose is said on one side only
-    if max(map(len, named)) > 1 and re.search("[±∓]", one + two):
+    if max(map(len, named)) > 1 and re.search("[±∓]", left + right):
         return False  # signs that go together are not told from those that do not
     if max(map(len, named)) > 1 and max(len(first), len(second)) > max(map(len, named)):
         return len(first) == len(second) and all(map(same, first, second))  # several solutions, each of several names
     if "..." in first + second:
         return len(first) == len(second) and all(map(same, first, second))
-    joints = set(_JOINED.findall(one)), set(_JOINED.findall(two))
-    strict = max(map(len, named)) > 1 or re.search("[<>≤≥]", one + two)
+    joints = set(_JOINED.findall(left)), set(_JOINED.findall(right))
+    strict = max(map(len, named)) > 1 or re.search("[<>≤≥]", left + right)
     plain = all(exact_number(split_top(item, "=")[-1]) is not None for item in first)
     if joints[0] != joints[1] and (strict or (all(joints) and not plain)):
         return False  # of statements, `and` is not `or`
@@ -160,28 +160,28 @@ def _with_names(items: list[str]) -> list[str]:
 
 
 def same_in_any_order(first: Sequence[str], second: Sequence[str], same: Same) -> bool:
-    left = list(second)
+    unmatched = list(second)
     if len(first) != len(second):
         return False
     for item in first:
-        found = next((other for other in left if same(item, other)), None)
-        if found is None:
+        match = next((other for other in unmatched if same(item, other)), None)
+        if match is None:
             return False
-        left.remove(found)
+        unmatched.remove(match)
     return True
 
 
-def by_matrix(one: str, two: str, same: Same) -> bool | None:
-    first, second = _rows(one), _rows(two)
+def by_matrix(left: str, right: str, same: Same) -> bool | None:
+    first, second = _rows(left), _rows(right)
     if first is None and second is None:
         return None
     if first is None and second is not None and second[0] == "bars" and second[1]:
-        return same(one, _determinant(second[1]))
+        return same(left, _determinant(second[1]))
     if second is None and first is not None and first[0] == "bars" and first[1]:
-        return same(_determinant(first[1]), two)
+        return same(_determinant(first[1]), right)
     if first is None or second is None or first[0] != second[0] or len(first[1]) != len(second[1]):
         return False
-    if re.search(r"[±∓]", one + two) or any("," in cell for row in first[1] + second[1] for cell in row):
+    if re.search(r"[±∓]", left + right) or any("," in cell for row in first[1] + second[1] for cell in row):
         return False
     rows = zip(first[1], second[1], strict=True)
     return all(len(row) == len(other) and all(map(same, row, other)) for row, other in rows)

@@ -42,15 +42,15 @@ def decide(answer: str, truth: str) -> tuple[bool, str]:
     >>> decide("0.5", "\\frac{1}{2}"), decide("(1,2)", "(2,1)")
     ((True, 'number'), (False, 'tuple'))
     """
-    one, two = (_SYNONYMS.get(_squeezed(side).lower(), side) for side in (clean(answer), clean(truth)))
-    if not one or not two:
+    left, right = (_SYNONYMS.get(_squeezed(side).lower(), side) for side in (clean(answer), clean(truth)))
+    if not left or not right:
         return False, "empty"
-    if one == two or _squeezed(one) == _squeezed(two):
+    if left == right or _squeezed(left) == _squeezed(right):
         return True, "text"
-    for side in (one, two):
+    for side in (left, right):
         refuse_risky(side)
     try:
-        return compare(one, two)
+        return compare(left, right)
     except RecursionError:
         raise Risky("nested too deep") from None
 
@@ -87,26 +87,26 @@ def _squeezed(text: str) -> str:
     return text
 
 
-def compare(one: str, two: str) -> tuple[bool, str]:
+def compare(left: str, right: str) -> tuple[bool, str]:
     """Decide for cleaned answers, as `decide` does."""
     for name, rule in _RULES:
-        equal = rule(one, two, _same)
+        equal = rule(left, right, _same)
         if equal is not None:
             return equal, name
-    return _by_math_verify(one, two), "math_verify"
+    return _by_math_verify(left, right), "math_verify"
 
 
-def by_words(one: str, two: str, same: Same) -> bool | None:
+def by_words(left: str, right: str, same: Same) -> bool | None:
     """Compare words without case, and letters with it: `ab` is not `ba`, nor `A` `a`."""
-    first, second = _as_words(one), _as_words(two)
+    first, second = _as_words(left), _as_words(right)
     if any(side and "-" in side and max(map(len, side.split("-"))) < 3 for side in (first, second)):
         return None  # letters with signs
     if first is None and second is None:
         return None
     if first is None or second is None:
-        if len(first or second or "") < 5 and TEXT not in one + two and words_number(first or second or "") is None:
+        if len(first or second or "") < 5 and TEXT not in left + right and words_number(first or second or "") is None:
             return None  # variables beside each other
-        number = exact_number(one) if first is None else exact_number(two)
+        number = exact_number(left) if first is None else exact_number(right)
         spelled = words_number(first or second or "")
         return False if number is None or spelled is None else number == spelled
     numbers = words_number(first), words_number(second)
@@ -137,13 +137,13 @@ def _as_words(text: str) -> str | None:
     return text.rstrip(".")
 
 
-def by_expression(one: str, two: str, same: Same) -> bool | None:
-    if one.startswith("[") != two.startswith("["):
+def by_expression(left: str, right: str, same: Same) -> bool | None:
+    if left.startswith("[") != right.startswith("["):
         return False  # [x] may be the whole part of x
-    if _DERIVATIVE.search(one + " " + two):
+    if _DERIVATIVE.search(left + " " + right):
         return False  # a derivative is no fraction
     try:
-        first, second = (expression_parser.parse(_without_thousands(side)) for side in (one, two))
+        first, second = (expression_parser.parse(_without_thousands(side)) for side in (left, right))
     except NotAnExpression:
         return None
     try:
@@ -159,18 +159,18 @@ def _without_thousands(text: str) -> str:
 _BEYOND = re.compile(r"\\(?:sum|prod|int|lim|max|min|gcd|lcm|bmod|pmod)(?![a-zA-Z])")
 
 
-def _by_math_verify(one: str, two: str) -> bool:
+def _by_math_verify(left: str, right: str) -> bool:
     """Compare sums, integrals and limits by math-verify; for other text it accepts too much."""
-    if not (_BEYOND.search(one) or _BEYOND.search(two)):
+    if not (_BEYOND.search(left) or _BEYOND.search(right)):
         return False
     from components.grader.math_verify_fallback import equal
 
-    return equal(one, two)
+    return equal(left, right)
 
 
-def _same(one: str, two: str) -> bool:
+def _same(left: str, right: str) -> bool:
     """Compare parts of answers, which are cleaned already."""
-    return one == two or compare(one, two)[0]
+    return left == right or compare(left, right)[0]
 
 
 _RULES: list[tuple[str, Callable[[str, str, Same], bool | None]]] = [

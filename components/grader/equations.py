@@ -13,20 +13,20 @@ from components.grader.units import Same
 _NAME = re.compile(r"\([A-Za-z](?:,[A-Za-z])+\)|(?:[A-Za-z]{1,3}|\\[a-z]+|«[^»]*»)(?:_\{?\w+\}?)?'*(?:\^\{-1\})?(?:\([A-Za-z0-9](?:,[A-Za-z0-9])*\))?|(?:\\angle|\\triangle|m\\angle) ?[A-Z]{1,3}")  # fmt: skip  # noqa: E501
 
 
-def by_membership(one: str, two: str, same: Same) -> bool | None:
+def by_membership(left: str, right: str, same: Same) -> bool | None:
     r"""Compare `x \in [1,2]` as `[1,2]`."""
-    first, second = re.match("([A-Za-z])∈", one), re.match("([A-Za-z])∈", two)
+    first, second = re.match("([A-Za-z])∈", left), re.match("([A-Za-z])∈", right)
     if first is None and second is None:
         return None
     if first is not None and second is not None and first[1] != second[1]:
         return False
-    return same(one[first.end() if first else 0 :], two[second.end() if second else 0 :])
+    return same(left[first.end() if first else 0 :], right[second.end() if second else 0 :])
 
 
-def by_equation(one: str, two: str, same: Same) -> bool | None:
+def by_equation(left: str, right: str, same: Same) -> bool | None:
     """Compare equations side by side, or as differences; `x=5` equals `5`, and never `y=5`."""
-    first, second = split_top(one, "="), split_top(two, "=")
-    if len(first) == len(second) == 1 or any(re.search("[<>≤≥≠]", side) for side in (one, two)):
+    first, second = split_top(left, "="), split_top(right, "=")
+    if len(first) == len(second) == 1 or any(re.search("[<>≤≥≠]", side) for side in (left, right)):
         return None
     if len(first) == len(second) == 2:
         if (same(first[0], second[0]) and same(first[1], second[1])) or (
@@ -39,8 +39,8 @@ def by_equation(one: str, two: str, same: Same) -> bool | None:
             return False
         return _same_difference(first, second)
     if 1 in (len(first), len(second)) and len(first) + len(second) == 3:
-        sides, value = (first, two) if len(first) == 2 else (second, one)
-        if not re.search("[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", one + two)) and same(sides[0], sides[1]):
+        sides, value = (first, right) if len(first) == 2 else (second, left)
+        if not re.search("[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", left + right)) and same(sides[0], sides[1]):
             return same(sides[1], value)  # worked out: 2^5 = 32
         if _NAME.fullmatch(sides[0]):
             letters = re.findall("[A-Za-z]", sides[0]) if sides[0].startswith("(") else []
@@ -59,13 +59,13 @@ def _shared(first: list[str], second: list[str]) -> bool:
 
 def _same_difference(first: list[str], second: list[str]) -> bool:
     try:
-        one, two = (expression_parser.parse(f"({sides[0]})-({sides[1]})") for sides in (first, second))
-        if not expression_equality.names(one) or not expression_equality.names(two):
+        left, right = (expression_parser.parse(f"({sides[0]})-({sides[1]})") for sides in (first, second))
+        if not expression_equality.names(left) or not expression_equality.names(right):
             return False  # of numbers all true statements would be the same
-        if expression_equality.equal(one, expression_parser.Tree("-", (one,)), in_form=False):
+        if expression_equality.equal(left, expression_parser.Tree("-", (left,)), in_form=False):
             return False  # an identity: it is its own opposite
-        return expression_equality.equal(one, two) or expression_equality.equal(
-            one, expression_parser.Tree("-", (two,))
+        return expression_equality.equal(left, right) or expression_equality.equal(
+            left, expression_parser.Tree("-", (right,))
         )
     except NotAnExpression:
         return False

@@ -22,8 +22,8 @@ _DIGITS = 60
 
 def names(tree: Tree) -> set[str]:
     """Return the variables of a tree, without the constants."""
-    found = {tree.name} if tree.kind == "name" and tree.name not in _CONSTANTS else set()
-    return found.union(*map(names, tree.parts))
+    own = {tree.name} if tree.kind == "name" and tree.name not in _CONSTANTS else set()
+    return own.union(*map(names, tree.parts))
 
 
 _CONSTANTS = {"pi": lambda: +mpmath.pi, "e": lambda: +mpmath.e, "i": lambda: mpmath.mpc(0, 1)}
@@ -229,9 +229,9 @@ def _equal_at(first: Tree, second: Tree, at: Mapping[str, Fraction]) -> bool | N
         values = exact(first, at), exact(second, at)
         if None not in values:
             return values[0] == values[1]
-        one, two = _values(first, second, at, _DIGITS)
-        if _differ(one, two, _DIGITS):
-            are_complex = mpmath.im(one) != 0, mpmath.im(two) != 0
+        left, right = _values(first, second, at, _DIGITS)
+        if _differ(left, right, _DIGITS):
+            are_complex = mpmath.im(left) != 0, mpmath.im(right) != 0
             trees = (first, second)
             # Roots and logarithms of negative numbers say nothing, unless one side was made to take them.
             silent = all(are_complex) or (any(are_complex) and not any(_holds_kind(tree, "abs") for tree in trees))
@@ -240,7 +240,7 @@ def _equal_at(first: Tree, second: Tree, at: Mapping[str, Fraction]) -> bool | N
         more_one, more_two = _values(first, second, at, 3 * _DIGITS)
         if _differ(more_one, more_two, 3 * _DIGITS):
             return False
-        return all(_is_rest(few, more) for few, more in ((one, more_one), (two, more_two))) or not _tiny(
+        return all(_is_rest(few, more) for few, more in ((left, more_one), (right, more_two))) or not _tiny(
             more_one, more_two
         )
     except Risky:
@@ -255,18 +255,18 @@ def _values(first: Tree, second: Tree, at: Mapping[str, Fraction], digits: int) 
         return numeric(first, point), numeric(second, point)
 
 
-def _differ(one: Any, two: Any, digits: int) -> bool:
+def _differ(left: Any, right: Any, digits: int) -> bool:
     with mpmath.workdps(digits):
-        larger, smaller = max(abs(one), abs(two)), min(abs(one), abs(two))
+        larger, smaller = max(abs(left), abs(right)), min(abs(left), abs(right))
         if not mpmath.isfinite(larger):
             raise NotAnExpression("no finite value")
         # Beside a plain zero what cancelled leaves its rounding, some digits above the last one.
         tolerance = mpmath.mpf(10) ** (15 - digits)
-        return bool(abs(one - two) > tolerance * (larger if smaller > tolerance else 1))
+        return bool(abs(left - right) > tolerance * (larger if smaller > tolerance else 1))
 
 
-def _tiny(one: Any, two: Any) -> bool:
-    return bool(0 < max(abs(one), abs(two)) < mpmath.mpf(10) ** -_DIGITS)
+def _tiny(left: Any, right: Any) -> bool:
+    return bool(0 < max(abs(left), abs(right)) < mpmath.mpf(10) ** -_DIGITS)
 
 
 def _is_rest(few: Any, more: Any) -> bool:

@@ -13,10 +13,10 @@ from components.grader.units import Same
 _ORDER = {"<": ("<", False), "≤": ("≤", False), ">": ("<", True), "≥": ("≤", True)}
 
 
-def by_inequality(one: str, two: str, same: Same) -> bool | None:
-    if not any(re.search("[<>≤≥≠]", side) for side in (one, two)):
+def by_inequality(left: str, right: str, same: Same) -> bool | None:
+    if not any(re.search("[<>≤≥≠]", side) for side in (left, right)):
         return None
-    readings = [_relations(side) for side in (one, two)]
+    readings = [_relations(side) for side in (left, right)]
     if None not in readings:
         first, second = readings
         assert first is not None
@@ -25,11 +25,11 @@ def by_inequality(one: str, two: str, same: Same) -> bool | None:
             a[1] == b[1] and same(a[0], b[0]) and same(a[2], b[2]) for a, b in zip(first, second, strict=True)
         ):
             return True
-    letters = [set(re.findall("[A-Za-z]", side)) for side in (one, two)]
+    letters = [set(re.findall("[A-Za-z]", side)) for side in (left, right)]
     if all(letters) and letters[0] != letters[1]:
         return False
-    intervals = [interval(side) for side in (one, two)]
-    return None not in intervals and same(str(intervals[0]), str(intervals[1])) if [one, two] != intervals else False
+    intervals = [interval(side) for side in (left, right)]
+    return None not in intervals and same(str(intervals[0]), str(intervals[1])) if [left, right] != intervals else False
 
 
 def _relations(text: str) -> list[tuple[str, str, str]] | None:
@@ -68,11 +68,11 @@ def interval(text: str) -> str | None:
     return f"{'[' if sign_low == '≤' else '('}{low},{high}{']' if sign_high == '≤' else ')'}"
 
 
-def by_union(one: str, two: str, same: Same) -> bool | None:
-    first, second = split_top(one, "∪"), split_top(two, "∪")
+def by_union(left: str, right: str, same: Same) -> bool | None:
+    first, second = split_top(left, "∪"), split_top(right, "∪")
     if len(first) == len(second) == 1:
         return None
-    parts = _parts_of_union(one), _parts_of_union(two)
+    parts = _parts_of_union(left), _parts_of_union(right)
     merged = _merged(parts[0]), _merged(parts[1])
     return merged[0] == merged[1] if None not in merged else same_in_any_order(parts[0], parts[1], same)
 

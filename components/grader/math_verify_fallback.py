@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def equal(one: str, two: str) -> bool:
+def equal(left: str, right: str) -> bool:
     """Return whether math-verify reads both sides and finds them equal, and the check agrees."""
     from components.grader.lazy_import import announce_import
 
@@ -18,7 +18,7 @@ def equal(one: str, two: str) -> bool:
     from math_verify import verify
 
     try:
-        first, second = _parsed(one), _parsed(two)
+        first, second = _parsed(left), _parsed(right)
         return any(
             verify([b], [a], timeout_seconds=None, strict=True, allow_set_relation_comp=False) and _agrees(a, b)
             for a in first
@@ -33,20 +33,20 @@ def _parsed(text: str) -> list[Any]:
     from math_verify import LatexExtractionConfig, parse
 
     config = LatexExtractionConfig(boxed_match_priority=-1)
-    found = parse(f"${text}$", extraction_config=[config], parsing_timeout=None, fallback_mode="no_fallback")
-    return [value for value in found if not isinstance(value, str)]
+    values = parse(f"${text}$", extraction_config=[config], parsing_timeout=None, fallback_mode="no_fallback")
+    return [value for value in values if not isinstance(value, str)]
 
 
-def _agrees(one: Any, two: Any) -> bool:
+def _agrees(left: Any, right: Any) -> bool:
     import sympy
 
-    if not isinstance(one, sympy.Expr) or not isinstance(two, sympy.Expr):
-        return one == two
-    difference = one - two
+    if not isinstance(left, sympy.Expr) or not isinstance(right, sympy.Expr):
+        return left == right
+    difference = left - right
     if difference.free_symbols:
         return bool(difference.expand() == 0)
     if difference.is_Rational:
         return bool(difference == 0)
     value = abs(difference.evalf(50))
-    scale = abs(one.evalf(50))
+    scale = abs(left.evalf(50))
     return bool(value.is_number and value <= sympy.Float("1e-20") * (scale if scale > 1 else 1))

@@ -26,13 +26,13 @@ def decide(answer: str, truth: str) -> tuple[bool, str]:
     """Decide whether the released grader of PRM800K would accept the answer. Returns the verdict and the rule."""
     if hendrycks(answer) == hendrycks(truth):
         return True, "text"
-    given, wanted = normalise(answer), normalise(truth)
-    if given == wanted:
+    normalised, wanted = normalise(answer), normalise(truth)
+    if normalised == wanted:
         return True, "normalised"
-    if not given:
+    if not normalised:
         return False, "empty"
-    items, wanted_items = _elements(given), _elements(wanted)
-    if len(wanted_items) > 1 and (given[0], given[-1]) != (wanted[0], wanted[-1]):
+    items, wanted_items = _elements(normalised), _elements(wanted)
+    if len(wanted_items) > 1 and (normalised[0], normalised[-1]) != (wanted[0], wanted[-1]):
         return False, "brackets"
     if len(items) != len(wanted_items):
         return False, "length"
@@ -105,22 +105,22 @@ def _elements(text: str) -> list[str]:
     return [text]
 
 
-def _element(given: str, wanted: str) -> bool:
-    if _FRACTION.fullmatch(given) and _FRACTION.fullmatch(wanted):
-        return given == wanted  # reduced in the same way
-    if bool(_WHOLE.fullmatch(given)) != bool(_WHOLE.fullmatch(wanted)):
+def _element(item: str, wanted: str) -> bool:
+    if _FRACTION.fullmatch(item) and _FRACTION.fullmatch(wanted):
+        return item == wanted  # reduced in the same way
+    if bool(_WHOLE.fullmatch(item)) != bool(_WHOLE.fullmatch(wanted)):
         return False  # a whole number is wanted literally
-    return given == wanted or _vanishes(given, wanted)
+    return item == wanted or _vanishes(item, wanted)
 
 
-def _vanishes(given: str, wanted: str) -> bool:
+def _vanishes(item: str, wanted: str) -> bool:
     """Return whether the difference simplifies to zero, where the grader would try: few letters, no towers."""
-    for text in (given, wanted):
+    for text in (item, wanted):
         letters = set(re.sub("sqrt|frac", "", text)) & set("abcdefghijklmnopqrstuvwxyz")
         if len(letters) > 2 or _REFUSED.search(text):
             return False
     try:
-        first, second = expression_parser.parse(given), expression_parser.parse(wanted)
+        first, second = expression_parser.parse(item), expression_parser.parse(wanted)
         if not expression_equality.equal(first, second, in_form=False):
             return False
         from components.grader.lazy_import import announce_import

@@ -65,13 +65,13 @@ class GradingSandbox:
         with self.lock:
             try:
                 while waiting:
-                    culprit, how = self._run(pairs, waiting, done)
+                    culprit, status = self._run(pairs, waiting, done)
                     waiting = [index for index in waiting if not done[index].is_whole]
                     if culprit is None:
                         continue
                     tries[culprit] += 1
                     if tries[culprit] >= _TRIES:
-                        _give_up(done[culprit], how)
+                        _give_up(done[culprit], status)
                         waiting.remove(culprit)
             except BaseException:
                 if self.worker is not None:
@@ -111,11 +111,11 @@ class GradingSandbox:
                     self._end()
                     return under_way[0], "timeout"
                 self.is_fresh = False
-                index, what, value, how = json.loads(line)
-                patience = _SECONDS_LOADING if what == "loading" and how else self.seconds
-                if what == "is_correct":
-                    _note(done[index], value, how)
-                elif what == "is_correct_prm800k":
+                index, kind, value, detail = json.loads(line)
+                patience = _SECONDS_LOADING if kind == "loading" and detail else self.seconds
+                if kind == "is_correct":
+                    _note(done[index], value, detail)
+                elif kind == "is_correct_prm800k":
                     done[index].is_correct_prm800k, done[index].is_whole = value, True
                     ahead -= len(messages[under_way.popleft()])
         except (BrokenPipeError, EOFError):
@@ -202,15 +202,15 @@ def _without_worker(answer: str, truth: str) -> Verdict | None:
     return None
 
 
-def _note(verdict: Verdict, value: bool | None, how: str) -> None:
+def _note(verdict: Verdict, value: bool | None, detail: str) -> None:
     verdict.is_correct = value
-    if value is None or how == "risky":
-        verdict.status = how
+    if value is None or detail == "risky":
+        verdict.status = detail
     else:
-        verdict.method = how
+        verdict.method = detail
 
 
-def _give_up(verdict: Verdict, how: str) -> None:
+def _give_up(verdict: Verdict, status: str) -> None:
     """Note that a worker was lost on this pair for the last time; a verdict that is known stays."""
     if verdict.is_correct is None:
-        verdict.status = how
+        verdict.status = status

@@ -12,8 +12,8 @@ from components.grader.numbers import exact_number, words_number
 Same = Callable[[str, str], bool]  # whether two parts of answers are equal: components/grader/equality.py
 
 
-def by_number(one: str, two: str, same: Same) -> bool | None:
-    first, second = exact_number(one), exact_number(two)
+def by_number(left: str, right: str, same: Same) -> bool | None:
+    first, second = exact_number(left), exact_number(right)
     return None if first is None or second is None else first == second
 
 
@@ -23,9 +23,9 @@ _BASE = re.compile(
 )
 
 
-def by_base(one: str, two: str, same: Same) -> bool | None:
+def by_base(left: str, right: str, same: Same) -> bool | None:
     """Compare numbers in a base: the digits are the answer, so 1011_2 is neither 1011_3 nor 11."""
-    first, second = _BASE.fullmatch(one), _BASE.fullmatch(two)
+    first, second = _BASE.fullmatch(left), _BASE.fullmatch(right)
     if first is None and second is None:
         return None
     if first is None or second is None:
@@ -38,9 +38,9 @@ def by_base(one: str, two: str, same: Same) -> bool | None:
 _TIME = re.compile(r"(?P<hours>\d{1,2})(?::(?P<minutes>[0-5]\d))?(?: ?«?(?P<half>[ap])\.? ?m\.?»?)?", re.IGNORECASE)
 
 
-def by_time(one: str, two: str, same: Same) -> bool | None:
+def by_time(left: str, right: str, same: Same) -> bool | None:
     """Compare times as minutes of the day. A ratio such as 2:30 is read the same way, and so equals only itself."""
-    first, second = (_TIME.fullmatch(_NOON.get(side.strip(TEXT + END).lower(), side)) for side in (one, two))
+    first, second = (_TIME.fullmatch(_NOON.get(side.strip(TEXT + END).lower(), side)) for side in (left, right))
     if first is None or second is None or not all(m["minutes"] or m["half"] for m in (first, second)):
         return None
     return _minutes(first) == _minutes(second)
@@ -49,26 +49,32 @@ def by_time(one: str, two: str, same: Same) -> bool | None:
 _NOON = {"noon": "12:00 p.m.", "12 noon": "12:00 p.m.", "midnight": "12:00 a.m.", "12 midnight": "12:00 a.m."}
 
 
-def by_ratio(one: str, two: str, same: Same) -> bool | None:
+def by_ratio(left: str, right: str, same: Same) -> bool | None:
     """Compare proportions: `2:4` equals `1:2`, in this order."""
-    first, second = (re.split(r" ?: ?| to |«to»", side) for side in (one, two))
+    first, second = (re.split(r" ?: ?| to |«to»", side) for side in (left, right))
     if len(first) == len(second) == 1:
         return None
     if len(first) != len(second):
         return False
-    if "," in one + two:
+    if "," in left + right:
         return None
     units = [{split_unit(part)[1] for part in parts} for parts in (first, second)]
-    if "=" in one + two or any(":" in side and "to" in side for side in (one, two)) or units[0] != units[1]:
+    if "=" in left + right or any(":" in side and "to" in side for side in (left, right)) or units[0] != units[1]:
         return False
     values = [[exact_number(part) for part in parts] for parts in (first, second)]
     if None in values[0] + values[1]:
         return all(map(same, first, second))
-    left, right = ([value for value in side if value is not None] for side in values)
-    if left == right or ":" not in one + two or not any(left) or not any(right) or re.search(r"\b0\d", one + " " + two):
-        return left == right  # `1 to 3` may be a range
-    scale = sum(map(abs, right)) / sum(map(abs, left))
-    return [value * scale for value in left] == right
+    first_values, second_values = ([value for value in side if value is not None] for side in values)
+    if (
+        first_values == second_values
+        or ":" not in left + right
+        or not any(first_values)
+        or not any(second_values)
+        or re.search(r"\b0\d", left + " " + right)
+    ):
+        return first_values == second_values  # `1 to 3` may be a range
+    scale = sum(map(abs, second_values)) / sum(map(abs, first_values))
+    return [value * scale for value in first_values] == second_values
 
 
 def _minutes(match: re.Match[str]) -> int:
@@ -139,7 +145,7 @@ def split_unit(text: str) -> tuple[str, str]:
     spoken = re.findall("[a-z]+", match["unit"].lower())
     if not known and any(word in _NO_UNIT or _NO_UNIT_LIKE.fullmatch(word) for word in spoken):
         return text, ""
-    counts = (f"{count} {said}".strip() for said in (unit, *spoken) for count in ("", "one", "two"))
+    counts = (f"{count} {name}".strip() for name in (unit, *spoken) for count in ("", "one", "two"))
     if any(words_number(count) is not None for count in counts):
         return text, ""
     return match["value"], unit
@@ -162,18 +168,18 @@ def _one_unit(word: str) -> str:
     return _UNITS.get(word) or _UNITS.get(singular) or singular
 
 
-def by_quantity(one: str, two: str, same: Same) -> bool | None:
+def by_quantity(left: str, right: str, same: Same) -> bool | None:
     """Compare quantities: a unit that only one side gives is style; where both give one, it must be the same."""
-    (first, unit_one), (second, unit_two) = split_unit(one), split_unit(two)
-    if not unit_one and not unit_two:
+    (first, left_unit), (second, right_unit) = split_unit(left), split_unit(right)
+    if not left_unit and not right_unit:
         return None
-    if unit_one and unit_two and unit_one != unit_two:
+    if left_unit and right_unit and left_unit != right_unit:
         return False
     if same(first, second):
         return True
-    if "percent" in (unit_one, unit_two) and unit_one != unit_two:
+    if "percent" in (left_unit, right_unit) and left_unit != right_unit:
         numbers = exact_number(first), exact_number(second)
         if None not in numbers:
-            percent, plain = numbers if unit_one else numbers[::-1]
+            percent, plain = numbers if left_unit else numbers[::-1]
             return percent == 100 * plain  # type: ignore[operator]
     return False

@@ -33,8 +33,8 @@ def main(memory: int, cpu_seconds: int) -> None:
             resource.RLIMIT_CPU, (int(used.ru_utime + used.ru_stime) + cpu_seconds, resource.RLIM_INFINITY)
         )
 
-        def say(what: str, verdict: bool | None, how: str, number: int = number) -> None:
-            output.write(json.dumps([number, what, verdict, how]) + "\n")
+        def say(kind: str, verdict: bool | None, detail: str, number: int = number) -> None:
+            output.write(json.dumps([number, kind, verdict, detail]) + "\n")
             output.flush()
 
         say("is_correct", *_decided(equality.decide, answer, truth, say))

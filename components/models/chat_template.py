@@ -84,10 +84,10 @@ def _render_once(folder: Path) -> None:
     """
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     tokenizer = open_tokenizer(folder)
-    asked = {"role": "user", "content": "What is 1 + 1?"}
+    question = {"role": "user", "content": "What is 1 + 1?"}
     signal.setitimer(signal.ITIMER_REAL, TEMPLATE_SECONDS)
-    tokenizer.apply_chat_template([asked], add_generation_prompt=True, tokenize=False)
-    tokenizer.apply_chat_template([asked, {"role": "assistant", "content": "2"}], tokenize=False)
+    tokenizer.apply_chat_template([question], add_generation_prompt=True, tokenize=False)
+    tokenizer.apply_chat_template([question, {"role": "assistant", "content": "2"}], tokenize=False)
 
 
 if __name__ == "__main__":

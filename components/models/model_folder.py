@@ -45,16 +45,16 @@ def read_tokenizer_config(folder: Path) -> dict[str, Any]:
 
 def _checked(data: bytes, name: str, types: Mapping[str, tuple[Any, str]]) -> dict[str, Any]:
     try:
-        about = json.loads(data.decode("utf-8"))
+        config = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name} is not JSON: {error}; fetch the model again") from error
-    if not isinstance(about, dict):
+    if not isinstance(config, dict):
         raise ValueError(f"{name} is not a JSON object; fetch the model again")
     for field, (kind, words) in types.items():
-        value = about.get(field)
+        value = config.get(field)
         if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
             raise ValueError(f"{name}: {field} is {json.dumps(value)[:40]}, not {words}; fetch the model again")
-    return about
+    return config
 
 
 def open_config(folder: Path) -> Any:

@@ -105,8 +105,8 @@ def vote(samples: Samples, weights_PM: Floats | None, ns: list[int], subsets: in
         voting = answers >= 0
         right_G[answers[voting]] = samples.is_right_answer_PM[problem][voting]
         # A score of 0 still names its answer: it must not lose to nothing. An empty slot votes 0 for any.
-        given = np.ones(slots) if weights_PM is None else np.fmax(weights_PM[problem], 1e-300)
-        weights, named = np.where(voting, given, 0.0), np.maximum(answers, 0)
+        weight_M = np.ones(slots) if weights_PM is None else np.fmax(weights_PM[problem], 1e-300)
+        weights, named = np.where(voting, weight_M, 0.0), np.maximum(answers, 0)
         places_SM = named[orders_SM] + groups * np.arange(subsets)[:, None]
         totals_SG, counted = np.zeros((subsets, groups)), 0
         for k, n in enumerate(ns):
@@ -160,13 +160,13 @@ def mean_rank_correlation(pairs: Iterable[tuple[Floats, Floats]]) -> float:
     """
     from scipy.stats import rankdata  # here: a study that is only planned computes none
 
-    found = []
+    correlations = []
     for x, y in pairs:
         there = ~(np.isnan(x) | np.isnan(y))
         ranks = rankdata(x[there]), rankdata(y[there])
         if there.sum() > 1 and all(np.ptp(each) > 0 for each in ranks):
-            found.append(float(np.corrcoef(*ranks)[0, 1]))
-    return float(np.mean(found)) if found else float("nan")
+            correlations.append(float(np.corrcoef(*ranks)[0, 1]))
+    return float(np.mean(correlations)) if correlations else float("nan")
 
 
 def within_problem_auc(scores_PM: Floats | Sequence[Floats], is_correct_PM: Bools | Sequence[Bools]) -> float:

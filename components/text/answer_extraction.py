@@ -39,8 +39,8 @@ def extract_answer(text: str | bytes) -> tuple[str | None, str]:
             return lines[0], "answer_section"
     if boxed := _last_boxed(text):
         return boxed, "boxed"
-    for said in reversed(list(_SAID.finditer(text))):
-        lines = [line.strip() for line in text[said.end() :].splitlines()[:4]]
+    for phrase in reversed(list(_SAID.finditer(text))):
+        lines = [line.strip() for line in text[phrase.end() :].splitlines()[:4]]
         lines = [line for line in lines if line and line not in _OPENED]
         if lines and (answer := _sentence(lines[0])):
             return answer, "answer_is"

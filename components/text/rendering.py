@@ -119,7 +119,7 @@ def end_of_turn_ids(tokenizer: Any) -> tuple[int, ...]:
     closed = str(apply_chat_template(tokenizer, turns, tokenize=False)).rpartition("An answer.")[2]
     [ids] = _encode(tokenizer, [closed])
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
-    return tuple([one for one in ids if one in special][:1])
+    return tuple([each for each in ids if each in special][:1])
 
 
 def separator_ids(tokenizer: Tokenizer) -> list[int]:

@@ -77,12 +77,12 @@ def steps(text: str, rule: str = AUTO) -> list[str]:
     """
     if not text.strip():
         return []
-    found, chosen = segments(text, rule), rule_for(text, rule)
+    pieces, chosen = segments(text, rule), rule_for(text, rule)
     if chosen == NEWLINE:
-        return [step.removesuffix(STEP_SEPARATOR) for step in found[:-1]] + found[-1:]
+        return [step.removesuffix(STEP_SEPARATOR) for step in pieces[:-1]] + pieces[-1:]
     if chosen == DOUBLE_NEWLINE:
-        return [_without_lines_behind(step) for step in found]
-    return [step.rstrip() for step in found]
+        return [_without_lines_behind(step) for step in pieces]
+    return [step.rstrip() for step in pieces]
 
 
 def rule_for(text: str, rule: str = AUTO) -> str:
@@ -107,19 +107,19 @@ def _parts(text: str) -> tuple[str, str]:
 
 def _without_blanks(pieces: list[str]) -> list[str]:
     """Join pieces of white space to the piece before, or at the start to the piece after."""
-    found: list[str] = []
+    joined: list[str] = []
     for piece in pieces:
-        if found and (not piece.strip() or not found[-1].strip()):
-            found[-1] += piece
+        if joined and (not piece.strip() or not joined[-1].strip()):
+            joined[-1] += piece
         elif piece:
-            found.append(piece)
-    return found
+            joined.append(piece)
+    return joined
 
 
 def _without_lines_behind(step: str) -> str:
-    said = step.rstrip()
-    behind, line_end, _ = step[len(said) :].partition("\n")
-    return said + (behind.rstrip("\r") if line_end else behind)
+    body = step.rstrip()
+    behind, line_end, _ = step[len(body) :].partition("\n")
+    return body + (behind.rstrip("\r") if line_end else behind)
 
 
 def _line_cuts(text: str) -> Iterator[int]:
@@ -149,16 +149,16 @@ def _sentence_cuts(text: str) -> Iterator[int]:
 
 def _ends_sentence(text: str, start: int, stop: int, end: int) -> bool:
     """Return whether the sentence text[start:stop] is ended by the stop at text[stop:end]."""
-    said = text[max(start, stop - _LONGEST_MARKER) : stop]
+    sentence = text[max(start, stop - _LONGEST_MARKER) : stop]
     following = text[end : end + _LONGEST_MARKER].lstrip(_OPENING_QUOTES)[:1]
     if following.islower() or (following and following in _GOES_ON):
         return False
-    word = _LAST_WORD.search(said)
+    word = _LAST_WORD.search(sentence)
     if text[stop] != "." or word is None:
         # "1. First, …": the number is not a sentence.
-        return not (text[stop] == "." and _LIST_MARKER.fullmatch(said))
+        return not (text[stop] == "." and _LIST_MARKER.fullmatch(sentence))
     name = word[0].replace(".", "").lower()
-    if name in _ABBREVIATIONS or _INITIALS.fullmatch(word[0]) or _LIST_MARKER.fullmatch(said):
+    if name in _ABBREVIATIONS or _INITIALS.fullmatch(word[0]) or _LIST_MARKER.fullmatch(sentence):
         return False
     return not (name in _BEFORE_NUMBERS and _REFERENCE.match(text, end))
 
@@ -192,9 +192,9 @@ def _dollar_end(text: str, start: int) -> int | None:
     "$5 for Ann and $3 for Bob": a dollar before a digit opens mathematics only when the next one follows its formula at
     once and has no digit behind it.
     """
-    found = _DOLLAR_END.search(text, start)
-    if found is None or found[0] != "$" or found.start() == start:
+    match = _DOLLAR_END.search(text, start)
+    if match is None or match[0] != "$" or match.start() == start:
         return None
-    before, behind = text[found.start() - 1], text[found.end() : found.end() + 1]
+    before, behind = text[match.start() - 1], text[match.end() : match.end() + 1]
     priced = text[start].isdigit() and (before.isspace() or behind.isdigit())
-    return None if priced else found.end()
+    return None if priced else match.end()

@@ -54,7 +54,7 @@ def before_answer(text: str, answer: str, rule: str) -> str | None:
 
 def unboxed(text: str) -> str:
     r"""Replace each balanced `\boxed{…}` by its content."""
-    while match := next((one for one in BOXED.finditer(text) if _box(text, one) is not None), None):
+    while match := next((each for each in BOXED.finditer(text) if _box(text, each) is not None), None):
         box = _box(text, match)
         assert box is not None
         text = text[: match.start()] + box[0] + text[box[1] :]
@@ -74,14 +74,14 @@ def _lines(text: str) -> list[str]:
 
 def _joined(lines: Sequence[str]) -> list[str]:
     """Join the lines of one displayed formula or environment; one that is never closed stays as it is."""
-    found: list[str] = []
+    joined: list[str] = []
     at = 0
     while at < len(lines):
         ends = range(at + 1, min(at + _LONGEST_FORMULA, len(lines)) + 1)
         end = next((end for end in ends if not _is_open("\n".join(lines[at:end]))), at + 1)
-        found.append(" ".join(line.strip() for line in lines[at:end] if line.strip()))
+        joined.append(" ".join(line.strip() for line in lines[at:end] if line.strip()))
         at = end
-    return found
+    return joined
 
 
 def _is_open(text: str) -> bool:

@@ -162,13 +162,13 @@ def chains(config: WorldConfig, split: str, count: int) -> list[Chain]:
     if split == "ood":
         shortest, longest = config.ood_min_operations, config.ood_max_operations
     rng = random.Random(f"{split} problems {config.seed}")
-    found: dict[Chain, None] = {}
+    distinct: dict[Chain, None] = {}
     for _ in range(100 * count + 1000):
-        if len(found) == count:
-            return list(found)
+        if len(distinct) == count:
+            return list(distinct)
         chain = _chain(rng, rng.randint(shortest, longest))
         if split == "ood" or _split_of(chain) == split:
-            found[chain] = None
+            distinct[chain] = None
     raise ValueError(f"the world has too few distinct {split} problems of {shortest} to {longest} operations: {count}")
 
 

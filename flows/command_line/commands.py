@@ -130,7 +130,7 @@ def verify(store: Store, options: argparse.Namespace) -> int:
     with _whole(store), tqdm(desc="verify", unit=" records", mininterval=1, disable=None) as bar:
         checked = verify_store(store, options.deep, progress=lambda path: bar.update())
     for finding in checked.findings:
-        print(f"bad: {printable(finding.path)}: {printable(finding.what)}")
+        print(f"bad: {printable(finding.path)}: {printable(finding.problem)}")
     how = "every byte" if options.deep else "sizes and footers; --deep reads every byte"
     print(
         f"{checked.records:,} records, {checked.shards:,} shards, {checked.models:,} models ({how}): "

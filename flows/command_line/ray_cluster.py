@@ -82,7 +82,7 @@ def start_ray(
         chosen = placements.choose(placement, present, sharding)
     except placements.PlacementError as error:
         raise InputError(str(error)) from error
-    runner.say(placements.told(chosen, present))
+    runner.say(placements.describe(chosen, present))
     runner.pools = chosen.pools
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.placements import Placement, PlacementError, auto, check, choose, read, told
+from cluster.placements import Placement, PlacementError, auto, check, choose, describe, read
 from components.dataflow.stage import Pool
 from flows import full_study
 from flows.command_line import cli
@@ -51,7 +51,7 @@ def test_a_file_places_every_kind_and_single_stages(tmp_path: Path) -> None:
     assert list(found.nodes) == [{"CPU": 8.0, "GPU": 4.0, "gpu_generate": 1}] * 4
     assert choose(found, [HEAD]) == found
     assert choose(found, [HEAD], "ddp").pools["training"].sharding == "ddp"
-    assert told(found, [HEAD]) == (
+    assert describe(found, [HEAD]) == (
         "placement: engines 4 × (0.25 CPU, 2 GPU, 1 gpu_generate); graders 8 × (0.5 CPU); "
         "scorers 1 × (0.25 CPU, 1 GPU); training 2 × (0.25 CPU, 4 GPU); judgements 1 × (0.25 CPU, 4 GPU); of 4 CPU"
     )

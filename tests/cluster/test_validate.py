@@ -404,7 +404,7 @@ def test_the_dashboard_knows_only_metrics_that_there_are() -> None:
     dashboard = json.loads((ROOT / "components" / "monitoring" / "dashboard.json").read_text())
     asked = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
     names = set(re.findall(r"ray_(stepverify_[a-z_]+)", asked.replace("(_total)?", "")))
-    assert names == set(prometheus._ABOUT)
+    assert names == set(prometheus._DESCRIPTIONS)
 
 
 def test_the_image_is_pinned_and_not_roots() -> None:

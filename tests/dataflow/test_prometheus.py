@@ -21,11 +21,11 @@ def test_outside_of_ray_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     told: list[str] = []
     metric = SimpleNamespace(inc=lambda value, tags: told.append(f"{value} {tags}"))
     monkeypatch.setattr(prometheus, "_metric", lambda kind, name, tags: metric)
-    monkeypatch.setattr(prometheus, "_told", lambda: True)
+    monkeypatch.setattr(prometheus, "_is_exporting", lambda: True)
     count_rows(
         "solutions", pa.table({"error": pa.array([None], pa.string()), "num_tokens": pa.array([3])}), generated=True
     )
     assert told == ["1 {'stage': 'solutions'}", "3 {'stage': 'solutions'}"]
-    monkeypatch.setattr(prometheus, "_told", lambda: False)
+    monkeypatch.setattr(prometheus, "_is_exporting", lambda: False)
     count_rows("solutions", pa.table({"error": pa.array(["a"]), "num_tokens": pa.array([3])}), generated=True)
     assert len(told) == 2

@@ -147,7 +147,7 @@ def test_a_plan_counts_only_what_is_not_there_yet(tmp_path: Path, monkeypatch: p
 def test_what_is_foreseen_has_no_part_in_a_key() -> None:
     generated = full_study.generate(PRESETS["smoke"].sampling, Model("m", None))
     problems = fake.stages(fake.Config(6))[0]
-    source, _ = dry_run.made(problems, "k")
+    source, _ = dry_run.compute_unstored(problems, "k")
     ahead = dry_run.of_map(generated, source.select(split="test"))
     assert ahead.digest is ahead.select(split="test").digest is None
     assert ahead.rows == 2 * 8
@@ -160,7 +160,7 @@ def test_what_is_foreseen_has_no_part_in_a_key() -> None:
 
 def test_right_solutions_to_keep_are_bounded_by_problem() -> None:
     base = PRESETS["smoke"]
-    source, _ = dry_run.made(fake.stages(fake.Config(30))[0], "k")  # 20 of them train
+    source, _ = dry_run.compute_unstored(fake.stages(fake.Config(30))[0], "k")  # 20 of them train
     for samples, most in ((16, 20 * 4), (3, 20 * 3)):
         config = dataclasses.replace(base.few_shot, samples_per_problem={"train": samples}, sample_block=8)
         shots = dry_run.of_map(full_study.generate(config, Model("m", None)), source)
