@@ -28,7 +28,6 @@ from components.data.scored_samples_file import (
 )
 from components.dataflow.datasets import Dataset
 from components.dataflow.errors import StudyError
-from components.dataflow.plain_text import printable
 from components.dataflow.runner import Runner
 from components.evaluation.answer_clusters import CandidatesConfig, candidates
 from components.evaluation.curves import BandConfig
@@ -38,6 +37,7 @@ from flows.command_line import checks
 from flows.command_line.errors import run_and_report_errors
 from flows.command_line.options import Parser
 from flows.studies import report_file, results, summary
+from flows.studies.study_folder import as_json, errors_of, write_study
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,9 +62,8 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def _write(run: Runner, samples: Dataset, names: Sequence[str]) -> None:
-    """Print the results, and put report.html, summary.json, best_of_n.png and index.json into the study's folder."""
-    folder, put = f"studies/{run.study}", run.store.files.put
-    frames = report_file.frames(run)
+    """Print the results and write the study's folder. Raises StudyError where no sample can be used."""
+    frames = report_file.frames(run, report_file.RESULTS)
     curves = frames["best_of_n"]
     if curves.empty:
         raise StudyError("no problem has a sample that can be used; see the errors of file_samples in the store")
@@ -72,21 +71,15 @@ def _write(run: Runner, samples: Dataset, names: Sequence[str]) -> None:
     verdicts = main_study.verdicts(frames["comparisons"], num_problems)
     notes = _notes(run, samples, names)
     details = dict.fromkeys(("problems", "solutions", "grades", "scores"), samples)
-    report_file.write(run, folder, frames, verdicts, notes, [], 0, details)
-    put(f"{folder}/best_of_n.png", main_study.picture(curves, f"{run.study}: {num_problems} problems"))
-    errors = run.store.read(samples, ["error"])["error"].to_pandas()
     content = {"study": run.study, "num_test_problems": num_problems, "verdicts": verdicts, "notes": notes}
-    content |= summary.of_results(frames) | {"errors": main_study.error_causes({samples.name: errors})}
-    put(f"{folder}/summary.json", summary.as_json(content))
-    where = {n: run.store.files.url(r.folder) for n, r in run.results.items() if isinstance(r, Dataset)}
-    put(f"{folder}/index.json", summary.as_json(where))
-    run.write_record(finished=True)
-    print("\n% of problems solved by the pick out of N samples")
-    print(main_study.table(curves, "test"))
-    print()
-    for line in [*verdicts, *notes]:
-        print(f"- {printable(line)}")
-    print(f"\n{run.store.files.url(folder)}/: report.html, summary.json, best_of_n.png, index.json")
+    content |= summary.of_results(frames) | {"errors": errors_of(run, [samples])}
+    files = {
+        "report.html": report_file.results_page(run, frames, verdicts, notes, [], 0, details),
+        "summary.json": as_json(content),
+        "best_of_n.png": main_study.picture(curves, f"{run.study}: {num_problems} problems"),
+    }
+    text = f"% of problems solved by the pick out of N samples\n{main_study.table(curves, 'test')}"
+    write_study(run, files, text, verdicts, notes)
 
 
 def _notes(run: Runner, samples: Dataset, names: Sequence[str]) -> list[str]:

@@ -32,7 +32,7 @@ from components.verifiers.scoring import ScoringConfig, score
 from flows.command_line import checks, cli, model_checks
 from flows.command_line.errors import run_and_report_errors
 from flows.command_line.options import Parser
-from flows.studies import summary
+from flows.studies.study_folder import errors_of, write_study
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,21 +60,16 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def _write(run: Runner, found: Dataset, scores: Dataset) -> None:
-    """Print F1 by source and threshold, and put index.json into the study's folder."""
-    folder = f"studies/{run.study}"
-    where = {n: run.store.files.url(r.folder) for n, r in run.results.items() if isinstance(r, Dataset)}
-    run.store.files.put(f"{folder}/index.json", summary.as_json(where))
-    run.write_record(finished=True)
-    print(f"\n{'source':<28}{'P(neg) from':>12}{'with error':>12}{'found %':>9}{'without':>9}{'kept %':>8}{'F1 %':>7}")
+    """Print F1 by source and threshold, and write the study's folder."""
+    lines = [f"{'source':<28}{'P(neg) from':>12}{'with error':>12}{'found %':>9}{'without':>9}{'kept %':>8}{'F1 %':>7}"]
     for row in main_study.records(run.store.read(found).to_pandas()):
-        print(
+        lines.append(
             f"{printable(row['source']):<28}{row['threshold']:>12g}{row['num_wrong']:>12,}{percent(row['accuracy_wrong']):>9}"
             f"{row['num_right']:>9,}{percent(row['accuracy_right']):>8}{percent(row['f1']):>7}"
         )
-    errors = run.store.read(scores, ["error"])["error"].to_pandas()
-    for cause, count in main_study.error_causes({"scores": errors}).get("scores", {}).items():
-        print(f"- {count} solutions have no scores and do not count: {printable(cause)}")
-    print(f"\n{run.store.files.url(folder)}/index.json says where each table lies")
+    causes = errors_of(run, [scores]).get("scores", {})
+    notes = [f"{count} solutions have no scores and do not count: {cause}" for cause, count in causes.items()]
+    write_study(run, {}, "\n".join(lines), notes=notes)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

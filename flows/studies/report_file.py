@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -32,24 +32,26 @@ _DETAILS: dict[str, list[str]] = {
 }
 
 
-def frames(run: Runner) -> dict[str, pd.DataFrame]:
-    """The tables of results that this run has, as pandas frames."""
-    found = {name: run.results[name] for name in RESULTS if name in run.results}
-    return {name: run.store.read(table).to_pandas() for name, table in found.items() if isinstance(table, Dataset)}
+def frames(run: Runner, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Read those of these tables that a run has, as pandas frames."""
+    tables = {name: run.results[name] for name in names if name in run.results}
+    return {name: run.store.read(table).to_pandas() for name, table in tables.items() if isinstance(table, Dataset)}
 
 
-def write(
+def results_page(
     run: Runner,
-    folder: str,
     results: Mapping[str, pd.DataFrame],
     verdicts: list[str],
     notes: list[str],
     more: list[Section],
     seed: int,
     details: Mapping[str, Dataset] | None = None,
-) -> None:
-    """Put report.html into a study's folder. more: sections after those of the results. seed: of what is shown.
-    details: in place of the study's own, the tables of problems, solutions, grades and scores."""
+) -> bytes:
+    """Return report.html of best-of-N results, with a browser of the solutions.
+
+    results: table's name → its rows. more: sections after those of the results. seed: draws the solutions that the
+    browser shows. details: in place of the study's own, the tables of problems, solutions, grades and scores.
+    """
     tables = {name: result for name, result in run.results.items() if isinstance(result, Dataset)} | dict(details or {})
     shown = {
         name: run.store.read(tables[name].without(split="train"), columns)
@@ -59,33 +61,35 @@ def write(
     shown["scored_samples"] = run.store.read(tables["scored_samples"])
     curves = results["best_of_n"].query("split == 'test'")
     problems, slots = curves["num_problems"].max(), curves["n"].max()
-    about = f"{problems} test problems, {slots} samples each"
-    made = result_sections(results) + input_sections(results) + more
-    write_page(run, folder, about, verdicts, notes, made, solutions_browser(shown, seed))
+    sections = result_sections(results) + input_sections(results) + more
+    subject = f"{problems} test problems, {slots} samples each"
+    return report_page(run, subject, verdicts, notes, sections, solutions_browser(shown, seed))
 
 
-def write_page(
+def report_page(
     run: Runner,
-    folder: str,
-    about: str,
+    subject: str,
     verdicts: list[str],
     notes: list[str],
     sections: list[Section],
     browser: Mapping[str, Any] | None = None,
-) -> None:
-    """Put report.html into a study's folder, headed by the first verdict. about: what the study is of, for the line
-    under the heading. browser: problems with their solutions (`report_browser`); None: the page has none."""
+) -> bytes:
+    """Return report.html, headed by the first verdict.
+
+    subject: the problems and samples, for the line under the heading. browser: problems with their solutions
+    (`components/report/solution_browser.py`); None: the page has none.
+    """
     content: dict[str, Any] = {
         "title": run.study,
-        "heading": verdicts[0] if verdicts else f"{run.study}: {about}",
-        "subtitle": f"Study {run.study}: {about}, {time.strftime('%Y-%m-%d')}",
+        "heading": verdicts[0] if verdicts else f"{run.study}: {subject}",
+        "subtitle": f"Study {run.study}: {subject}, {time.strftime('%Y-%m-%d')}",
         "verdicts": verdicts,
         "notes": notes,
         "sections": sections,
         "browser": browser,
         "provenance": provenance(run),
     }
-    run.store.files.put(f"{folder}/report.html", page(content))
+    return page(content)
 
 
 def provenance(run: Runner) -> dict[str, Any]:

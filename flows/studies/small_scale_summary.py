@@ -1,22 +1,18 @@
-"""What every run of the small-scale study ends with: tables on the terminal, and the study's folder for people."""
+"""What every run of the small-scale study ends with: the table on the terminal, and the study's folder."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from components.dataflow.datasets import Dataset
-from components.dataflow.plain_text import printable
-from components.dataflow.provenance import library_versions
-from components.report import main_study
 from components.report.input_sections import input_sections
 from components.report.small_scale import figure_4a, figure_4b, scaling_verdicts, text_table
 from components.report.small_scale_sections import scaling_sections
 from flows.studies import report_file
-from flows.studies.summary import as_json, engine, lineage, stages_of, training_notes
+from flows.studies.study_folder import as_json, summary_of, training_notes, write_study
 from flows.study import Study
 
 _TABLES = (
@@ -26,70 +22,36 @@ _TRUSTED_KAPPA = 0.8  # of the labeller with the exact rule; below it the study 
 
 
 def write(study: Study) -> None:
-    """Print the results and write report.html, index.json, summary.json, lineage.json, data_scaling.parquet and both
-    figures; nothing in plan mode or for a single stage."""
-    run, store = study.runner, study.runner.store
+    """Print the results and write the study's folder; nothing in plan mode or for a single stage."""
+    run, store, small = study.runner, study.runner.store, study.preset.small_scale
     if run.plan_only or run.only is not None:
         return
-    folder = f"studies/{study.name}"
-    frames = {name: store.read(run.results[name]).to_pandas() for name in _TABLES if name in run.results}  # type: ignore[arg-type]
+    frames = report_file.frames(run, _TABLES)
     verdicts, notes = scaling_verdicts(frames), [*_notes(study), *labeller_notes(frames)]
-    scaling = run.results["data_scaling"]
+    scaling, graded = run.results["data_scaling"], run.results["small_grades"]
     assert isinstance(scaling, Dataset)
-    store.files.put(f"{folder}/figure_4a.png", figure_4a(frames["data_scaling"]))
-    store.files.put(f"{folder}/figure_4b.png", figure_4b(frames["data_scaling"]))
-    store.publish(f"{folder}/data_scaling.parquet", scaling)
-    store.files.put(f"{folder}/summary.json", as_json(_summary(study, frames) | {"verdicts": verdicts, "notes": notes}))
-    where = {n: store.files.url(r.folder) if isinstance(r, Dataset) else r.path for n, r in run.results.items()}
-    store.files.put(f"{folder}/index.json", as_json(where))
-    store.files.put(f"{folder}/lineage.json", as_json(lineage(study)))
-    problems = int(frames["data_scaling"]["num_problems"].max())
-    sections = scaling_sections(frames) + input_sections(frames)
-    report_file.write_page(run, folder, f"{problems} test problems", verdicts, notes, sections)
-    run.write_record(finished=True)
-    print("\n% of test problems solved, by solutions labelled per problem")
-    print(text_table(frames["data_scaling"]))
-    print()
-    for line in [*verdicts, *notes]:
-        print(f"- {printable(line)}")
-    print(f"\n{main_study.stage_table(run.runs)}")
-    print(
-        f"\n{store.files.url(folder)}/: report.html, summary.json, figure_4a.png, figure_4b.png, data_scaling.parquet,"
-    )
-    print("index.json (where each table lies), lineage.json (what each was made of)")
-
-
-def _summary(study: Study, frames: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    run = study.runner
-    grades = run.results["small_grades"]
-    assert isinstance(grades, Dataset)
-    graded = run.store.read(grades, ["split", "status", "is_correct", "error"]).to_pandas()
-    by_split = graded[graded["error"].isna()].groupby("split", sort=False)
-    with_errors = {
-        name: run.store.read(result, ["error"])["error"].to_pandas()
-        for name, result in run.results.items()
-        if isinstance(result, Dataset) and result.rows_error
-    }
-    small = study.preset.small_scale
-    return {
-        "study": study.name,
-        "preset": study.preset.name,
-        "settings": dict(study.settings),
-        "engine": engine(small.sampling.engine),
-        "libraries": library_versions(),
+    assert isinstance(graded, Dataset)
+    grades = store.read(graded, ["split", "status", "is_correct", "error"]).to_pandas()
+    results = {
         "labeller": small.labeller if study.labelling_prm is None else study.labelling_prm.path,
         "training_seeds": small.training_seeds,
         "sizes": list(small.sizes),
-        "pass_at_1": {str(split): float(rows["is_correct"].mean()) for split, rows in by_split},
-        "no_answer_rate": {str(split): float((rows["status"] == "no_answer").mean()) for split, rows in by_split},
         "shortages": shortages(study),
-        **{name: _records(frame) for name, frame in frames.items()},
-        "stages": stages_of(run),
-        "training": {
-            name: dict(result.metrics) for name, result in run.results.items() if not isinstance(result, Dataset)
-        },
-        "errors": main_study.error_causes(with_errors),
+        **{name: json.loads(frame.drop(columns="error").to_json(orient="records")) for name, frame in frames.items()},
+        "verdicts": verdicts,
+        "notes": notes,
     }
+    problems = int(frames["data_scaling"]["num_problems"].max())
+    sections = scaling_sections(frames) + input_sections(frames)
+    files: dict[str, bytes | Dataset] = {
+        "report.html": report_file.report_page(run, f"{problems} test problems", verdicts, notes, sections),
+        "summary.json": as_json(summary_of(study, grades, small.sampling.engine, results)),
+        "figure_4a.png": figure_4a(frames["data_scaling"]),
+        "figure_4b.png": figure_4b(frames["data_scaling"]),
+        "data_scaling.parquet": scaling,
+    }
+    text = f"% of test problems solved, by solutions labelled per problem\n{text_table(frames['data_scaling'])}"
+    write_study(run, files, text, verdicts, notes, study)
 
 
 def shortages(study: Study) -> dict[str, dict[str, int]]:
@@ -104,11 +66,6 @@ def shortages(study: Study) -> dict[str, dict[str, int]]:
                 for reason, count in rows[rows["size"] == rows["size"].max()]["reason"].value_counts().items()
             }
     return found
-
-
-def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    records: list[dict[str, Any]] = json.loads(frame.drop(columns="error").to_json(orient="records"))
-    return records
 
 
 def labeller_notes(frames: Mapping[str, pd.DataFrame]) -> list[str]:

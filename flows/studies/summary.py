@@ -1,109 +1,61 @@
-"""What every run of the main study ends with: the table on the terminal, and the study's folder for people."""
+"""What every run of the main study ends with: the tables on the terminal, and the study's folder."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from components.dataflow.datasets import Dataset
-from components.dataflow.plain_text import printable
-from components.dataflow.provenance import git_commit, library_versions
 from components.dataflow.runner import Runner
 from components.report import main_study
-from components.sampling.engines import engine_distribution
 from flows.studies import report_file
+from flows.studies.study_folder import as_json, summary_of, training_notes, write_study
 from flows.study import Study
 
 _EXAMPLES = 10  # pairs of answers on which the graders disagree
 
 
 def write(study: Study) -> None:
-    """Print the results and write report.html, index.json, summary.json, best_of_n.parquet and best_of_n.png; nothing
-    in plan mode or for a single stage."""
+    """Print the results and write the study's folder; nothing in plan mode or for a single stage."""
     run, store = study.runner, study.runner.store
     if run.plan_only or run.only is not None:
         return
-    folder = f"studies/{study.name}"
     tables = {name: result for name, result in run.results.items() if isinstance(result, Dataset)}
-    frames = {"grades": store.read(tables["grades"]).to_pandas()} | report_file.frames(run)
-    costs, spent = report_file.costs(run, frames["best_of_n"], study.published_prm)
-    content = _summary(study, tables, frames) | {"cost": json.loads(costs.to_json(orient="records"))}
-    title = f"{study.name}: {content['num_test_problems']} test problems"
-    store.files.put(f"{folder}/best_of_n.png", main_study.picture(frames["best_of_n"], title))
-    store.publish(f"{folder}/best_of_n.parquet", tables["best_of_n"])
-    store.files.put(f"{folder}/summary.json", as_json(content))
-    where = {n: store.files.url(r.folder) if isinstance(r, Dataset) else r.path for n, r in run.results.items()}
-    store.files.put(f"{folder}/index.json", as_json(where))
-    store.files.put(
-        f"{folder}/lineage.json",
-        as_json(lineage(study)),
-    )
-    more = [spent, report_file.graders(content["graders_disagree"])]
-    seed = study.preset.estimation.votes.seed
-    report_file.write(run, folder, frames, content["verdicts"], content["notes"], more, seed)
-    run.write_record(finished=True)
-    for split in frames["best_of_n"]["split"].unique():
-        print(f"\n{split}: % of problems solved by the pick out of N samples")
-        print(main_study.table(frames["best_of_n"], split))
-    print()
-    for line in [*content["verdicts"], *content["notes"]]:
-        print(f"- {printable(line)}")
-    print(f"\n{main_study.stage_table(run.runs)}")
-    print(f"\n{store.files.url(folder)}/: report.html, summary.json, best_of_n.png, best_of_n.parquet,")
-    print("index.json (where each table lies), lineage.json (what each was made of)")
-
-
-def _summary(study: Study, tables: dict[str, Dataset], frames: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    run = study.runner
-    grades = frames["grades"]
-    curves = frames["best_of_n"][frames["best_of_n"]["split"] == "test"]
-    num_test_problems = int(curves["num_problems"].max())
-    with_errors = {
-        name: run.store.read(dataset, ["error"])["error"].to_pandas()
-        for name, dataset in tables.items()
-        if dataset.rows_error
-    }
-    by_split = grades[grades["error"].isna()].groupby("split", sort=False)
-    return {
-        "study": study.name,
-        "preset": study.preset.name,
-        "settings": dict(study.settings),
-        "engine": engine(study.preset.sampling.engine),
-        "libraries": library_versions(),
-        "num_test_problems": num_test_problems,
-        "pass_at_1": {str(split): float(rows["is_correct"].mean()) for split, rows in by_split},
-        "no_answer_rate": {str(split): float((rows["status"] == "no_answer").mean()) for split, rows in by_split},
+    frames = {"grades": store.read(tables["grades"]).to_pandas()} | report_file.frames(run, report_file.RESULTS)
+    grades, best_of_n = frames["grades"], frames["best_of_n"]
+    curves = best_of_n[best_of_n["split"] == "test"]
+    num_problems = int(curves["num_problems"].max())
+    verdicts = main_study.verdicts(frames["comparisons"], num_problems)
+    notes = _notes(study, grades, curves)
+    disagreement = _graders_disagree(run, tables["problems"], grades)
+    costs, cost_section = report_file.costs(run, best_of_n, study.published_prm)
+    results = {
+        "num_test_problems": num_problems,
         **of_results(frames),
         **_labels(frames),
         "near_contamination": None if "contamination" not in frames else len(frames["contamination"]),
-        "graders_disagree": _graders_disagree(run, tables["problems"], grades),
-        "verdicts": main_study.verdicts(frames["comparisons"], num_test_problems),
-        "notes": _notes(study, grades, curves),
-        "stages": stages_of(run),
-        "training": {
-            name: dict(result.metrics) for name, result in run.results.items() if not isinstance(result, Dataset)
-        },
-        "errors": main_study.error_causes(with_errors),
+        "graders_disagree": disagreement,
+        "verdicts": verdicts,
+        "notes": notes,
+        "cost": json.loads(costs.to_json(orient="records")),
     }
-
-
-def stages_of(run: Runner) -> dict[str, dict[str, Any]]:
-    """What became of each stage."""
-    return {
-        stage.name: {
-            "rows": stage.rows,
-            "rows_error": stage.rows_error,
-            "shards": stage.shards_total,
-            "shards_reused": stage.shards_reused,
-            "seconds": stage.seconds,
-        }
-        for stage in run.runs
+    more = [cost_section, report_file.graders(disagreement)]
+    seed = study.preset.estimation.votes.seed
+    files: dict[str, bytes | Dataset] = {
+        "report.html": report_file.results_page(run, frames, verdicts, notes, more, seed),
+        "summary.json": as_json(summary_of(study, grades, study.preset.sampling.engine, results)),
+        "best_of_n.png": main_study.picture(best_of_n, f"{study.name}: {num_problems} test problems"),
+        "best_of_n.parquet": tables["best_of_n"],
     }
+    text = "\n\n".join(
+        f"{split}: % of problems solved by the pick out of N samples\n{main_study.table(best_of_n, split)}"
+        for split in best_of_n["split"].unique()
+    )
+    write_study(run, files, text, verdicts, notes, study)
 
 
 def of_results(frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
@@ -144,57 +96,6 @@ def _graders_disagree(run: Runner, problems: Dataset, grades: pd.DataFrame) -> d
     pairs = pairs.drop_duplicates(["answer", "ground_truth_answer"]).head(_EXAMPLES)
     columns = ["answer", "ground_truth_answer", "is_correct", "is_correct_prm800k", "method"]
     return {"rows": len(differ), "of": len(both), "examples": pairs[columns].to_dict("records")}
-
-
-def lineage(study: Study) -> dict[str, Any]:
-    """Every number's descent: for each stage its recipe, its inputs by digest, its shards or files by sha256, and the
-    code and libraries that computed it."""
-    run, stages = study.runner, {}
-    for name, result in run.results.items():
-        folder = run.store.folder_of(result)
-        manifest = run.store.manifest(folder) or {}
-        wanted = ["key", "digest", "recipe", "inputs", "model_files", "git_commit", "libraries", "created_at"]
-        wanted += [] if isinstance(result, Dataset) else ["training_workers"]
-        stages[name] = {"folder": folder} | {field: manifest.get(field) for field in wanted}
-        if isinstance(result, Dataset):
-            stages[name]["shards"] = [shard.path for shard in result.shards]
-        else:
-            stages[name]["files"] = dict(result.files)
-    return {
-        "run": run.run_id,
-        "preset": study.preset.name,
-        "settings": dict(study.settings),
-        "git_commit": git_commit(),
-        "libraries": library_versions(),
-        "stages": stages,
-    }
-
-
-def engine(name: str) -> dict[str, str]:
-    distribution = engine_distribution(name)
-    return {"name": name, "distribution": distribution, "version": version(distribution)}
-
-
-def as_json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-def training_notes(run: Runner) -> list[str]:
-    """Which models were trained by several workers, whose number can change a weight's last bits."""
-    by_workers: dict[int, list[str]] = {}
-    for name, result in run.results.items():
-        manifest = {} if isinstance(result, Dataset) else run.store.manifest(run.store.folder_of(result)) or {}
-        if (workers := manifest.get("training_workers") or 1) > 1:
-            by_workers.setdefault(workers, []).append(name)
-    return [
-        f"{_listed(names)}: trained on {workers} workers; on another number of workers, sums are rounded otherwise and "
-        "the weights are other ones"
-        for workers, names in sorted(by_workers.items())
-    ]
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more models" if len(names) > 4 else "")
 
 
 def _number(value: float) -> float | None:

@@ -22,7 +22,7 @@ from components.dataflow.storage import Files
 from components.dataflow.store import Store
 from flows.command_line import cli, commands
 from flows.presets.presets import PRESETS
-from flows.studies import summary
+from flows.studies import study_folder
 from flows.study import Study
 from tests.faults import fake
 
@@ -97,10 +97,10 @@ def test_a_model_that_several_workers_trained_says_so(tmp_path: Path) -> None:
         found = store.model(name, "a" * 64)
         assert found is not None
         runner.results[name] = found[0]
-    [note] = summary.training_notes(runner)
+    [note] = study_folder.training_notes(runner)
     study: Any = SimpleNamespace(runner=runner, preset=PRESETS["smoke"], settings={})
     assert note.startswith("prm: trained on 2 workers; on another number of workers")
-    stages = summary.lineage(study)["stages"]
+    stages = study_folder.lineage(study)["stages"]
     assert {name: stage["training_workers"] for name, stage in stages.items()} == {
         "prm": 2,
         "orm": 1,
