@@ -43,6 +43,7 @@ from components.data.export_file import ExportFile
 from components.data.export_formats import LeftOut
 from components.dataflow.datasets import Dataset
 from components.dataflow.errors import InputError, StoreError
+from components.dataflow.joined_rows import joined_rows
 from components.dataflow.plain_text import printable
 from components.dataflow.records import is_name, note_of
 from components.dataflow.store import Store
@@ -213,15 +214,11 @@ def _joined(store: Store, *tables: Dataset) -> Iterator[list[Row]]:
     if len({len(table.shards) for table in tables}) > 1:
         raise StoreError(f"{', '.join(table.name for table in tables)} are not cut alike: run the study to its end")
     for shards in zip(*(table.shards for table in tables), strict=True):
-        rows: list[Row] = store.read_shard(shards[0]).to_pylist()
-        for shard in shards[1:]:
-            more = store.read_shard(shard).to_pylist()
-            if [[row[key] for key in SAMPLE_KEY] for row in rows] != [[row[key] for key in SAMPLE_KEY] for row in more]:
-                raise StoreError(f"{shard.path} does not have the rows of {shards[0].path}")
-            errors = [
-                row["error"] if row["error"] is not None else one["error"] for row, one in zip(rows, more, strict=True)
-            ]
-            rows = [row | one | {"error": error} for row, one, error in zip(rows, more, errors, strict=True)]
+        loaded = {shard.path: store.read_shard(shard) for shard in shards}
+        try:
+            rows = joined_rows(loaded, SAMPLE_KEY)
+        except ValueError as error:
+            raise StoreError(str(error)) from error
         yield rows
 
 

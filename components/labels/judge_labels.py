@@ -19,13 +19,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from components.dataflow.joined_rows import joined_rows
 from components.dataflow.stage import MapStage, Model, TableStage, seed_for
 from components.models.chat_template import apply_chat_template
 from components.models.model_folder import open_tokenizer
 from components.sampling.engines import Request, SamplingConfig, engine_distribution, open_engine
 from components.text.rendering import answer_step, render_prompts
 from components.worlds.worked_arithmetic import Chain, WorldConfig, rate_steps, teacher_solutions
-from schemas.ratings import NEGATIVE, POSITIVE
+from schemas.ratings import NEGATIVE, NO_ERROR, POSITIVE
 from schemas.settings import NoSettings, settings
 from schemas.tables import JUDGEMENTS, SAMPLE_KEY, STEP_LABELS, TEACHER_SOLUTIONS
 
@@ -187,14 +188,14 @@ def lesson(chain: Chain, steps: Sequence[str]) -> list[str]:
 
 def _judge_labels(config: NoSettings, solutions: pa.Table, judgements: pa.Table) -> pa.Table:
     rows = []
-    for row, judged in zip(solutions.to_pylist(), judgements.to_pylist(), strict=True):
-        if any(row[key] != judged[key] for key in SAMPLE_KEY):
-            raise ValueError("judgements are not in the solutions' order")
-        steps, first = row.pop("steps"), judged["first_error"]
+    for row in joined_rows({"solutions": solutions, "judgements": judgements}, SAMPLE_KEY):
+        first_error: int | None = row["first_error"]
         ratings: list[int] = []
-        if first is not None:
-            ratings = [1] * len(steps) if first < 0 else [*[1] * first, -1]
+        if first_error == NO_ERROR:
+            ratings = [POSITIVE] * len(row["steps"])
+        elif first_error is not None:
+            ratings = [*[POSITIVE] * first_error, NEGATIVE]
         labels: dict[str, Any] = {"ratings": ratings, "probabilities": None, "label_source": "judge"}
-        labels["provenance"] = [f"the judge: {judged['status']}"] * len(ratings)
-        rows.append(row | labels | {"alternatives": [], "error": judged["error"]})
+        labels["provenance"] = [f"the judge: {row['status']}"] * len(ratings)
+        rows.append(row | labels | {"alternatives": []})
     return pa.Table.from_pylist(rows, schema=STEP_LABELS)

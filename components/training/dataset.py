@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.dataflow.datasets import Dataset, Shard
+from components.dataflow.joined_rows import joined_rows
 from components.dataflow.stage import seed_for
 from components.dataflow.visibility import awaited
 from components.models.model_folder import open_tokenizer_without_torch
@@ -58,13 +59,8 @@ def _examples_of_shard(job: TrainingJob, batch: dict[str, Any]) -> pa.Table:
     """The examples of one shard; `counts` says of each row what became of it."""
     [order], [text] = batch["order"], batch["shards"]
     shards = [Shard(**shard) for shard in json.loads(text)]
-    tables = [awaited(functools.partial(job.run.store.read_shard, shard), shard.path) for shard in shards]
-    rows = [dict(row) for row in tables[0].to_pylist()]
-    for shard, table in zip(shards[1:], tables[1:], strict=True):
-        for row, more in zip(rows, table.to_pylist(), strict=True):
-            if any(row[key] != more[key] for key in SAMPLE_KEY):
-                raise ValueError(f"{shard.path} does not have the rows of {shards[0].path}")
-            row |= {name: value for name, value in more.items() if name != "error" or value is not None}
+    tables = {s.path: awaited(functools.partial(job.run.store.read_shard, s), s.path) for s in shards}
+    rows = joined_rows(tables, SAMPLE_KEY)
     numbers = {problem: seed_for("held_out", problem) for problem in {row["problem"] for row in rows}}
     share = job.evaluation.held_out_share if job.evaluation is not None else 0.0
     held_out = [numbers[row["problem"]] < share * 2**31 for row in rows]

@@ -92,7 +92,7 @@ def test_verdicts_become_labels_and_no_verdict_becomes_none() -> None:
     assert table.schema.equals(STEP_LABELS)
     assert table["ratings"].to_pylist() == [[1, -1], [1, 1, 1], [], []]
     assert table["error"].to_pylist() == [None, None, None, "refused"]
-    with pytest.raises(ValueError, match="order"):
+    with pytest.raises(ValueError, match="judgements does not have the rows of solutions"):
         stage.compute(
             stage.config,
             solutions=pa.Table.from_pylist(solutions[::-1], schema=SOLUTIONS).select(stage.reads["solutions"]),
