@@ -14,13 +14,13 @@ import pandas as pd
 import pyarrow as pa
 
 from components.dataflow.stage import TableStage
+from components.evaluation.compute_cost import INFERENCE, TRAINING
 from components.statistics.best_of_n import mean_rank_correlation
 from schemas.settings import settings
 from schemas.small_scale import LABEL_BUDGET, ROUNDS
 from schemas.tables import SAMPLE_KEY
 
 _BY_FINAL_ANSWER = "outcome_final_answer"  # which needs no step labels
-_TRAINING, _READING = 6, 2  # FLOPs per parameter and token
 _MORE = 1000  # step labels
 _ACCURACY = ["series", "size", "training_seed", "n", "accuracy"]
 
@@ -136,10 +136,10 @@ def _spent(config: BudgetConfig, line: BudgetLine, frames: dict[str, pd.DataFram
     solutions = pd.concat(parts).drop_duplicates(SAMPLE_KEY)
     needs_labels = line.series != _BY_FINAL_ANSWER
     tokens_labelled = float(solutions["num_tokens"].sum()) if needs_labels else 0.0
-    flops = _READING * config.generator_parameters * line.pool_tokens_sampled
-    flops += _READING * config.verifier_parameters * line.pool_tokens_read
-    flops += _READING * config.labeller_parameters * tokens_labelled
-    flops += _TRAINING * config.verifier_parameters * line.tokens_trained
+    flops = INFERENCE * config.generator_parameters * line.pool_tokens_sampled
+    flops += INFERENCE * config.verifier_parameters * line.pool_tokens_read
+    flops += INFERENCE * config.labeller_parameters * tokens_labelled
+    flops += TRAINING * config.verifier_parameters * line.tokens_trained
     return {
         "num_solutions": float(len(solutions)),
         "num_step_labels": float(solutions["num_labels"].sum()) if needs_labels else 0.0,

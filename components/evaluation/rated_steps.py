@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.statistics.best_of_n import Floats, Ints
-from schemas.ratings import NEGATIVE, NO_ERROR
+from schemas.ratings import first_error
 from schemas.tables import SAMPLE_KEY
 
 
@@ -25,8 +25,7 @@ class RatedSolution:
     @property
     def first_error(self) -> int:
         """The 0-based index of the first wrong step, −1 for none."""
-        wrong = np.flatnonzero(self.ratings == NEGATIVE)
-        return int(wrong[0]) if len(wrong) else NO_ERROR
+        return first_error(self.ratings.tolist())
 
 
 def rated_steps(step_labels: pa.Table, scores: pa.Table) -> Iterator[RatedSolution]:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from components.dataflow.stage import TableStage
-from schemas.ratings import NEGATIVE, NO_ERROR
+from schemas.ratings import NEGATIVE, NO_ERROR, first_error
 from schemas.results import AGREEMENT, LABEL_SOURCES
 from schemas.settings import settings
 
@@ -55,8 +55,8 @@ def kappa(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float | Non
 def compare(source: dict[Key, list[int]], reference: dict[Key, list[int]]) -> dict[str, Any]:
     """The numbers of one ordered pair. source, reference: (problem_id, sample_index) → ratings."""
     common = [key for key in source if key in reference]
-    found = np.array([_first_error(source[key]) for key in common])
-    wanted = np.array([_first_error(reference[key]) for key in common])
+    found = np.array([first_error(source[key]) for key in common])
+    wanted = np.array([first_error(reference[key]) for key in common])
     pairs = [pair for key in common for pair in zip(source[key], reference[key], strict=False)]
     wrong = np.array(pairs, dtype=np.int64).reshape(-1, 2) == NEGATIVE
     same = found == wanted
@@ -72,10 +72,6 @@ def compare(source: dict[Key, list[int]], reference: dict[Key, list[int]]) -> di
         "same_first_error": float(same.mean()) if common else None,
         "kappa": kappa(wrong[:, 0], wrong[:, 1]),
     }
-
-
-def _first_error(ratings: list[int]) -> int:
-    return ratings.index(NEGATIVE) if NEGATIVE in ratings else NO_ERROR
 
 
 def _ratings(labels: pa.Table) -> dict[Key, list[int]]:
