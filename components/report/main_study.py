@@ -10,6 +10,7 @@ import pandas as pd
 
 from components.dataflow.plain_text import printable
 from components.report.figures import figure_png
+from components.report.palette import colours
 
 LABELS = {
     "prm": "Process-supervised RM (PRM)",
@@ -23,11 +24,6 @@ Row = dict[str, Any]
 _FEWEST_PROBLEMS = 5  # fewer say nothing of problems, however alike they are
 _WHY_SHOWN = 4  # lines under a stage of a plan
 _STANDING = 42  # width of a plan's column
-_COLOURS = {
-    "prm": "#e8590c",
-    "orm": "#1971c2",
-    "majority": "#868e96",
-}
 
 
 def label(method: str) -> str:
@@ -81,13 +77,12 @@ def picture(best_of_n: pd.DataFrame, title: str) -> bytes:
     """best_of_n.png: accuracy against N of the test split, bands are 95 % intervals over problems."""
     rows = best_of_n[best_of_n["split"] == "test"]
     methods = in_order(rows["method"][rows["method"] != "pass"])
-    others = [method for method in methods if method not in LABELS and not method.endswith("_weighted")]
-    colours = _COLOURS | {name: f"C{2 + place}" for place, name in enumerate(others)}
+    by_name = colours([method for method in methods if not method.endswith("_weighted")])
 
     def draw(axes: Any) -> list[str]:
         for method in methods:
             line = rows[rows["method"] == method].sort_values("n")
-            _draw(axes, line, colours[method.removesuffix("_weighted")], method.endswith("_weighted"))
+            _draw(axes, line, by_name[method.removesuffix("_weighted")], method.endswith("_weighted"))
         return [label(method) for method in methods]
 
     ticks = sorted(rows["n"].unique())

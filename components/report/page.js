@@ -19,10 +19,11 @@ function draw(tag, attributes, text) {
   return element;
 }
 const IDEAL = ""; // the kind of a line that is no verifier's
+const palette = getComputedStyle(document.documentElement); // palette.py: --of-<name>, --other-<place>
 const others = []; // verifiers without a colour of their own, in order of appearance
 const colour = (kind) => {
   const base = kind.replace("_weighted", "");
-  if (["prm", "orm", "majority", "pass"].includes(base)) return `var(--${base})`;
+  if (palette.getPropertyValue(`--of-${base}`)) return `var(--of-${base})`;
   if (base === IDEAL) return "var(--line)";
   if (!others.includes(base)) others.push(base);
   return `var(--other-${others.indexOf(base) % 5})`;

@@ -13,6 +13,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from components.report.palette import css
+
 _HERE = Path(__file__).parent
 
 
@@ -20,7 +22,7 @@ def page(content: dict[str, Any]) -> bytes:
     """The whole file. content: title, verdicts, notes, sections (`sections`), browser (`solution_browser`; None:
     there are no solutions to show) and provenance, all plain JSON values. Raises ValueError for NaN, which JSON has
     not."""
-    style, script = ((_HERE / f"page.{kind}").read_text() for kind in ("css", "js"))
+    style, script = css() + (_HERE / "page.css").read_text(), (_HERE / "page.js").read_text()
     template = Template((_HERE / "page.html").read_text())
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; base-uri 'none'"
     return template.substitute(policy=policy, style=style, script=script, data=embedded(content)).encode()

@@ -11,6 +11,8 @@ import pandas as pd
 
 from components.report.figures import figure_png
 from components.report.main_study import Row, compared, records
+from components.report.palette import colours
+from schemas.small_scale import SUPERVISIONS
 
 LABELS = {
     "process": "Process, by the labeller",
@@ -30,20 +32,10 @@ _SAID = {
     "top_k": "labelling the highest scores first",
     "iterated": "active learning in rounds",
 }
-SUPERVISIONS = ("process", "outcome_prm", "outcome_final_answer")
 FITTED = ("process", "active")  # whose lines are drawn, as in the paper
 _FIRST = [("process", "outcome_final_answer"), ("process", "outcome_prm")]  # the study's own question
 _PAPERS_EFFICIENCY = 2.6
 _UNCOUNTABLE = 1000.0  # times as much data: what a nearly flat line asks for
-_COLOURS = {
-    "process": "#e8590c",
-    "outcome_prm": "#1971c2",
-    "outcome_final_answer": "#868e96",
-    "active": "#2b8a3e",
-    "uncertainty": "#862e9c",
-    "top_k": "#a61e4d",
-    "iterated": "#0b7285",
-}
 
 
 def series_label(series: str) -> str:
@@ -235,22 +227,23 @@ def _figure(
     x: str,
     y: str,
 ) -> bytes:
+    by_series = colours(list(lines))
+
     def draw(axes: Any) -> list[str]:
-        for series, found in lines.items():
-            _draw(axes, series, found.sort_values(against), against)
+        for series, rows in lines.items():
+            _draw(axes, rows.sort_values(against), against, by_series[series], series in SUPERVISIONS)
         for series, (sizes, accuracies) in fitted.items():
-            axes.plot(sizes, [100 * value for value in accuracies], color=_COLOURS[series], linewidth=1, linestyle="--")
+            percents = [100 * value for value in accuracies]
+            axes.plot(sizes, percents, color=by_series[series], linewidth=1, linestyle="--")
         return [series_label(series) for series in lines]
 
     ticks = sorted({value for found in lines.values() for value in found[against]})
     return figure_png(draw, ticks, x, f"% problems solved ({y})")
 
 
-def _draw(axes: Any, series: str, rows: pd.DataFrame, against: str) -> None:
-    is_supervision, colour = series in SUPERVISIONS, _COLOURS.get(series, "#495057")
+def _draw(axes: Any, rows: pd.DataFrame, against: str, colour: str, is_supervision: bool) -> None:
     mean, spread = 100 * rows["accuracy"], 100 * rows["std_over_seeds"].astype(float)
     width, marker = (2.2, 4.0) if is_supervision else (1.5, 3.0)
-    about = {"color": colour, "marker": "o", "markersize": marker, "linewidth": width}
-    axes.plot(rows[against], mean, **about)
+    axes.plot(rows[against], mean, color=colour, marker="o", markersize=marker, linewidth=width)
     if spread.notna().any():
         axes.fill_between(rows[against], mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)

@@ -21,8 +21,6 @@ from components.report.small_scale import (
 )
 
 _PERCENT = "% of problems solved"
-# The colours of the main study's page, for what is like its PRM and its ORM; other series have their own.
-_KINDS = {"process": "prm", "outcome_prm": "orm", "outcome_final_answer": "majority"}
 
 
 def scaling_sections(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
@@ -48,7 +46,7 @@ def _scaling(rows: pd.DataFrame) -> Section:
         line = fitted_line(last[last["series"] == series])
         if line is not None:
             points = [{"x": int(size), "y": 100 * accuracy} for size, accuracy in zip(*line, strict=True)]
-            kind = f"{_KINDS.get(series, series)}_weighted"  # dashed, in the colour of its series
+            kind = f"{series}_weighted"  # dashed, in the colour of its series
             fits.append({"name": f"{series_label(series)}: fitted line", "kind": kind, "points": points})
     n = rows["n"].max()
     charts = [
@@ -66,7 +64,7 @@ def _chart(rows: pd.DataFrame, against: str, title: str, x: str, fits: list[dict
     series: list[dict[str, Any]] = []
     for name in in_order(rows):
         points = [_point(row, row[against]) for row in records(rows[rows["series"] == name].sort_values(against))]
-        series.append({"name": series_label(name), "kind": _KINDS.get(name, name), "points": points})
+        series.append({"name": series_label(name), "kind": name, "points": points})
     lowest = min(point.get("low", point["y"]) for one in series for point in one["points"])
     start = max(0, 10 * math.floor(lowest / 10))
     return {"title": title, "x": x, "y": _PERCENT, "log": True, "from": start, "series": [*series, *fits]}

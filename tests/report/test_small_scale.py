@@ -133,7 +133,7 @@ def test_the_page_holds_the_tables_and_is_written_without_a_browser() -> None:
     [against_data, against_n] = made[0]["charts"]
     assert against_data["from"] == 50
     assert against_data["series"][0]["points"][0] == pytest.approx({"x": 1, "y": 60.0, "low": 59.0, "high": 61.0})
-    assert [line["kind"] for line in against_data["series"][5:]] == ["prm_weighted", "active_weighted"]
+    assert [line["kind"] for line in against_data["series"][5:]] == ["process_weighted", "active_weighted"]
     assert [point["x"] for point in against_n["series"][0]["points"]] == [1, 4]
     assert made[0]["tables"][0]["rows"][0][1] == "60.0 (55.0 to 65.0) ± 1.0"
     assert made[4]["tables"][0]["rows"][0][-1] == "–"
