@@ -36,7 +36,6 @@ from flows.command_line import cli, option_groups
 from flows.studies import generators, inputs, label_sources, small_scale_budget, small_scale_summary
 from flows.studies.label_sources import Labels
 from flows.studies.small_scale_series import (
-    SUPERVISIONS,
     ActiveLearningRound,
     Chosen,
     SmallScaleContext,
@@ -47,6 +46,7 @@ from flows.studies.small_scale_series import (
     train,
 )
 from flows.study import Study
+from schemas.small_scale import SUPERVISIONS
 
 
 def small_scale(study: Study) -> None:

@@ -19,6 +19,8 @@ _NUM_PROBLEMS = ("num_problems", pa.int32(), False, "test problems that count")
 _NUM_SEEDS = ("num_seeds", pa.int32(), False, "training seeds")
 _STD = ("std_over_seeds", pa.float64(), True, "standard deviation (n − 1) of that number over seeds; null for one")
 
+SUPERVISIONS = ("process", "outcome_prm", "outcome_final_answer")  # series on the same solutions
+POLICIES = ("active", "uncertainty", "top_k", "iterated")  # series of process supervision, on solutions chosen so
 CHOSEN_BEFORE = "chosen_before"  # the reason of what an earlier round chose
 
 SELECTION = table(

@@ -21,14 +21,20 @@ from components.statistics.best_of_n import Bools, Floats, best_of_n, sizes
 from components.statistics.bootstrap import BootstrapConfig, estimates, resampled_means, stretch, two_way_interval
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION
 from schemas.settings import settings
-from schemas.small_scale import DATA_EFFICIENCY, DATA_SCALING, SERIES_COMPARISONS, VERIFIER_ACCURACY
+from schemas.small_scale import (
+    DATA_EFFICIENCY,
+    DATA_SCALING,
+    POLICIES,
+    SERIES_COMPARISONS,
+    SUPERVISIONS,
+    VERIFIER_ACCURACY,
+)
 from schemas.tables import SAMPLE_KEY
 
 BASELINE = "process"
-POLICIES = ("active", "uncertainty", "top_k", "iterated")
 _COMPARED = [(BASELINE, "outcome_prm"), (BASELINE, "outcome_final_answer"), ("outcome_prm", "outcome_final_answer")]
 _COMPARED += [*((policy, BASELINE) for policy in POLICIES), ("iterated", "active")]
-_SERIES = (*POLICIES, BASELINE, "outcome_prm", "outcome_final_answer")
+_SERIES = (*POLICIES, *SUPERVISIONS)
 _FURTHEST = 100.0  # doublings: more of them is no number that anyone could mean
 
 

@@ -34,7 +34,7 @@ from components.statistics.best_of_n import Bools, Ints
 from schemas.small_scale import CHOSEN_BEFORE, SELECTION
 from schemas.tables import SAMPLE_KEY
 
-POLICIES = {
+SELECTION_RULES = {
     "uniform": "the first samples of each problem",
     "active": "most convincing wrong answers of each problem, then its highest-scored of the rest (paper §4.2)",
     "uncertainty": "of each problem those whose score is nearest to one half",
@@ -60,13 +60,13 @@ class ActiveLearningConfig:
     """Raises ValueError, naming the value, for an unknown policy, sizes that are not ascending or under 1, and a share
     outside [0, 1]."""
 
-    policy: str  # one of POLICIES
+    policy: str  # one of SELECTION_RULES; the policy iterated is active, round after round
     sizes: tuple[int, ...]  # ascending: solutions per problem (of top_k: in the mean)
     wrong_share: float = 0.8  # of `active`: how many of them are to have a wrong answer (paper §4.2)
 
     def __post_init__(self) -> None:
-        if self.policy not in POLICIES:
-            raise ValueError(f"policy {self.policy!r} is none of {', '.join(POLICIES)}")
+        if self.policy not in SELECTION_RULES:
+            raise ValueError(f"policy {self.policy!r} is none of {', '.join(SELECTION_RULES)}")
         if not self.sizes or self.sizes[0] < 1 or sorted(set(self.sizes)) != list(self.sizes):
             raise ValueError(f"sizes {self.sizes!r} are not ascending numbers from 1 on")
         if not 0 <= self.wrong_share <= 1:

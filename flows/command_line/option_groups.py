@@ -6,12 +6,13 @@ import argparse
 from pathlib import Path
 
 from components.data.problem_files import ANSWER_FORMATS
-from components.labels.active_learning import POLICIES
+from components.labels.active_learning import SELECTION_RULES
 from components.statistics.score_reduction import NEUTRALS, REDUCTIONS
 from components.text.segmentation import RULES
 from components.verifiers.published import OURS, STYLES
 from flows.presets.presets import PRESETS, SEED
 from flows.studies.label_source_names import SOURCES
+from schemas.small_scale import POLICIES
 
 
 def add_study(parser: argparse.ArgumentParser) -> None:
@@ -167,10 +168,10 @@ def add_small_scale(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--policies",
         nargs="*",
-        choices=[*(name for name in POLICIES if name != "uniform"), "iterated"],
+        choices=POLICIES,
         metavar="POLICY",
         help="ways to choose what to label, besides the first solutions of each problem: "
-        + "; ".join(f"{name}: {about}" for name, about in POLICIES.items() if name != "uniform")
+        + "; ".join(f"{name}: {about}" for name, about in SELECTION_RULES.items() if name in POLICIES)
         + "; iterated: active, in rounds, with the selector trained anew after each (default: all; none: no names)",
     )
     group.add_argument("--pool", type=int, metavar="N", help="solutions per train problem to choose from")

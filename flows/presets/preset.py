@@ -23,6 +23,7 @@ from components.training.config import GeneratorConfig, RewardModelConfig
 from components.verifiers.scoring import ScoringConfig
 from components.worlds.worked_arithmetic import WorldConfig
 from schemas.settings import Share, settings
+from schemas.small_scale import POLICIES
 
 # Worked examples before each prompt when a base model does not know the format yet (paper §2.2: few-shot; how many
 # shots is unstated there). Newline-delimited steps, the answer in a section of its own.
@@ -32,8 +33,6 @@ FEW_SHOT = (Path(__file__).with_name("few_shot.txt")).read_text(encoding="utf-8"
 CHAT_INSTRUCTION = (Path(__file__).with_name("chat_instruction.txt")).read_text(encoding="utf-8")
 
 STOP = "\n---"  # what a base model writes before it goes on to another problem
-
-POLICIES = ("active", "uncertainty", "top_k", "iterated")
 
 
 @settings

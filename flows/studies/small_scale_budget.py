@@ -6,8 +6,7 @@ from components.dataflow.datasets import Dataset
 from components.evaluation.compute_cost import parameters
 from components.evaluation.label_budget import BudgetConfig, BudgetLine, label_budget
 from flows.studies.small_scale_series import SmallScaleContext, TrainedVerifier
-
-SELECTED = ("active", "uncertainty", "top_k", "iterated")
+from schemas.small_scale import POLICIES
 
 
 def budget(world: SmallScaleContext, verifiers: list[TrainedVerifier], accuracy: Dataset, efficiency: Dataset) -> None:
@@ -35,7 +34,7 @@ def _line(
     """A verifier's line. One of solutions as they come needs no more of them than it is trained on."""
     name, trained = one.name, float(one.model.metrics["tokens_trained"])
     readings, uniform = 0, None
-    if name.series in SELECTED:
+    if name.series in POLICIES:
         first = min(other.name.size for other in verifiers if other.name.series == "process")
         earlier = {("process", first)}  # the selector, and those of earlier rounds
         if name.series == "iterated":

@@ -20,8 +20,6 @@ from flows.presets.preset import SmallScaleConfig
 from flows.studies.reward_models import of_seed
 from flows.study import Study
 
-SUPERVISIONS = ("process", "outcome_prm", "outcome_final_answer")
-
 
 @dataclass(frozen=True)
 class Chosen:

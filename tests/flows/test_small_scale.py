@@ -25,6 +25,7 @@ from flows.command_line.options import parse
 from flows.studies import small_scale_series
 from flows.studies.small_scale_summary import labeller_notes
 from flows.study import Study
+from schemas.small_scale import SUPERVISIONS
 from tests.dataflow.test_runner import local_stream_concurrently
 from tests.faults import fake
 from tests.flows.test_plan import Sampled, Scored
@@ -108,11 +109,7 @@ def test_sets_nest_and_the_supervisions_have_the_same_solutions(tmp_path: Path) 
     trained_on = {one.name: one.inputs["supervised_solutions"].digest for one in study.runner.runs if "_" in one.name
                   and "supervised_solutions" in one.inputs}  # fmt: skip
     for size in (1, 2, 4):
-        same = {
-            trained_on[f"{series}_{size}{seed}"]
-            for series in small_scale_series.SUPERVISIONS
-            for seed in ("", "_seed_2")
-        }
+        same = {trained_on[f"{series}_{size}{seed}"] for series in SUPERVISIONS for seed in ("", "_seed_2")}
         assert len(same) == 1
         [digest] = same
         supervised = study.runner.results["supervised_uniform"]
