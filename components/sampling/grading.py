@@ -1,4 +1,4 @@
-"""Grading: the answer of a solution, and whether it equals the reference answer.
+"""The grading of solutions: extract the answer, and compare it with the reference answer.
 
     python -m components.sampling.grading '\\frac{2}{4}' 0.5      prints the verdict and the rule that decided it
 
@@ -36,30 +36,31 @@ def grade(name: str = "grades") -> MapStage:
 
 
 def is_equal(answers: Sequence[str], ground_truths: Sequence[str]) -> list[bool]:
-    """Whether each answer equals the reference answer beside it; False also for what cannot be compared safely.
+    """Tell whether each answer equals the reference answer beside it; False also where they cannot be compared safely.
 
     Raises ValueError for sequences of unequal length.
 
     >>> is_equal(["0.5", "(2,1)"], ["\\frac{1}{2}", "(1,2)"])
     [True, False]
     """
-    pool = GradingSandbox()
+    sandbox = GradingSandbox()
     try:
         pairs = list(zip(answers, ground_truths, strict=True))
         distinct = list(dict.fromkeys(pairs))
-        verdicts = dict(zip(distinct, pool.verdicts(distinct), strict=True))
+        verdicts = dict(zip(distinct, sandbox.verdicts(distinct), strict=True))
         return [bool(verdicts[pair].is_correct) for pair in pairs]
     finally:
-        pool.close()
+        sandbox.close()
 
 
 class Grade:
     """The actor of the grading stage. Equal pairs are compared once, within a shard and from shard to shard."""
 
     def __init__(self, config: NoSettings, models: dict[str, Path]) -> None:
-        self.pool = GradingSandbox()
+        self.sandbox = GradingSandbox()
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        """Return a row per solution: its answer, both verdicts, and the rules that gave them."""
         rows = table.to_pylist()
         nothing: tuple[str | None, str] = (None, "none")
         extracted = [
@@ -67,7 +68,7 @@ class Grade:
             for row in rows
         ]
         pairs = [(answer or "", row["ground_truth_answer"]) for row, (answer, _) in zip(rows, extracted, strict=True)]
-        known = self.pool.known_verdicts(pair for pair in pairs if pair[0])
+        known = self.sandbox.known_verdicts(pair for pair in pairs if pair[0])
         graded = [
             {name: row[name] for name in ("problem_id", "sample_index", "split")}
             | _grade_row(row["error"], answer, rule, known.get(pair))
@@ -77,7 +78,7 @@ class Grade:
 
 
 def _grade_row(error: str | None, answer: str | None, rule: str, verdict: Verdict | None) -> dict[str, object]:
-    """A row's grade. One that could not be graded has an error, no verdict, and an empty slot in votes."""
+    """Return a row's grade. A row that could not be graded has an error, no verdict, and an empty slot in votes."""
     if verdict is None:  # nothing to compare
         verdict = Verdict(False, False, "", "no_answer") if error is None else Verdict(status="error")
     elif verdict.is_correct is None:
@@ -100,12 +101,12 @@ def main(arguments: Sequence[str]) -> int:
     if len(arguments) != 2:
         print("usage: python -m components.sampling.grading ANSWER GROUND_TRUTH", file=sys.stderr)
         return 2
-    pool = GradingSandbox()
-    [verdict] = pool.verdicts([(arguments[0], arguments[1])])
-    pool.close()
-    said = {True: "equal", False: "not equal", None: "not known"}
-    print(f"{said[verdict.is_correct]} ({verdict.method or verdict.status})")
-    print(f"{said[verdict.is_correct_prm800k]} (the paper's grader)")
+    sandbox = GradingSandbox()
+    [verdict] = sandbox.verdicts([(arguments[0], arguments[1])])
+    sandbox.close()
+    words = {True: "equal", False: "not equal", None: "not known"}
+    print(f"{words[verdict.is_correct]} ({verdict.method or verdict.status})")
+    print(f"{words[verdict.is_correct_prm800k]} (the paper's grader)")
     return 0
 
 

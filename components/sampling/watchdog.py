@@ -1,4 +1,4 @@
-"""An engine that stops answering ends its process, so that Ray starts another and its shards are done there.
+"""A watchdog: it ends the process of an engine that stops answering, so that Ray starts another for its shards.
 
 A hung driver, link or kernel raises nothing: without this a study waits for it for ever.
 """
@@ -14,18 +14,23 @@ _SECONDS = "STEPVERIFY_STALL_SECONDS"
 
 
 class Watchdog:
-    """`beat` while there is work, `rest` when there is none. The process ends (status 70) when neither comes for 600
-    seconds, or for what STEPVERIFY_STALL_SECONDS says; an engine's step takes less than one."""
+    """A watchdog of one engine: call `beat` while there is work, `rest` when there is none.
 
-    def __init__(self, what: str) -> None:
-        self.what, self.seconds = what, float(os.environ.get(_SECONDS) or 600)
+    The process ends (status 70) when neither comes for 600 seconds, or for the seconds in STEPVERIFY_STALL_SECONDS; a
+    step of an engine takes less than one. engine: its name, for the message.
+    """
+
+    def __init__(self, engine: str) -> None:
+        self.engine, self.seconds = engine, float(os.environ.get(_SECONDS) or 600)
         self.last: float | None = None
         threading.Thread(target=self._watch, daemon=True).start()
 
     def beat(self) -> None:
+        """Note that the engine answers."""
         self.last = time.monotonic()
 
     def rest(self) -> None:
+        """Note that there is no work: nothing is waited for."""
         self.last = None
 
     def _watch(self) -> None:
@@ -34,8 +39,8 @@ class Watchdog:
             last = self.last
             if last is not None and time.monotonic() - last > self.seconds:
                 print(
-                    f"{self.what} has not answered for {self.seconds:g} s (set {_SECONDS} for more); its process ends, "
-                    "and another takes its shards",
+                    f"{self.engine} has not answered for {self.seconds:g} s (set {_SECONDS} for more); its process "
+                    "ends, and another takes its shards",
                     file=sys.stderr,
                     flush=True,
                 )

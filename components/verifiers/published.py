@@ -53,7 +53,7 @@ class PublishedVerifier:
 
 
 def render_published(style: str, tokenizer: Any, problem: str, steps: Sequence[str]) -> Rendered:
-    """Ids of a problem and its steps as `style` lays them out; step_ends: where each step's score is read.
+    """Render a problem and its steps as `style` lays them out; step_ends: where each step's score is read.
 
     Raises ValueError for a solution that the style cannot hold.
     """
@@ -69,9 +69,10 @@ def render_published(style: str, tokenizer: Any, problem: str, steps: Sequence[s
 
 
 def open_published(style: str, folder: Path, dtype: str) -> PublishedVerifier:
-    """A verifier from a Hugging Face folder; no code of the folder's is run.
+    """Open a verifier from a Hugging Face folder; no code of the folder's is run.
 
     dtype: of the weights, and so of the arithmetic: float32, bfloat16, …
+
     Raises ValueError that names what is missing where the folder does not hold a verifier of this style.
     """
     if style not in STYLES:
@@ -100,8 +101,10 @@ def open_published(style: str, folder: Path, dtype: str) -> PublishedVerifier:
 
 
 def _render_trl(tokenizer: Any, problem: str, steps: Sequence[str]) -> Rendered:
-    """Prompt, after a begin-of-text token if there is one, and steps, each before a separator: all tokenised apart;
-    read at a separator's last token. (The demonstration in TRL's manual also has one after the prompt; training not.)
+    """Render the prompt, after a begin-of-text token if there is one, and the steps, each before a separator.
+
+    All are tokenised apart; scores are read at a separator's last token. (The demonstration in TRL's manual also has a
+    separator after the prompt; training has none.)
     """
     prompt, separator, *encoded = tokenizer([problem, _TRL_SEPARATOR, *steps], add_special_tokens=False)["input_ids"]
     ids = prompt if tokenizer.bos_token_id is None else [tokenizer.bos_token_id, *prompt]
@@ -113,26 +116,27 @@ def _render_trl(tokenizer: Any, problem: str, steps: Sequence[str]) -> Rendered:
 
 
 def _render_qwen(tokenizer: Any, problem: str, steps: Sequence[str]) -> Rendered:
-    """A conversation: system, problem, and an answer in which a tag follows each step; read at the tags."""
-    asked = [{"role": "system", "content": _QWEN_SYSTEM}, {"role": "user", "content": problem}]
+    """Render a conversation: system, problem, and an answer in which a tag follows each step. Scores are read at the
+    tags."""
+    question = [{"role": "system", "content": _QWEN_SYSTEM}, {"role": "user", "content": problem}]
     answer = {"role": "assistant", "content": "".join(step + _QWEN_TAG for step in steps)}
-    whole = apply_chat_template(tokenizer, [*asked, answer], tokenize=False)
-    opening = apply_chat_template(tokenizer, asked, tokenize=False, add_generation_prompt=True)
-    ids, prompt = tokenizer([whole, opening])["input_ids"]
+    conversation = apply_chat_template(tokenizer, [*question, answer], tokenize=False)
+    opening = apply_chat_template(tokenizer, question, tokenize=False, add_generation_prompt=True)
+    ids, prompt = tokenizer([conversation, opening])["input_ids"]
     step_ends = _tags(ids, tokenizer.encode(_QWEN_TAG)[0], _QWEN_TAG, len(steps))
     return Rendered(ids, _common(ids, prompt), step_ends)
 
 
 def _render_shepherd(tokenizer: Any, problem: str, steps: Sequence[str]) -> Rendered:
-    """One text, a line per step, "Step 1: … ки"; read at the tags.
+    """Render one text, a line per step, "Step 1: … ки". Scores are read at the tags.
 
-    The steps that it was trained on say their number: those that do not are given it. Space around a step is dropped,
-    as a second blank before the tag would make another token of it.
+    The steps that the model was trained on say their number; one is added to those that do not. Space around a step is
+    dropped, as a second blank before the tag would make another token of it.
     """
     lines = []
     for number, step in enumerate(steps, 1):
-        said = step.strip()
-        numbered = said if re.match(r"Step \d+:", said) else f"Step {number}: {said}".strip()
+        text = step.strip()
+        numbered = text if re.match(r"Step \d+:", text) else f"Step {number}: {text}".strip()
         lines.append(f"{numbered} {_SHEPHERD_TAG}")
     ids, prompt = tokenizer([f"{problem} " + "\n".join(lines), problem])["input_ids"]
     step_ends = _tags(ids, tokenizer.encode(_SHEPHERD_TAG)[-1], _SHEPHERD_TAG, len(steps))
@@ -149,8 +153,8 @@ def _render_rlhflow(tokenizer: Any, problem: str, steps: Sequence[str]) -> Rende
     turns: list[dict[str, str]] = []
     so_far = [apply_chat_template(tokenizer, [{"role": "user", "content": problem}], tokenize=False)]
     for number, step in enumerate(steps):
-        said = step.strip() if number else f"{problem} {step.strip()}"
-        turns += [{"role": "user", "content": said}, {"role": "assistant", "content": "+"}]
+        text = step.strip() if number else f"{problem} {step.strip()}"
+        turns += [{"role": "user", "content": text}, {"role": "assistant", "content": "+"}]
         so_far.append(apply_chat_template(tokenizer, turns, tokenize=False))
     # The template writes the begin-of-text token itself.
     prompt, *encoded = tokenizer(so_far, add_special_tokens=False)["input_ids"]
@@ -164,7 +168,7 @@ def _render_rlhflow(tokenizer: Any, problem: str, steps: Sequence[str]) -> Rende
 
 
 def _refuse_control_tokens(tokenizer: Any, problem: str, steps: Sequence[str]) -> None:
-    """A text that spells one, e.g. <|eot_id|>, would open turns and give answers of its own."""
+    """Refuse a text that spells a control token, e.g. <|eot_id|>: it would open turns, and give answers of its own."""
     control = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
     for number, text in enumerate([problem, *steps]):
         for token in control:
@@ -173,20 +177,21 @@ def _refuse_control_tokens(tokenizer: Any, problem: str, steps: Sequence[str]) -
 
 
 def _tags(ids: list[int], tag: int, name: str, count: int) -> list[int]:
-    """The positions of a tag, which are the ends of `count` steps."""
-    positions = [position for position, one in enumerate(ids) if one == tag]
+    """Return the positions of a tag, which are the ends of `count` steps. Raises ValueError for another number of
+    them."""
+    positions = [position for position, token in enumerate(ids) if token == tag]
     if len(positions) != count:
         raise ValueError(f"{count} steps, but {len(positions)} tags {name!r}: the text holds one, or swallows one")
     return positions
 
 
 def _common(ids: list[int], prompt: list[int]) -> int:
-    """How many of ids are those of the prompt alone: what follows may merge with, or replace, its last ones."""
+    """Return how many of ids are the prompt's own: what follows may merge with, or replace, its last ones."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(ids, prompt, strict=False)))
 
 
 def _candidates(style: str, tokenizer: Any) -> tuple[int, int]:
-    """The ids of − and + whose logits a causal model's score compares."""
+    """Return the ids of − and + whose logits a causal model's score compares."""
     if style == "math_shepherd":
         right, wrong = tokenizer.encode("+ -")[1:]  # after the begin-of-text token
     else:
@@ -224,8 +229,10 @@ def _load(style: str, folder: Path, dtype: str) -> Any:
 
 
 def _qwen_class() -> Any:
-    """The class that Qwen publishes as code beside the weights. That code was written for older transformers: under
-    version 5 its rotary embedding stays zero, and all scores near one half (Red-Hat-AI-Innovation-Team/its_hub#215).
+    """Return the class that Qwen publishes as code beside the weights.
+
+    That code was written for older transformers: under version 5 its rotary embedding stays zero, and all scores near
+    one half (Red-Hat-AI-Innovation-Team/its_hub#215).
     """
     from torch import nn
     from transformers import Qwen2Model, Qwen2PreTrainedModel
@@ -242,10 +249,10 @@ def _qwen_class() -> Any:
 
 
 def _two_rows(model: Any, wrong: int, right: int) -> Any:
-    """A head of two rows of a causal model's output embedding: the others would be computed for nothing."""
+    """Return a head of two rows of a causal model's output embedding: the others would be computed for nothing."""
     import torch
 
-    whole = model.get_output_embeddings()
-    head = torch.nn.Linear(whole.in_features, 2, bias=whole.bias is not None, dtype=whole.weight.dtype)
-    head.load_state_dict({name: values[[wrong, right]] for name, values in whole.state_dict().items()})
+    embedding = model.get_output_embeddings()
+    head = torch.nn.Linear(embedding.in_features, 2, bias=embedding.bias is not None, dtype=embedding.weight.dtype)
+    head.load_state_dict({name: values[[wrong, right]] for name, values in embedding.state_dict().items()})
     return head

@@ -1,7 +1,7 @@
-"""Scoring: both reward models read each solution once; probabilities of all classes are kept per step.
+"""The scoring of solutions: both reward models read each solution once, and the probabilities of all classes are kept.
 
 Paper §2.6: a step's score is P(neutral) + P(positive), and the solution's is the product over its steps. The other
-reductions (appendix, table 4) are computed later, from the same columns (`reductions.py`).
+reductions (appendix, table 4) are computed later, from the same columns (`evaluation/score_quality.py`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from schemas.tables import SCORES
 
 @settings
 class ScoringConfig:
-    """The arithmetic, and whose conventions the PRM follows: ours, or a published style (`published_verifiers.py`)."""
+    """Settings of scoring."""
 
-    dtype: Dtype = "float32"
-    prm_style: str = OURS
+    dtype: Dtype = "float32"  # arithmetic of both models
+    prm_style: str = OURS  # whose conventions the PRM follows: ours, or a published style (verifiers/published.py)
 
 
 def score(config: ScoringConfig, orm: Model | None, prm: Model | None, name: str = "scores") -> MapStage:
@@ -53,16 +53,17 @@ class Score:
         self.verifiers = {name: Verifier(folder, styles[name], config.dtype) for name, folder in models.items()}
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        """Return a row per solution: the ORM's score, the PRM's, and its class probabilities per step."""
         rows = table.drop_columns(["text"]).to_pylist()
         output: list[dict[str, Any]] = [
             {name: row[name] for name in ("problem_id", "sample_index", "split", "error")}
             | {"orm_score": None, "prm_score": None, "step_probabilities": None}
             for row in rows
         ]
-        asked = [index for index, row in enumerate(rows) if row["error"] is None and row["steps"]]
+        scored = [index for index, row in enumerate(rows) if row["error"] is None and row["steps"]]
         for name, verifier in self.verifiers.items():
-            found = verifier.step_probabilities([rows[index] for index in asked])
-            for index, probabilities in zip(asked, found, strict=True):
+            results = verifier.step_probabilities([rows[index] for index in scored])
+            for index, probabilities in zip(scored, results, strict=True):
                 if isinstance(probabilities, str):
                     output[index]["error"] = probabilities
                 elif name == "orm":

@@ -1,4 +1,4 @@
-"""A trained reward model that reads solutions: ours, or one as others published it.
+"""A trained reward model that scores solutions: one of ours, or one as others published it.
 
 Verifier(folder).step_probabilities([{"problem": …, "steps": […], "finish_reason": "stop"}])
 """
@@ -23,7 +23,7 @@ from components.verifiers.published import OURS, open_published, render_publishe
 class Verifier:
     """A reward model in evaluation mode, on a GPU where there is one.
 
-    style: "stepverify", or one of `published_verifiers.STYLES`. Raises ValueError for a folder that is not of it.
+    style: "stepverify", or one of `published.STYLES`. Raises ValueError for a folder that is not of it.
     """
 
     def __init__(self, folder: Path, style: str = OURS, dtype: str = "float32") -> None:
@@ -31,10 +31,10 @@ class Verifier:
         head = None
         if style == OURS:
             model = open_model(AutoModelForTokenClassification, folder, dtype=getattr(torch, dtype))
-            about = getattr(model.config, "stepverify", {})
+            convention = getattr(model.config, "stepverify", {})
             for name, value in {"prompt_separator": PROMPT_SEPARATOR, "step_separator": STEP_SEPARATOR}.items():
-                if about.get(name) != value:
-                    raise ValueError(f"{folder}: its config has {name} {about.get(name)!r}, not {value!r}")
+                if convention.get(name) != value:
+                    raise ValueError(f"{folder}: its config has {name} {convention.get(name)!r}, not {value!r}")
             self.tokenizer = open_tokenizer(folder)
         else:
             published = open_published(style, folder, dtype)
@@ -45,30 +45,31 @@ class Verifier:
         self.logits = SelectiveLogits(model, self.max_tokens, head).to(device).eval()
 
     def step_probabilities(self, rows: Sequence[Mapping[str, Any]]) -> list[np.ndarray | str]:
-        """For each solution (problem, steps, finish_reason) the class probabilities at its steps' ends, shape (steps,
-        classes), or why there are none. The two classes of a published PRM are negative and positive: its neutral is 0.
+        """Return each solution's class probabilities at its steps' ends, or the reason why there are none.
 
-        Solutions of one problem share what they have in common from the start.
+        rows: problem, steps, finish_reason. Shape of each result: (steps, classes). The two classes of a published PRM
+        are negative and positive: its P(neutral) is 0. Solutions of one problem share the tokens with which they begin
+        alike.
         """
         rendered = self._render(rows)
         results: list[np.ndarray | str] = []
         by_problem: dict[str, list[tuple[int, Rendered]]] = {}
-        for index, (row, one) in enumerate(zip(rows, rendered, strict=True)):
-            if isinstance(one, str):
-                results.append(one)
-            elif len(one.ids) > self.max_tokens:
-                results.append(f"too long: {len(one.ids)} tokens, and the reward model reads {self.max_tokens}")
+        for index, (row, solution) in enumerate(zip(rows, rendered, strict=True)):
+            if isinstance(solution, str):
+                results.append(solution)
+            elif len(solution.ids) > self.max_tokens:
+                results.append(f"too long: {len(solution.ids)} tokens, and the reward model reads {self.max_tokens}")
             else:
                 results.append("")
-                by_problem.setdefault(row["problem"], []).append((index, one))
+                by_problem.setdefault(row["problem"], []).append((index, solution))
         trees, at = [], []
         for group in by_problem.values():
-            tree = prefix_tree([one.ids for _, one in group])
+            tree = prefix_tree([solution.ids for _, solution in group])
             trees.append(tree)
-            at.append(np.concatenate([tree.places[i][one.step_ends] for i, (_, one) in enumerate(group)]))
-        for group, found in zip(by_problem.values(), predict(self.logits, trees, at), strict=True):
-            cuts = np.cumsum([len(one.step_ends) for _, one in group])[:-1]
-            for (index, _), probabilities in zip(group, np.split(found, cuts), strict=True):
+            at.append(np.concatenate([tree.places[i][solution.step_ends] for i, (_, solution) in enumerate(group)]))
+        for group, group_probabilities in zip(by_problem.values(), predict(self.logits, trees, at), strict=True):
+            cuts = np.cumsum([len(solution.step_ends) for _, solution in group])[:-1]
+            for (index, _), probabilities in zip(group, np.split(group_probabilities, cuts), strict=True):
                 results[index] = probabilities if self.style == OURS else np.insert(probabilities, 1, 0.0, axis=1)
         return results
 
