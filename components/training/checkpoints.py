@@ -25,17 +25,22 @@ _NAME = re.compile(r"state-[0-9]{1,12}\.pt")
 
 
 class Checkpoints:
-    """The checkpoints of one training, in its folder of a store. One process writes; others may read what is there at
-    the start. stage, key: the training's own, which a list must name to be believed."""
+    """The checkpoints of one training, in its folder of a store.
+
+    One process writes; others may read the checkpoints that are there at the start. stage, key: the training's own,
+    which a list must name to be believed.
+    """
 
     def __init__(self, files: Files, folder: str, stage: str, key: str) -> None:
         self.files, self.folder, self.training = files, folder, {"stage": stage, "key": key}
-        self.notices: list[str] = []  # what a reader must be told, a sentence each
+        self.notices: list[str] = []  # why checkpoints are not used, a sentence each
         self.saved: list[dict[str, Any]] = []  # newest first
 
     def load(self, read: Callable[[bytes], _State], put_aside: bool) -> _State | None:
-        """The newest checkpoint that is what was saved, as `read` reads it; None: there is none, so training starts
-        anew. put_aside: move those that are not to quarantine/; by one process alone."""
+        """Return the newest checkpoint that is what was saved, as `read` reads it; None where training starts anew.
+
+        put_aside: move those that are not to quarantine/; for one process alone.
+        """
         path = f"{self.folder}/{_LIST}"
         try:
             saved = self._list(unseal(self.files.read(path), path))
@@ -63,7 +68,7 @@ class Checkpoints:
         return None
 
     def save(self, data: bytes, step: int) -> None:
-        """Keep a checkpoint: its bytes, then the list that names it; then those before the last two go."""
+        """Keep a checkpoint: write its bytes, then the list that names it; then delete those before the last two."""
         name = f"state-{step}.pt"
         self.files.put(f"{self.folder}/{name}", data)
         others = [entry for entry in self.saved if entry["file"] != name]
@@ -74,7 +79,7 @@ class Checkpoints:
             self.files.delete(f"{self.folder}/{entry['file']}")
 
     def _list(self, record: dict[str, Any]) -> list[dict[str, Any]]:
-        """The checkpoints that a list names. Raises StoreError for one of another training or form."""
+        """Return the checkpoints that a list names. Raises StoreError for one of another training or form."""
         saved = record.get("checkpoints")
         if not isinstance(saved, list) or any(record.get(name) != value for name, value in self.training.items()):
             raise StoreError("no list of checkpoints of this training")
@@ -86,7 +91,7 @@ class Checkpoints:
         return saved
 
     def _reject_unsealed(self, put_aside: bool) -> None:
-        """A checkpoint without a digest, as earlier versions saved them, may be damaged, and nothing would tell."""
+        """Reject a checkpoint without a digest, as earlier versions saved them: damage to it would not be seen."""
         if self.files.size(f"{self.folder}/state.pt") is not None:
             self._reject("state.pt", "was saved without a digest, by an earlier version, so it is not used", put_aside)
 

@@ -13,18 +13,18 @@ from schemas.settings import Share, settings
 
 @settings
 class TrainingConfig:
-    """How a model is optimised (AdamW; the rate warms up, stays, and falls to zero; no dropout)."""
+    """How a model is optimised: AdamW; the rate warms up, stays, and falls to zero; no dropout."""
 
-    epochs: PositiveInt
+    epochs: PositiveInt  # passes over all examples
     batch_size: PositiveInt  # solutions per optimiser step, over all workers
     learning_rate: PositiveFloat  # the peak
-    warmup_share: Share = 0.05  # of all steps
-    decay_share: Share = 0.95  # of all steps, the last ones: a linear fall to zero
-    weight_decay: NonNegativeFloat = 0.01
-    gradient_clip: PositiveFloat = 1.0  # norm
-    max_tokens: PositiveInt = 2048  # a longer example is dropped, and counted
-    shuffle: bool = True  # False keeps a curriculum's order
-    seed: NonNegativeInt = 0
+    warmup_share: Share = 0.05  # share of all steps, the first ones: a linear rise to the peak
+    decay_share: Share = 0.95  # share of all steps, the last ones: a linear fall to zero
+    weight_decay: NonNegativeFloat = 0.01  # AdamW's, per step, times the learning rate
+    gradient_clip: PositiveFloat = 1.0  # the largest norm of a step's gradient; a larger one is scaled down
+    max_tokens: PositiveInt = 2048  # of an example; a longer one is dropped, and counted
+    shuffle: bool = True  # draw the order of examples from the seed; False keeps the order of the rows (a curriculum)
+    seed: NonNegativeInt = 0  # of a fresh head's weights and of the order of examples
 
     def __post_init__(self) -> None:
         if self.warmup_share + self.decay_share > 1 + 1e-9:
@@ -35,26 +35,28 @@ class TrainingConfig:
 class Architecture:
     """A Llama model to train from nothing; ~0.9 M parameters with the defaults and the world's vocabulary."""
 
-    hidden_size: PositiveInt = 128
-    layers: PositiveInt = 4
-    heads: PositiveInt = 4
-    intermediate_size: PositiveInt = 384
-    max_positions: PositiveInt = 2048
+    hidden_size: PositiveInt = 128  # width of the hidden states; a multiple of `heads`
+    layers: PositiveInt = 4  # decoder layers
+    heads: PositiveInt = 4  # attention heads per layer
+    intermediate_size: PositiveInt = 384  # width of the feed-forward part of a layer
+    max_positions: PositiveInt = 2048  # tokens of the longest sequence, prompt included
 
 
 @settings
 class GeneratorConfig:
-    training: TrainingConfig
-    architecture: Architecture | None  # None: finetune the base model
+    """How the generator is trained: from nothing, or finetuned."""
+
+    training: TrainingConfig  # how it is optimised
+    architecture: Architecture | None  # of a model from nothing; None: finetune the base model
 
 
 @settings
 class EvaluationConfig:
-    """How a reward model is watched while it trains: on problems that it does not train on."""
+    """How a reward model is evaluated while it trains: on validation problems, which it does not train on."""
 
-    held_out_share: Share = 0.05  # of the problems, chosen by a hash of their text
-    per_epoch: PositiveInt = 4
-    # What early stopping goes by; step_auc is a PRM's.
+    held_out_share: Share = 0.05  # share of the train problems that are for validation, by a hash of their text
+    per_epoch: PositiveInt = 4  # evaluations per epoch, evenly spaced; one more at the end
+    # The metric that early stopping and the learning-rate sweep go by; step_auc is a PRM's.
     watch: Literal["within_problem_auc", "step_auc", "calibration_error", "loss"] = "within_problem_auc"
     # Evaluations in turn without a better one after which training stops, and the best weights are kept. None: train
     # to the end and keep the last, like the paper.
@@ -69,13 +71,15 @@ WATCHED = {
 
 @settings
 class RewardModelConfig:
-    kind: Literal["orm", "prm"]
-    training: TrainingConfig
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    orm_positions: Literal["every_token", "last_token"] = "every_token"  # paper §2.5
+    """How an ORM or a PRM is trained, and what its targets are."""
+
+    kind: Literal["orm", "prm"]  # outcome or process supervision
+    training: TrainingConfig  # how it is optimised
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)  # validation while it trains
+    orm_positions: Literal["every_token", "last_token"] = "every_token"  # where the ORM has its target (paper §2.5)
     # How the PRM learns a neutral step: as the class that it is (paper), as positive, as negative, or not at all.
     prm_neutral: Literal["class", "positive", "negative", "ignore"] = "class"
-    # What the label of an alternative to a step counts, where that of a step of the solution itself counts 1.
+    # Weight of the label of an alternative to a step, where that of a step of the solution itself weighs 1.
     prm_alternative_weight: NonNegativeFloat = field_added_later(1.0, value_before=1.0)
     # This share of the training, the last, is on the solutions alone: alternatives are mostly wrong, and a PRM takes
     # their share of wrong steps for that of solutions until it sees these as they come.

@@ -1,5 +1,7 @@
-"""What a training run learns from: shards of the store made examples, in Ray tasks that know no torch (a base model's
-tokenizer may bring it), and brought to the workers."""
+"""The examples of a training run: shards of the store made examples, and brought to the workers.
+
+They are made in Ray tasks that know no torch (a base model's tokenizer may bring it).
+"""
 
 from __future__ import annotations
 
@@ -28,24 +30,27 @@ from schemas.tables import SAMPLE_KEY
 _INTS = pa.large_list(pa.int32())
 _ARRAYS = {"ids": _INTS, "positions": _INTS, "until": _INTS, "at": _INTS, "classes": _INTS, "read_at": _INTS}
 _ARRAYS |= {"weights": pa.large_list(pa.float32())}
-_OF_ROW = {"order": pa.int64(), "counts": pa.string(), "made": pa.bool_(), "held_out": pa.bool_()}
+_OF_ROW = {"order": pa.int64(), "counts": pa.string(), "is_example": pa.bool_(), "is_validation": pa.bool_()}
 _OF_ROW |= {"problem": pa.int64(), "is_right": pa.bool_(), "own_targets": pa.int64()}
 _EXAMPLE = pa.schema(list((_OF_ROW | _ARRAYS).items()))
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a worker holds: examples to train on, those of held-out problems with the problems' numbers, and the input's
-    rows and labels, counted by what became of them."""
+    """The data of a training on one worker.
+
+    train: examples to train on. validation: those of validation problems; validation_problems: their problems, by
+    number. counts: the input's rows and labels, by what became of them.
+    """
 
     train: list[Example]
-    held_out: list[Example]
-    held_out_problems: list[int]
+    validation: list[Example]
+    validation_problems: list[int]
     counts: Mapping[str, int]
 
 
 def ray_dataset(job: TrainingJob, inputs: Mapping[str, Dataset]) -> Any:
-    """The examples of all shards as a Ray dataset."""
+    """Return the examples of all shards as a Ray dataset."""
     import ray.data
 
     groups = list(zip(*(dataset.shards for dataset in inputs.values()), strict=True))
@@ -56,25 +61,25 @@ def ray_dataset(job: TrainingJob, inputs: Mapping[str, Dataset]) -> Any:
 
 
 def _examples_of_shard(job: TrainingJob, batch: dict[str, Any]) -> pa.Table:
-    """The examples of one shard; `counts` says of each row what became of it."""
+    """Return the examples of one shard; `counts` says of each row what became of it."""
     [order], [text] = batch["order"], batch["shards"]
     shards = [Shard(**shard) for shard in json.loads(text)]
     tables = {s.path: awaited(functools.partial(job.run.store.read_shard, s), s.path) for s in shards}
     rows = joined_rows(tables, SAMPLE_KEY)
     numbers = {problem: seed_for("held_out", problem) for problem in {row["problem"] for row in rows}}
     share = job.evaluation.held_out_share if job.evaluation is not None else 0.0
-    held_out = [numbers[row["problem"]] < share * 2**31 for row in rows]
+    is_validation = [numbers[row["problem"]] < share * 2**31 for row in rows]
     columns: dict[str, list[Any]] = {name: [] for name in _EXAMPLE.names}
-    for index, made in enumerate(make_examples(opened(job)[0], rows, job.examples, held_out)):
+    for index, result in enumerate(make_examples(opened(job)[0], rows, job.examples, is_validation)):
         columns["order"].append(int(order) << 32 | index)
-        columns["counts"].append(json.dumps(dict(made.counts)))
-        columns["made"].append(made.example is not None)
-        columns["held_out"].append(held_out[index])
+        columns["counts"].append(json.dumps(dict(result.counts)))
+        columns["is_example"].append(result.example is not None)
+        columns["is_validation"].append(is_validation[index])
         columns["problem"].append(numbers[rows[index]["problem"]])
         for name in ("is_right", "own_targets"):
-            columns[name].append(getattr(made.example, name) if made.example is not None else None)
+            columns[name].append(getattr(result.example, name) if result.example is not None else None)
         for name in _ARRAYS:
-            columns[name].append(getattr(made.example, name) if made.example is not None else [])
+            columns[name].append(getattr(result.example, name) if result.example is not None else [])
     return pa.Table.from_pydict(columns, schema=_EXAMPLE)
 
 
@@ -82,7 +87,7 @@ _opened: dict[str | None, tuple[Any, Path | None]] = {}  # this process's: files
 
 
 def opened(job: TrainingJob) -> tuple[Any, Path | None]:
-    """The tokenizer, and the files on this machine of the model that the job starts from."""
+    """Return the tokenizer, and the files on this machine of the model that the job starts from."""
     value = job.start.digest if job.start is not None else None
     if value not in _opened:
         if job.start is None:
@@ -94,7 +99,8 @@ def opened(job: TrainingJob) -> tuple[Any, Path | None]:
 
 
 def collect(name: str) -> Data:
-    """All examples of one of the trainer's datasets, in order. Raises ValueError when there is none to train on."""
+    """Return all examples of one of the trainer's datasets, in order. Raises ValueError when there is none to train
+    on."""
     import ray.train
 
     shard = ray.train.get_dataset_shard(name)
@@ -102,7 +108,7 @@ def collect(name: str) -> Data:
     counts: Counter[str] = Counter()
     for text in table["counts"].to_pylist():
         counts.update(json.loads(text))
-    table = table.filter(table["made"])
+    table = table.filter(table["is_example"])
     arrays = {}
     for name in _ARRAYS:
         column = table[name].combine_chunks()
@@ -113,11 +119,11 @@ def collect(name: str) -> Data:
             zip(table["is_right"].to_pylist(), table["own_targets"].to_pylist(), strict=True)
         )
     ]
-    held_out, problems = table["held_out"].to_pylist(), table["problem"].to_pylist()
+    is_validation, problems = table["is_validation"].to_pylist(), table["problem"].to_pylist()
     data = Data(
-        [one for one, held in zip(examples, held_out, strict=True) if not held],
-        [one for one, held in zip(examples, held_out, strict=True) if held],
-        [problem for problem, held in zip(problems, held_out, strict=True) if held],
+        [example for example, is_for in zip(examples, is_validation, strict=True) if not is_for],
+        [example for example, is_for in zip(examples, is_validation, strict=True) if is_for],
+        [problem for problem, is_for in zip(problems, is_validation, strict=True) if is_for],
         counts,
     )
     if not data.train:

@@ -1,6 +1,6 @@
 """Several workers, one model: DDP (each holds all weights) or FSDP2 (each holds a shard), and state that fits either.
 
-Which of them trains is placement: the numbers are the same to rounding.
+The choice is placement: the numbers are the same to rounding.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SPREAD = StateDictOptions(full_state_dict=True)  # every worker reads the whole
 
 
 def spread(model: nn.Module, sharding: str, device: torch.device) -> nn.Module:
-    """The model on this worker's device, ready for training on all workers of the process group.
+    """Put the model on this worker's device, ready for training on all workers of the process group, and return it.
 
     sharding: "ddp", or "fsdp" (FSDP2, a shard per decoder layer; activations are recomputed in the backward pass).
     Raises ValueError for another.
@@ -54,7 +54,7 @@ def spread(model: nn.Module, sharding: str, device: torch.device) -> nn.Module:
 
 @contextlib.contextmanager
 def without_exchange(model: nn.Module) -> Iterator[None]:
-    """Gradients are added up on this worker, and not yet exchanged with the others."""
+    """Add up gradients on this worker, without an exchange with the others yet."""
     if isinstance(model, nn.parallel.DistributedDataParallel):
         with model.no_sync():
             yield
@@ -67,33 +67,35 @@ def without_exchange(model: nn.Module) -> Iterator[None]:
 
 
 def full_state(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Model and optimizer whole, on the CPU of the first worker; the others get what is theirs to forget. All workers
-    must call it."""
+    """Return model and optimizer whole, on the CPU of the first worker.
+
+    The other workers get parts, of no use. All workers must call it.
+    """
     weights, moments = get_state_dict(model, optimizer, options=_FULL)
     return {"model": weights, "optimizer": moments}
 
 
 def full_weights(model: nn.Module) -> dict[str, Any]:
-    """A copy of the model's weights, whole, on the CPU of the first worker. All workers must call it."""
+    """Return a copy of the model's weights, whole, on the CPU of the first worker. All workers must call it."""
     weights: dict[str, Any] = get_model_state_dict(model, options=_FULL)
     return {name: weight.clone() for name, weight in weights.items()}
 
 
 def load_full_state(model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """What `full_state` gave, back into place; on every worker the same state."""
+    """Load what `full_state` gave; on every worker the same state."""
     set_state_dict(
         model, optimizer, model_state_dict=state["model"], optim_state_dict=state["optimizer"], options=_SPREAD
     )
 
 
 def load_full_weights(model: nn.Module, weights: dict[str, Any]) -> None:
-    """What `full_weights` gave the first worker, back into place on all of them. All workers must call it."""
+    """Load what `full_weights` gave the first worker, on all of them. All workers must call it."""
     several = StateDictOptions(full_state_dict=True, broadcast_from_rank0=_workers() > 1)
     set_model_state_dict(model, dict(weights), options=several)
 
 
 def sum_over_workers(values: Tensor) -> Tensor:
-    """The sum of each worker's tensor, on all of them."""
+    """Return the sum of each worker's tensor, on all of them."""
     if _workers() == 1:
         return values
     device = "cuda" if dist.get_backend() == "nccl" else "cpu"
@@ -103,17 +105,17 @@ def sum_over_workers(values: Tensor) -> Tensor:
 
 
 def first_workers(flag: bool) -> bool:
-    """The first worker's flag, on all of them: clocks differ, and a joint act needs one decision."""
+    """Return the first worker's flag on all of them: clocks differ, and a joint act needs one decision."""
     return bool(sum_over_workers(torch.tensor(float(flag and (_workers() == 1 or dist.get_rank() == 0)))))
 
 
 def first_workers_metrics(metrics: dict[str, float]) -> dict[str, float]:
-    """The first worker's metrics, on all of them: equal to rounding is not enough for a joint decision."""
+    """Return the first worker's metrics on all of them: equal to rounding is not enough for a joint decision."""
     if _workers() == 1:
         return metrics
-    given = [metrics]
-    dist.broadcast_object_list(given)
-    return given[0]
+    shared = [metrics]
+    dist.broadcast_object_list(shared)
+    return shared[0]
 
 
 def _workers() -> int:

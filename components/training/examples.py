@@ -1,9 +1,9 @@
-"""Training examples of the three models: where each predicts, what, and with which weight.
+"""Training examples of the three models: the places of the targets, the targets, and their weights.
 
 Generator: the next token, over the solution. ORM (paper §2.5): the outcome, at every solution token, question masked;
 or at the last token alone, for comparison. PRM (paper §2.6): the class of each rated step, at the step's last token,
-through the first negative. An alternative to a step is a sequence of its own, history + alternative, asked at its end
-alone; sequences of one solution share their prefixes (`prefix_tree.py`), which is exact and costs nothing twice.
+through the first negative. An alternative to a step is a sequence of its own, history + alternative, with one target at
+its end; sequences of one solution share their prefixes (`prefix_tree.py`), which is exact and costs nothing twice.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _NOTHING: Ints = np.empty(0, dtype=np.int32)
 class Example:
     """One row of training data: a tree of tokens (see PrefixTree), and its targets.
 
-    at, classes, weights: shape (targets,): the model at token `at` should say `classes`, which counts `weights`. A soft
-    label is several targets at one token. read_at: where a score of the whole solution is read; is_right: what that
-    score should tell, None where it is not known. own_targets: so many, the first ones, are of the solution itself; the
-    others are of alternatives to its steps.
+    at, classes, weights: shape (targets,): the token with the target, its class, and its weight in the loss. A soft
+    label is several targets at one token. read_at: where a score of the whole solution is read; is_right: the truth
+    about the solution, None where it is not known. own_targets: so many, the first ones, are of the solution itself;
+    the others are of alternatives to its steps.
     """
 
     ids: Ints
@@ -45,11 +45,15 @@ class Example:
     own_targets: int
 
     def without_alternatives(self) -> Example:
-        """The solution's own tokens and targets through its last; all where it has no target of its own."""
+        """Return the example with the solution's own tokens and targets alone, through its last target.
+
+        All of it where the solution has no target of its own.
+        """
         if self.own_targets in (0, len(self.at)):
             return self
         last = self.at[self.own_targets - 1]
-        own = np.flatnonzero(self.until[: last + 1] > last).astype(np.int32)  # whoever the last one sees, and itself
+        # The last token itself, and those that it sees.
+        own = np.flatnonzero(self.until[: last + 1] > last).astype(np.int32)
         tree = prefix_tree([self.ids[own].tolist()])
         at = np.searchsorted(own, self.at[: self.own_targets]).astype(np.int32)
         kept = (self.classes[: self.own_targets], self.weights[: self.own_targets])
@@ -60,8 +64,7 @@ class Example:
 
 @dataclass(frozen=True)
 class ExampleResult:
-    """What one input row came to: an example, or the cause why not; and its rows and labels, counted by what became of
-    them."""
+    """The result of one input row: an example, or None; and its rows and labels, counted by what became of them."""
 
     example: Example | None
     counts: Mapping[str, int]
@@ -74,13 +77,16 @@ def _single(rendered: Rendered, at: Ints, classes: Ints, read_at: Ints, is_right
 
 
 def generator_example(rendered: Rendered) -> Example:
-    """The next token's id at each place from the prompt's last token to the one before the end."""
+    """Return an example whose targets are the next token's id, from the prompt's last token to the last but one."""
     at = np.arange(rendered.prompt_length - 1, len(rendered.ids) - 1, dtype=np.int32)
     return _single(rendered, at, np.array(rendered.ids[rendered.prompt_length :], np.int32), _NOTHING, None)
 
 
 def orm_example(rendered: Rendered, is_correct: bool, positions: str) -> Example:
-    """An ORM_LABELS key at every solution token, or at the last. Raises ValueError for other `positions`."""
+    """Return an example whose targets are an ORM_LABELS key, at every solution token or at the last.
+
+    Raises ValueError for other `positions`.
+    """
     last = len(rendered.ids) - 1
     if positions not in ("every_token", "last_token"):
         raise ValueError(f"orm_positions {positions!r}: every_token or last_token")
@@ -90,10 +96,10 @@ def orm_example(rendered: Rendered, is_correct: bool, positions: str) -> Example
 
 
 def class_weights(label: StepLabel, neutral: str) -> NDArray[np.float32] | None:
-    """Weights of the three classes in training, shape (3,), or None for a step that is not asked about.
+    """Return the weights of the three classes in training, shape (3,), or None for a step without a target.
 
-    neutral: "class" keeps neutral as a class of its own; "positive" and "negative" move its probability there;
-    "ignore" leaves it out. Raises ValueError for another policy.
+    neutral: "class" keeps neutral as a class of its own; "positive" and "negative" move its probability there; "ignore"
+    leaves it out. Raises ValueError for another policy.
     """
     if neutral not in NEUTRAL_POLICIES:
         raise ValueError(f"prm_neutral {neutral!r}: one of {', '.join(NEUTRAL_POLICIES)}")
@@ -116,23 +122,27 @@ def prm_example(
     whole: bool = False,
     wrong: Sequence[int] | None = None,
 ) -> tuple[Example | None, Counter[str]]:
-    """A PRM_LABELS key at the last token of each labelled step through the first negative, and of each alternative to
-    those steps; and how many labels were used, by class, and dropped, by cause. None when no label is left.
+    """Build one PRM training example, and count its labels: those used by class, those dropped by cause.
+
+    The target at the last token of each labelled step, through the first negative one, is its PRM_LABELS key; each
+    alternative to those steps is a branch of its own with one target at its end. The example is None when no label is
+    left.
 
     rendered: the solution; labels may be fewer than its steps. alternatives: history + alternative, and the label of
-    its last step, which counts `alternative_weight`, where one of the solution itself counts 1. A step is negative that
+    its last step, which weighs `alternative_weight`, where one of the solution itself weighs 1. A step is negative that
     is more likely so than not, after the neutral policy (`class_weights`).
-    wrong: the solution's negative steps, where soft labels do not say; None: by that rule.
-    whole: keep the tokens after the last label, which training has no use for and evaluation has.
+
+    wrong: the solution's negative steps, where soft labels do not say; None: by that rule. whole: keep the tokens after
+    the last label, which training has no use for and validation has.
     """
     weights = [class_weights(label, neutral) for label in labels]
-    negative = [step for step, one in enumerate(weights) if one is not None and one[0] > 0.5 * one.sum()]
+    negative = [step for step, of_step in enumerate(weights) if of_step is not None and of_step[0] > of_step.sum() / 2]
     negative = negative if wrong is None else list(wrong)
     stop = min(negative, default=len(labels))
-    sequences = [rendered, *(one for one, _ in alternatives)]
-    asked = [(0, step, label) for step, label in enumerate(labels)]  # sequence, its step, the label
-    asked += [(row, len(one.step_ends) - 1, label) for row, (one, label) in enumerate(alternatives, start=1)]
-    kept, counts = _kept(asked, stop, neutral)
+    sequences = [rendered, *(other for other, _ in alternatives)]
+    rated = [(0, step, label) for step, label in enumerate(labels)]  # sequence, its step, the label
+    rated += [(row, len(other.step_ends) - 1, label) for row, (other, label) in enumerate(alternatives, start=1)]
+    kept, counts = _kept(rated, stop, neutral)
     if not kept:
         return None, counts
     ends = {row: sequences[row].step_ends[step] + 1 for row, step, _ in kept}  # the last, since steps ascend
@@ -142,8 +152,8 @@ def prm_example(
     places = dict(zip(ends, tree.places, strict=True))
     targets = [
         (places[row][sequences[row].step_ends[step]], label, weight * (alternative_weight if row else 1.0))
-        for row, step, found in kept
-        for label, weight in enumerate(found.tolist())
+        for row, step, of_classes in kept
+        for label, weight in enumerate(of_classes.tolist())
         if weight > 0
     ]
     example = Example(
@@ -155,18 +165,18 @@ def prm_example(
         np.array([weight for _, _, weight in targets], np.float32),
         places[0][rendered.step_ends] if whole else _NOTHING,
         False if negative else True if len(labels) == len(rendered.step_ends) and None not in labels else None,
-        sum(int((found > 0).sum()) for row, _, found in kept if row == 0),
+        sum(int((of_classes > 0).sum()) for row, _, of_classes in kept if row == 0),
     )
     return example, counts
 
 
 def _kept(
-    asked: Sequence[tuple[int, int, StepLabel]], stop: int, neutral: str
+    rated: Sequence[tuple[int, int, StepLabel]], stop: int, neutral: str
 ) -> tuple[list[tuple[int, int, NDArray[np.float32]]], Counter[str]]:
-    """Of labels (sequence, step, label) those that train, as class weights, and the count of all."""
+    """Return those labels (sequence, step, label) that train, as class weights, and the counts of all."""
     counts: Counter[str] = Counter()
     kept = []
-    for row, step, label in asked:
+    for row, step, label in rated:
         weights = class_weights(label, neutral)
         if label is None:
             counts["labels_unrated"] += 1
@@ -186,7 +196,7 @@ def _kept(
 
 @dataclass(frozen=True)
 class ExampleConfig:
-    """What is made of rows. kind: generator, orm or prm. max_tokens: a longer example is left out, and counted."""
+    """How rows become examples. kind: generator, orm or prm. max_tokens: a longer example is left out, and counted."""
 
     kind: str
     max_tokens: int
@@ -198,16 +208,19 @@ class ExampleConfig:
 
 
 def make_examples(
-    tokenizer: Tokenizer, rows: Sequence[Mapping[str, Any]], config: ExampleConfig, held_out: Sequence[bool]
+    tokenizer: Tokenizer, rows: Sequence[Mapping[str, Any]], config: ExampleConfig, is_validation: Sequence[bool]
 ) -> list[ExampleResult]:
-    """What each row comes to, in order. held_out: rows for evaluation."""
+    """Return the result of each row, in order. is_validation: which rows are of validation problems."""
     finished = [row["finished"] if "finished" in row else row.get("finish_reason", "stop") == "stop" for row in rows]
     rendered = render(tokenizer, [row["problem"] for row in rows], [row["steps"] for row in rows], finished)
-    return [_make(tokenizer, row, one, config, held) for row, one, held in zip(rows, rendered, held_out, strict=True)]
+    return [
+        _make(tokenizer, row, solution, config, is_for)
+        for row, solution, is_for in zip(rows, rendered, is_validation, strict=True)
+    ]
 
 
 def _make(
-    tokenizer: Tokenizer, row: Mapping[str, Any], rendered: Rendered, config: ExampleConfig, held: bool
+    tokenizer: Tokenizer, row: Mapping[str, Any], rendered: Rendered, config: ExampleConfig, is_validation: bool
 ) -> ExampleResult:
     labels: Counter[str] = Counter()
     example, cause = None, ""
@@ -217,8 +230,8 @@ def _make(
     elif config.kind == "generator":
         example = generator_example(rendered)
     elif config.kind == "prm":
-        policy = (config.prm_neutral, config.prm_alternative_weight)
-        example, labels = prm_example(*_labels(tokenizer, row, rendered), *policy, whole=held, wrong=_wrong(row))
+        policy = (config.prm_neutral, config.prm_alternative_weight, is_validation)
+        example, labels = prm_example(*_labels(tokenizer, row, rendered), *policy, wrong=_wrong(row))
         cause = "" if example is not None else "unlabelled"
     elif row[config.orm_target] is None:
         cause = "ungraded"
@@ -228,10 +241,10 @@ def _make(
         labels[f"labels_{ORM_LABELS[int(is_right)]}"] = 1
     if example is not None and int(example.positions.max()) >= config.max_tokens:
         example, cause = None, "too_long"
-    if cause or held:  # what would have been used is not
+    if cause or is_validation:  # what would have been used is not
         used = sum(labels.pop(name, 0) for name in _USED)
         labels[f"labels_dropped_{cause}" if cause else "labels_held_out"] += used
-    counts = Counter({f"rows_{cause or ('held_out' if held else 'used')}": 1}) + labels
+    counts = Counter({f"rows_{cause or ('held_out' if is_validation else 'used')}": 1}) + labels
     return ExampleResult(example, counts)
 
 
@@ -239,7 +252,7 @@ _USED = [f"labels_{name}" for names in (ORM_LABELS, PRM_LABELS) for name in name
 
 
 def _wrong(row: Mapping[str, Any]) -> list[int] | None:
-    """The steps that a row with soft labels rates as wrong besides: a share of 3/8 right continuations is none."""
+    """Return the steps that a row with soft labels rates as wrong besides: of 3/8 right continuations, none."""
     if not row.get("probabilities") or all(rating is None for rating in row["ratings"]):
         return None
     return [step for step, rating in enumerate(row["ratings"]) if rating == NEGATIVE]
@@ -248,11 +261,11 @@ def _wrong(row: Mapping[str, Any]) -> list[int] | None:
 def _labels(
     tokenizer: Tokenizer, row: Mapping[str, Any], rendered: Rendered
 ) -> tuple[Rendered, list[StepLabel], list[tuple[Rendered, StepLabel]]]:
-    """A row's solution with its steps' labels, and its alternatives with theirs."""
+    """Return a row's solution with its steps' labels, and its alternatives with theirs."""
     labels: list[StepLabel] = row.get("probabilities") or [one_hot(rating) for rating in row["ratings"]]
-    given = row.get("alternatives") or []
-    histories = [[*row["steps"][: one["step"]], one["text"]] for one in given]
-    ends = [has_answer(one["text"]) for one in given]
-    sequences = render(tokenizer, [row["problem"]] * len(given), histories, ends)
-    marks = [one["probabilities"] or one_hot(one["rating"]) for one in given]
+    alternatives = row.get("alternatives") or []
+    histories = [[*row["steps"][: other["step"]], other["text"]] for other in alternatives]
+    ends = [has_answer(other["text"]) for other in alternatives]
+    sequences = render(tokenizer, [row["problem"]] * len(alternatives), histories, ends)
+    marks = [other["probabilities"] or one_hot(other["rating"]) for other in alternatives]
     return rendered, labels, list(zip(sequences, marks, strict=True))

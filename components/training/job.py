@@ -1,4 +1,4 @@
-"""One training, as Ray Train's workers are told of it."""
+"""One training, as Ray Train's workers get it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from components.training.examples import ExampleConfig
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What the workers of one training do.
+    """The work of one training's workers.
 
-    run: without its inputs, which come to the workers as examples. input_digests: of the inputs, by name.
-    evaluation: on which validation problems; None: none. start: the model to start from; None: from nothing, with the
-    embedded world's tokenizer. make_model(folder of `start`, tokenizer): called on every worker with the seed set.
+    run: without its inputs, which come to the workers as examples. input_digests: of the inputs, by name. evaluation:
+    on which validation problems; None: none. start: the model to start from; None: from nothing, with the embedded
+    world's tokenizer. make_model(folder of `start`, tokenizer): called on every worker with the seed set.
     """
 
     run: TrainingRun
@@ -32,7 +32,7 @@ class TrainingJob:
 
     @property
     def is_done(self) -> bool:
-        """Whether the store has the model."""
+        """Tell whether the store has the model."""
         run = self.run
         return run.store.manifest(run.store.folder("models", run.stage.name, run.key)) is not None
 

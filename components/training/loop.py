@@ -1,6 +1,6 @@
-"""Training of all three models by one loop: the generator (next token), the ORM and the PRM (token classes).
+"""The training loop of all three models: the generator (next token), the ORM and the PRM (token classes).
 
-What is trained on are trees of tokens with weighted targets (`examples.py`), packed into rows without padding
+Models train on trees of tokens with weighted targets (`examples.py`), packed into rows without padding
 (`packed_attention.py`); the kinds differ in their targets and in the model's head alone. The order of examples comes
 from the seed, and the loss is a mean over the targets of the whole batch, so the number of workers and the size of
 micro-batches change results by rounding only.
@@ -49,10 +49,13 @@ class Batch:
 
 
 class SelectiveLogits(nn.Module):
-    """The model's logits at chosen tokens only: a PRM asks at a few per cent of them, and a vocabulary is wide."""
+    """A model's logits at chosen tokens only: a PRM has targets at a few per cent of them, and a vocabulary is wide."""
 
     def __init__(self, model: Any, max_tokens: int, head: nn.Module | None = None) -> None:
-        """head: in place of the model's own. Raises ValueError for a model that this does not compute as it does."""
+        """Take the parts of a model. head: in place of the model's own.
+
+        Raises ValueError for a model that this does not compute as it does.
+        """
         super().__init__()
         use_packed_attention(model, max_tokens)
         config = model.config.get_text_config()
@@ -62,7 +65,7 @@ class SelectiveLogits(nn.Module):
         self.model, self.head = model, head
 
     def forward(self, row: PackedRow, positions_U: Tensor) -> Tensor:
-        """shape (asked tokens, classes). positions_U: places in the row, none twice."""
+        """Return logits, shape (chosen tokens, classes). positions_U: places in the row, none twice."""
         hidden_1ND = self.model.base_model(
             input_ids=row.ids_1N, position_ids=row.positions_1N, packed=row, use_cache=False
         ).last_hidden_state
@@ -73,25 +76,25 @@ class SelectiveLogits(nn.Module):
 
 
 def batch_of(examples: Sequence[Example], device: torch.device) -> Batch:
-    """Examples packed into one row."""
+    """Pack examples into one row."""
     row = pack([PrefixTree(e.ids, e.positions, e.until, []) for e in examples], device)
     starts = np.cumsum([0, *(len(e.ids) for e in examples)])
     at = np.concatenate([e.at + start for e, start in zip(examples, starts, strict=False)])
-    at_unique, asked = np.unique(at.astype(np.int64), return_inverse=True)
+    at_unique, target_index = np.unique(at.astype(np.int64), return_inverse=True)
     classes = np.concatenate([e.classes for e in examples]).astype(np.int64)
     weights = np.concatenate([e.weights for e in examples])
-    return Batch(row, *(torch.from_numpy(array).to(device) for array in (at_unique, asked, classes, weights)))
+    return Batch(row, *(torch.from_numpy(array).to(device) for array in (at_unique, target_index, classes, weights)))
 
 
 def weighted_loss(logits_UC: Tensor, batch: Batch) -> Tensor:
-    """Sum over targets of weight · −log P(class); for soft labels that is their cross-entropy."""
+    """Return the sum over targets of weight · −log P(class); for soft labels that is their cross-entropy."""
     logits_TC = logits_UC if len(logits_UC) == len(batch.target_index_T) else logits_UC[batch.target_index_T]
     losses_T = nn.functional.cross_entropy(logits_TC, batch.classes_T, reduction="none")
     return (losses_T * batch.weights_T).sum()
 
 
 def epoch_batches(lengths: np.ndarray, config: TrainingConfig, epoch: int) -> list[np.ndarray]:
-    """The batches of one epoch: arrays of example indices, every example once, drawn from (seed, epoch)."""
+    """Return the batches of one epoch: arrays of example indices, every example once, drawn from (seed, epoch)."""
     rng = np.random.default_rng([config.seed, epoch])
     order = rng.permutation(len(lengths)) if config.shuffle else np.arange(len(lengths))
     batches: list[np.ndarray] = []
@@ -118,13 +121,13 @@ def micro_batches(lengths: np.ndarray, indices: np.ndarray, token_budget: int) -
 
 
 def row_tokens(device: torch.device) -> int:
-    """How many tokens a row should have: on a CPU what caches hold of a small model, on a GPU what keeps it busy."""
+    """Return how many tokens a row should have: what the caches of a CPU hold, or what keeps a GPU busy."""
     return 16_384 if device.type == "cuda" else 2048
 
 
 @dataclass(frozen=True)
 class _ExampleSet:
-    """Examples, their tokens, and what their targets weigh in all."""
+    """Examples, their numbers of tokens, and the sums of the weights of their targets."""
 
     examples: Sequence[Example]
     lengths: np.ndarray
@@ -132,8 +135,9 @@ class _ExampleSet:
 
     @staticmethod
     def of(examples: Sequence[Example]) -> _ExampleSet:
-        lengths = np.array([len(one.ids) for one in examples])
-        return _ExampleSet(examples, lengths, np.array([one.weights.sum() for one in examples], dtype=np.float64))
+        lengths = np.array([len(example.ids) for example in examples])
+        weights = [example.weights.sum() for example in examples]
+        return _ExampleSet(examples, lengths, np.array(weights, dtype=np.float64))
 
 
 def optimise(
@@ -150,9 +154,10 @@ def optimise(
 ) -> None:
     """Train `model` (a SelectiveLogits, or a data-parallel wrapper of one) in place.
 
-    micro_batch_tokens: of a row, of which a batch may take several; None: by the device.
-    share_without_alternatives: of the steps, the last ones, which train on the solutions' own targets alone.
-    state: what a former run's `after_step` got from its last argument; training goes on from there.
+    micro_batch_tokens: of a row, of which a batch may take several; None: by the device. share_without_alternatives:
+    share of the steps, the last ones, which train on the solutions' own targets alone. state: what a former run's
+    `after_step` got from its last argument; training goes on from there.
+
     after_step(step, steps, metrics, get_state): called after each optimiser step, on every worker; True ends training.
     `get_state` is a joint act of all workers.
     """
@@ -161,10 +166,11 @@ def optimise(
         micro_batch_tokens = row_tokens(device)
         if device.type == "cuda":
             micro_batch_tokens = min(micro_batch_tokens, tokens_that_fit(model, device))
-    whole = _ExampleSet.of(examples)
-    alone = _ExampleSet.of([one.without_alternatives() for one in examples]) if share_without_alternatives else whole
-    schedule = [batch for epoch in range(config.epochs) for batch in epoch_batches(whole.lengths, config, epoch)]
-    first_alone = round(len(schedule) * (1 - share_without_alternatives))
+    all_examples = without_alternatives = _ExampleSet.of(examples)
+    if share_without_alternatives:
+        without_alternatives = _ExampleSet.of([example.without_alternatives() for example in examples])
+    schedule = [batch for epoch in range(config.epochs) for batch in epoch_batches(all_examples.lengths, config, epoch)]
+    first_without = round(len(schedule) * (1 - share_without_alternatives))
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True
     )
@@ -177,8 +183,8 @@ def optimise(
     model.train()
     for step in range(first, len(schedule)):
         began = time.perf_counter()
-        lessons, batch = alone if step >= first_alone else whole, schedule[step]
-        lengths, weight = lessons.lengths, max(1e-9, float(lessons.weights[batch].sum()))
+        current, batch = without_alternatives if step >= first_without else all_examples, schedule[step]
+        lengths, weight = current.lengths, max(1e-9, float(current.weights[batch].sum()))
         for group in optimizer.param_groups:
             group["lr"] = config.learning_rate * rate(step)
         # Every worker passes as often as the busiest: a gradient exchange, or a shard of weights, takes all of them.
@@ -186,18 +192,18 @@ def optimise(
         most = max(len(own) for own in parts)
         sums = torch.zeros(3, dtype=torch.float64)
         for number in range(most):
-            asked = number < len(parts[rank])
-            part = parts[rank][number] if asked else batch[:1]
-            packed = batch_of([lessons.examples[i] for i in part], device)
+            has_part = number < len(parts[rank])
+            part = parts[rank][number] if has_part else batch[:1]
+            packed = batch_of([current.examples[i] for i in part], device)
             with (
                 contextlib.nullcontext() if number == most - 1 else without_exchange(model),
                 torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"),
             ):
                 logits_UC = model(packed.row, packed.positions_U).float()
-                loss = weighted_loss(logits_UC, packed) * asked
+                loss = weighted_loss(logits_UC, packed) * has_part
                 # Data parallelism averages gradients over workers; the mean wanted is that over all targets.
                 (loss * workers / weight).backward()
-            if asked:
+            if has_part:
                 hits_T = logits_UC.detach().argmax(-1)[packed.target_index_T] == packed.classes_T
                 hits = float((hits_T * packed.weights_T).sum())
                 sums += torch.tensor([float(loss.detach()), hits, float(lengths[part].sum())])
@@ -218,7 +224,7 @@ def optimise(
 
 
 def _rate(config: TrainingConfig, steps: int) -> Callable[[int], float]:
-    """The share of the peak learning rate at a step: up, level, and down to zero."""
+    """Return the share of the peak learning rate by step: up, level, and down to zero."""
     warmup, decay = max(1, round(config.warmup_share * steps)), max(1, round(config.decay_share * steps))
     return lambda step: min((step + 1) / warmup, (steps - step) / decay, 1.0)
 
@@ -231,15 +237,15 @@ def predict(
     token_budget: int | None = None,
     as_trained: bool = False,
 ) -> list[np.ndarray]:
-    """Class probabilities, for each tree shape (places asked, classes), in the order given. at: places in each tree.
+    """Return class probabilities: for each tree shape (places, classes), in the order of `at`, the places in each tree.
 
-    Trees of like size are computed together. A place may be asked twice. token_budget: of a row; None: by the device.
+    Trees of like size are computed together. A place may be named twice. token_budget: of a row; None: by the device.
     as_trained: bfloat16 arithmetic on a GPU, whatever the weights' dtype, as in training.
     """
     device = next(model.parameters()).device
     token_budget = token_budget or row_tokens(device)
     lengths = np.array([len(tree) for tree in trees], dtype=np.int64)
-    found: dict[int, np.ndarray] = {}
+    of_tree: dict[int, np.ndarray] = {}
     for part in micro_batches(lengths, np.argsort(lengths, kind="stable"), token_budget):
         starts = np.cumsum([0, *lengths[part]])
         places = np.concatenate([at[i] + start for i, start in zip(part, starts, strict=False)])
@@ -249,11 +255,12 @@ def predict(
             logits_UC = model(row, torch.from_numpy(unique.astype(np.int64)).to(device)).float()
         probabilities = logits_UC.softmax(-1).cpu().numpy()[back]
         cuts = np.cumsum([len(at[i]) for i in part])[:-1]
-        found |= zip(part.tolist(), np.split(probabilities, cuts), strict=True)
-    return [found[i] for i in range(len(trees))]
+        of_tree |= zip(part.tolist(), np.split(probabilities, cuts), strict=True)
+    return [of_tree[i] for i in range(len(trees))]
 
 
 def seed_everything(seed: int) -> None:
+    """Seed Python's, NumPy's and PyTorch's generators."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

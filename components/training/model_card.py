@@ -1,5 +1,7 @@
-"""The card of a trained model (README.md in its folder): what it is, what its labels mean, where to read them, and how
-good it was on held-out problems. Nothing in it depends on when or where training ran: equal trainings, equal bytes.
+"""The card of a trained model (README.md in its folder): what it is, what its labels mean, where to read its scores,
+and its metrics on validation problems.
+
+Nothing in it depends on when or where training ran: equal trainings, equal bytes.
 """
 
 from __future__ import annotations
@@ -45,8 +47,9 @@ def write_card(
 ) -> None:
     """Write the card into a model's folder."""
     config = json.loads((folder / "config.json").read_text())
-    about = config.get("stepverify")
+    convention = config.get("stepverify")
     kinds = {
+        "generator": "The generator of solutions: one step a line, the answer in a section.",
         "orm": "An outcome-supervised reward model: the probability that a solution's final answer is right.",
         "prm": "A process-supervised reward model: for each step the probabilities that it is wrong, that it is right "
         "but adds nothing, and that it is right.",
@@ -54,11 +57,11 @@ def write_card(
     lines = [
         "---",
         "library_name: transformers",
-        *(["pipeline_tag: token-classification"] if about else ["pipeline_tag: text-generation"]),
+        *(["pipeline_tag: token-classification"] if convention else ["pipeline_tag: text-generation"]),
         "---",
         f"# {run.stage.name}",
         "",
-        kinds[about["kind"]] if about else "The generator of solutions: one step a line, the answer in a section.",
+        kinds[convention["kind"] if convention else "generator"],
         'Trained by Stepverify, after "Let\'s Verify Step by Step" (Lightman et al. 2023).',
         "",
         *(f"- started from {name}: {model.digest}" for name, model in run.stage.models.items()),
@@ -66,10 +69,10 @@ def write_card(
         *(f"- {name}: {_number(value)}" for name, value in sorted(metrics.items()) if _stays(name)),
         "",
     ]
-    if about:
+    if convention:
         labels = ", ".join(config["id2label"][str(index)] for index in range(len(config["id2label"])))
-        where = "-1:" if about["kind"] == "orm" else "ends"
-        separators = {name: about[name] for name in ("prompt_separator", "step_separator")}
+        where = "-1:" if convention["kind"] == "orm" else "ends"
+        separators = {name: convention[name] for name in ("prompt_separator", "step_separator")}
         # SentencePiece puts a space before every text; a step has none, as it stands on a line of its own.
         plain = tokenizer([STEP_SEPARATOR], add_special_tokens=False)["input_ids"][0] == separator_ids(tokenizer)
         separator = repr(STEP_SEPARATOR)

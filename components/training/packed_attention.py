@@ -27,7 +27,8 @@ _FLEX_BLOCK = 128
 
 @dataclass(frozen=True)
 class Group:
-    """Trees that share one attention call: T trees, padded to W tokens. mask_T1WW: None where plain causal will do."""
+    """Trees that share one attention call: T trees, padded to W tokens. mask_T1WW: None where plain causal attention
+    will do."""
 
     trees: int
     width: int
@@ -51,7 +52,7 @@ class PackedRow:
 
 
 def pack(trees: Sequence[PrefixTree], device: torch.device, flex: bool | None = None) -> PackedRow:
-    """A row of trees, in the order given. flex: which kernel; None: flex attention on a GPU."""
+    """Pack trees into a row, in the order given. flex: which kernel; None: flex attention on a GPU."""
     flex = device.type == "cuda" if flex is None else flex
     ids = np.concatenate([tree.ids for tree in trees]).astype(np.int64)
     positions = np.concatenate([tree.positions for tree in trees]).astype(np.int64)
@@ -79,7 +80,7 @@ def pack(trees: Sequence[PrefixTree], device: torch.device, flex: bool | None = 
 
 
 def _alike(sizes: np.ndarray) -> list[list[int]]:
-    """Indices of trees, grouped so that padding to each group's longest costs little."""
+    """Return indices of trees, grouped so that padding to each group's longest costs little."""
     groups: list[list[int]] = []
     area = 0
     for index in np.argsort(-sizes, kind="stable").tolist():
@@ -96,7 +97,7 @@ def _alike(sizes: np.ndarray) -> list[list[int]]:
 
 
 def _mask(untils: Sequence[Ints], width: int, device: torch.device) -> Tensor | None:
-    """Which token sees which, shape (trees, 1, width, width); None where every tree is a single sequence."""
+    """Return which token sees which, shape (trees, 1, width, width); None where every tree is a single sequence."""
     if all(bool((until == len(until)).all()) for until in untils):
         return None
     until_TW = np.full((len(untils), width), width)
@@ -108,7 +109,7 @@ def _mask(untils: Sequence[Ints], width: int, device: torch.device) -> Tensor | 
 
 
 def _flex_row(ids: np.ndarray, positions: np.ndarray, until: np.ndarray, device: torch.device) -> PackedRow:
-    """Filled up to whole blocks with tokens that see themselves alone."""
+    """Return a row filled up to whole blocks with tokens that see themselves alone."""
     length = len(ids)
     filling = -length % _FLEX_BLOCK
     until = np.concatenate([until, np.arange(length + 1, length + filling + 1)]).astype(np.int64)
@@ -119,7 +120,10 @@ def _flex_row(ids: np.ndarray, positions: np.ndarray, until: np.ndarray, device:
 
 
 def _block_mask(until: np.ndarray, device: torch.device) -> BlockMask:
-    """Which blocks of tokens see all, some or none of which: what `create_block_mask` finds by trying all N² pairs."""
+    """Return which blocks of tokens see all, some or none of each other.
+
+    `create_block_mask` finds the same by trying all N² pairs.
+    """
     from torch.nn.attention.flex_attention import BlockMask  # imported where it runs: it brings a compiler
 
     until_N = torch.from_numpy(until).to(device)
@@ -144,8 +148,10 @@ def _block_mask(until: np.ndarray, device: torch.device) -> BlockMask:
 
 
 class _Take(torch.autograd.Function):
-    """Rows of a tensor by index, with the gradient copied to where each row came from: every row is taken once but in
-    padding slots, which nobody reads, so nothing has to be added up."""
+    """Rows of a tensor by index, with the gradient copied to where each row came from.
+
+    Every row is taken once but in padding slots, which nobody reads, so nothing has to be added up.
+    """
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, take: Tensor, place: Tensor) -> Tensor:
@@ -159,7 +165,7 @@ class _Take(torch.autograd.Function):
 
 
 class _Return(torch.autograd.Function):
-    """The way back: rows of tokens out of slots; padding slots get no gradient."""
+    """Rows of tokens out of slots, the inverse of _Take; padding slots get no gradient."""
 
     @staticmethod
     def forward(ctx: Any, slots: Tensor, place: Tensor) -> Tensor:
@@ -175,7 +181,7 @@ class _Return(torch.autograd.Function):
 
 
 def rows_at(rows: Tensor, places: Tensor) -> Tensor:
-    """The rows of a tensor at places of which none is named twice, with a gradient that is a copy."""
+    """Return the rows of a tensor at places, none twice, with a gradient that is a copy."""
     return _Return.apply(rows, places)
 
 
@@ -189,8 +195,11 @@ def packed_attention(
     packed: PackedRow | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
-    """Hugging Face's attention interface: query (1, heads, N, size), key and value (1, kv heads, N, size) → (1, N,
-    heads, size). Raises ValueError for what it does not compute."""
+    """Compute attention by Hugging Face's interface.
+
+    query (1, heads, N, size), key and value (1, kv heads, N, size) → (1, N, heads, size). Raises ValueError for what it
+    does not compute.
+    """
     if packed is None:
         raise ValueError("packed attention needs packed=PackedRow")
     for name in ("softcap", "s_aux", "position_bias"):

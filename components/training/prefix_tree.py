@@ -1,8 +1,8 @@
 """Token sequences that begin alike, as one row in which each shared prefix stands, and is computed, once.
 
-Where attention is causal, what a token means depends on the tokens before it alone. So sequences with a common prefix
-(samples of one problem; the alternatives to one step) may share it exactly: in loss, in gradients and in scores. A tree
-is laid out in preorder, and one number per token says who may look at it:
+Where attention is causal, a token's hidden states depend on the tokens before it alone. So sequences with a common
+prefix (samples of one problem; the alternatives to one step) may share it exactly: in loss, in gradients and in scores.
+A tree is laid out in preorder, and one number per token says who may look at it:
 
     a b c          ids        a  b  c  d  e          token i sees token j  ⇔  j ≤ i < until[j]
     a b d e   →    positions  0  1  2  2  3
@@ -24,8 +24,11 @@ Ints = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class PrefixTree:
-    """ids, positions, until: shape (tokens,), preorder; positions count from a sequence's first token, until is one
-    past the last token that sees this one. places: for each sequence the index of each of its tokens."""
+    """A tree of token sequences. ids, positions, until: shape (tokens,), in preorder.
+
+    positions count from a sequence's first token; until is one past the last token that sees this one. places: for each
+    sequence the index of each of its tokens.
+    """
 
     ids: Ints
     positions: Ints
@@ -37,7 +40,7 @@ class PrefixTree:
 
 
 def prefix_tree(sequences: Sequence[Sequence[int]]) -> PrefixTree:
-    """The tree of some sequences of token ids. None may be empty."""
+    """Return the tree of some sequences of token ids. None may be empty."""
     rows = [np.asarray(sequence, dtype=np.int32) for sequence in sequences]
     if len(rows) == 1:
         length = len(rows[0])
@@ -62,14 +65,15 @@ def prefix_tree(sequences: Sequence[Sequence[int]]) -> PrefixTree:
 
 
 def _common(a: Ints, b: Ints) -> int:
-    """Length of the common prefix."""
+    """Return the length of the common prefix."""
     length = min(len(a), len(b))
     differ = np.flatnonzero(a[:length] != b[:length])
     return int(differ[0]) if len(differ) else length
 
 
 def _until(depths: Ints) -> Ints:
-    """In preorder a node's subtree ends where the next node of its depth or less stands."""
+    """Return `until` of each token: in preorder a node's subtree ends where the next node of its depth or less
+    stands."""
     until = np.full(len(depths), len(depths), dtype=np.int32)
     open_nodes: list[int] = []
     for place, depth in enumerate(depths.tolist()):

@@ -1,7 +1,7 @@
 """A training run by Ray Train: data-parallel workers, examples made once for all of them.
 
-What is imported here, the task that starts a training and Ray Train's controller import too: no model code, which takes
-each of them seconds.
+The task that starts a training and Ray Train's controller import this module too, so it imports no model code, which
+takes each of them seconds.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def fit(trainings: Sequence[tuple[TrainingJob, Mapping[str, Dataset]]], pool: Po
             callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc] # v2's
             if not one_machine:
                 return callbacks
-            return [one for one in callbacks if type(one).__name__ != "PlacementGroupCleanerCallback"]
+            return [callback for callback in callbacks if type(callback).__name__ != "PlacementGroupCleanerCallback"]
 
     first = trainings[0][0].run
     storage, path = first.store.files.arrow()
@@ -68,7 +68,7 @@ def fit(trainings: Sequence[tuple[TrainingJob, Mapping[str, Dataset]]], pool: Po
 
 
 def on_one_machine(pool: Pool) -> bool:
-    """Whether all workers have room on the only node that there ever was, so that none is added for them."""
+    """Tell whether all workers have room on the only node that there ever was, so that none is added for them."""
     import ray
 
     [node, *others] = ray.nodes()
@@ -77,7 +77,7 @@ def on_one_machine(pool: Pool) -> bool:
 
 
 def scaling(pool: Pool) -> ScalingConfig:
-    """What Ray Train is to ask the cluster for: its pool's custom resources too, which keep it off spot nodes."""
+    """Return what Ray Train requests of the cluster: also its pool's custom resources, which keep it off spot nodes."""
     from ray.train import ScalingConfig
 
     return ScalingConfig(num_workers=pool.actors, use_gpu=pool.gpus > 0, resources_per_worker=_of_a_worker(pool))
@@ -88,7 +88,7 @@ def _of_a_worker(pool: Pool) -> dict[str, float]:
 
 
 def _worker(config: dict[str, Any]) -> None:
-    """The train loop of one Ray Train worker: what is done is passed over, since a worker may be started again."""
+    """Run the train loop of one Ray Train worker. Jobs that are done are passed over: a worker may be started again."""
     import ray.train
     import torch
 

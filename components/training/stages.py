@@ -100,7 +100,7 @@ def _causal_model(architecture: Architecture | None, start: Path | None, tokeniz
 
 
 def _token_classifier(kind: str, start: Path, tokenizer: Any) -> Any:
-    """The generator's weights under a fresh head; everything that a reader of the folder must know is in its config."""
+    """Return the generator's weights under a fresh head; its config says all that a reader of the folder must know."""
     from transformers import AutoModelForTokenClassification
 
     from components.text.rendering import CONVENTION, separator_ids

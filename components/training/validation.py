@@ -1,4 +1,4 @@
-"""A reward model's metrics on held-out problems, while it trains and where it ends."""
+"""A reward model's metrics on validation problems, and early stopping by them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from components.training.prefix_tree import PrefixTree
 
 
 def evaluate(model: nn.Module, examples: Sequence[Example], problems: Sequence[int]) -> dict[str, float]:
-    """loss, calibration_error, within_problem_auc, and for a PRM step_auc; NaN (left out) where they have no meaning.
+    """Return loss, calibration_error, within_problem_auc, and for a PRM step_auc, without those that are NaN.
 
-    problems: which examples are of one problem. The ORM is asked for its last token's P(correct), the PRM for the
-    product of its steps' P(neutral) + P(positive); a step counts as right when its label is more likely than not.
+    problems: which examples are of one problem. The ORM's score of a solution is its last token's P(correct), the PRM's
+    the product of its steps' P(neutral) + P(positive); a step counts as right when its label is more likely than not.
     All workers must call it: a model in shards is computed jointly.
     """
     model.eval()
@@ -30,40 +30,40 @@ def evaluate(model: nn.Module, examples: Sequence[Example], problems: Sequence[i
     model.train()
     loss, weight = 0.0, 0.0
     scores, step_scores, step_right = [], [], []
-    for example, found in zip(examples, probabilities, strict=True):
-        asked, read = found[: len(example.at)], found[len(example.at) :]
+    for example, predicted in zip(examples, probabilities, strict=True):
+        at_targets, read = predicted[: len(example.at)], predicted[len(example.at) :]
         loss -= float(
-            (example.weights * np.log(np.clip(asked[np.arange(len(asked)), example.classes], 1e-38, 1))).sum()
+            (example.weights * np.log(np.clip(at_targets[np.arange(len(at_targets)), example.classes], 1e-38, 1))).sum()
         )
         weight += float(example.weights.sum())
-        is_prm = found.shape[1] == 3
+        is_prm = predicted.shape[1] == 3
         scores.append(solution_score(read, PAPER_REDUCTION, PAPER_NEUTRAL) if is_prm else float(read[0, 1]))
         if is_prm:
             places, first = np.unique(example.at, return_index=True)
             negative = [float(example.weights[(example.at == at) & (example.classes == 0)].sum()) for at in places]
             total = [float(example.weights[example.at == at].sum()) for at in places]
-            step_scores.append(1 - asked[first, 0])
+            step_scores.append(1 - at_targets[first, 0])
             step_right.append(np.array(negative) <= 0.5 * np.array(total))
     known = np.array([example.is_right is not None for example in examples])
     right = np.array([example.is_right is True for example in examples])
     scored = np.array(scores, dtype=np.float64)
-    found_metrics = {
+    metrics = {
         "loss": loss / max(1e-9, weight),
         "within_problem_auc": grouped_auc(scored[known], right[known], np.asarray(problems)[known].tolist()),
     }
     if step_scores:
         steps, steps_right = np.concatenate(step_scores).astype(np.float64), np.concatenate(step_right)
-        found_metrics["step_auc"] = auc(steps, steps_right)
-        found_metrics["calibration_error"] = calibration_error(steps, steps_right)
+        metrics["step_auc"] = auc(steps, steps_right)
+        metrics["calibration_error"] = calibration_error(steps, steps_right)
     else:
-        found_metrics["calibration_error"] = calibration_error(scored[known], right[known])
-    return {name: value for name, value in found_metrics.items() if not math.isnan(value)}
+        metrics["calibration_error"] = calibration_error(scored[known], right[known])
+    return {name: value for name, value in metrics.items() if not math.isnan(value)}
 
 
 class EarlyStopping:
-    """Early stopping: the best evaluation so far, the weights that it had, and how many have come since.
+    """The state of early stopping: the best evaluation so far, the weights that it had, and how many have come since.
 
-    Several workers must be told the same evaluations: theirs may differ in the last bits.
+    Several workers must get the same evaluations: theirs may differ in the last bits.
     """
 
     def __init__(self, metric: str, patience: int | None, state: dict[str, Any] | None = None) -> None:
@@ -77,7 +77,7 @@ class EarlyStopping:
             self.metrics = state["metrics"]
 
     def note(self, metrics: dict[str, float]) -> bool:
-        """Whether this evaluation is the best so far, whose weights are to be kept."""
+        """Tell whether this evaluation is the best so far, whose weights are to be kept."""
         value = metrics.get(self.metric)
         if self.patience is None or value is None:
             return False
@@ -89,7 +89,9 @@ class EarlyStopping:
 
     @property
     def ends(self) -> bool:
+        """Tell whether so many evaluations in turn were no better that training stops."""
         return self.patience is not None and self.since >= self.patience
 
     def state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps; `__init__` takes it."""
         return {"best": self.best, "since": self.since, "weights": self.weights, "metrics": self.metrics}

@@ -1,8 +1,8 @@
 """One training on a worker of Ray Train: progress, evaluations, checkpoints, a Hugging Face folder.
 
-Every worker holds all examples and takes its share of each batch, so the order is that of the seed, whatever the
-number of workers. The first worker keeps the run's state in `scratch`, which outlives a kill of anything, and a run
-that is started again goes on from there.
+Every worker holds all examples and takes its share of each batch, so the order is that of the seed, whatever the number
+of workers. The first worker keeps the run's state in `scratch`, which outlives a kill of any process, and a run that is
+started again goes on from there.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ _SHARE_OF_CHECKPOINTS = 0.05  # of the time, at most
 
 
 def train_one(job: TrainingJob, sharding: str) -> None:
+    """Train the model of a job on this worker, and publish it. Raises ValueError when no example is left."""
     import ray.train
     import ray.train.torch
 
@@ -66,8 +67,11 @@ def train_one(job: TrainingJob, sharding: str) -> None:
 
 
 class TrainingSession:
-    """What happens beside the steps: progress and TensorBoard, evaluations, early stopping, checkpoints, and at the end
-    the model's folder. Every worker has one, since evaluations and checkpoints are joint acts; the first one writes."""
+    """The work beside the optimiser steps: progress and TensorBoard, evaluations, early stopping, checkpoints,
+    publishing.
+
+    Every worker has one, since evaluations and checkpoints are joint acts; the first one writes.
+    """
 
     def __init__(self, job: TrainingJob, data: Data, model: Any, first: bool) -> None:
         from tensorboardX.event_file_writer import EventsWriter
@@ -93,7 +97,7 @@ class TrainingSession:
             self.early_stopping = EarlyStopping(evaluation.watch, evaluation.patience, noted["watch"])
         self.began = time.monotonic() - noted["seconds"]
         self.saved, self.noted, self.saving = time.monotonic(), 0.0, 0.0
-        self.asked = False  # for a checkpoint, by a driver that is to end
+        self.checkpoint_requested = False  # by a driver that is to end
         self.temporary = tempfile.TemporaryDirectory(prefix="tensorboard-")  # goes when this does
         self.logs = Path(self.temporary.name)
         # Not SummaryWriter, whose flush() does not wait for the queue before the file.
@@ -101,12 +105,12 @@ class TrainingSession:
         self.writer = EventsWriter(str(self.logs / "events"), suffix) if first else None
 
     def take_state(self) -> dict[str, Any] | None:
-        """What a former life of this run left, once: it is large."""
+        """Return what a former life of this run left, once: it is large."""
         state, self.state = self.state, None
         return state
 
     def after_step(self, step: int, steps: int, metrics: dict[str, float], get_state: Callable[[], Any]) -> bool:
-        """Whether training is to end here."""
+        """Do the work after an optimiser step; tell whether training ends here."""
         last = step == steps
         self.tokens += metrics.pop("tokens")
         self.metrics.update(metrics, steps=step)
@@ -118,44 +122,44 @@ class TrainingSession:
             note = {**self.metrics, "step": step, "steps": steps, "notices": self._notices()}
             self.files.put(f"{self.run.scratch}/{PROGRESS}", json.dumps(note).encode())
             self._put_logs()
-            self.asked = self.files.size(f"{self.run.scratch}/{CHECKPOINT_REQUEST}") is not None
+            self.checkpoint_requested = self.files.size(f"{self.run.scratch}/{CHECKPOINT_REQUEST}") is not None
         pause = max(_SECONDS_BETWEEN_CHECKPOINTS, self.saving / _SHARE_OF_CHECKPOINTS)
-        if first_workers(last or ends or self.asked or time.monotonic() - self.saved > pause):
+        if first_workers(last or ends or self.checkpoint_requested or time.monotonic() - self.saved > pause):
             began = time.monotonic()
             self._save(get_state())
-            if self.first and self.asked:
+            if self.first and self.checkpoint_requested:
                 self.files.delete(f"{self.run.scratch}/{CHECKPOINT_REQUEST}")
-                self.asked = False
+                self.checkpoint_requested = False
             self.saved = time.monotonic()
             self.saving = self.saved - began
         return ends
 
     def _notices(self) -> list[str]:
-        """What the driver is to tell of checkpoints that were not used."""
+        """Return a sentence for each checkpoint that was not used, for the driver to print."""
         at = f"training goes on from step {self.resumed_from}" if self.resumed_from else "training started anew"
         return [f"{notice}; {at}" for notice in self.checkpoints.notices]
 
     def _evaluate(self, step: int, steps: int) -> bool:
-        """On held-out problems, so many times an epoch, and at the end."""
+        """Evaluate on validation problems, so many times an epoch and at the end; tell whether it did."""
         evaluation = self.job.evaluation
-        if evaluation is None or not self.data.held_out:
+        if evaluation is None or not self.data.validation:
             return False
         every = max(1, steps // (self.job.training.epochs * evaluation.per_epoch))
         if step % every and step != steps:
             return False
-        found = first_workers_metrics(evaluate(self.model, self.data.held_out, self.data.held_out_problems))
+        metrics = first_workers_metrics(evaluate(self.model, self.data.validation, self.data.validation_problems))
         assert self.early_stopping is not None
-        if self.early_stopping.note(found):
+        if self.early_stopping.note(metrics):
             self.early_stopping.weights = full_weights(self.model)
             self.metrics["best_step"] = step
-        self._put_held_out(found)
-        self._log({f"held_out_{name}": value for name, value in found.items()}, step)
+        self._put_held_out(metrics)
+        self._log({f"held_out_{name}": value for name, value in metrics.items()}, step)
         return True
 
-    def _put_held_out(self, found: Mapping[str, float]) -> None:
-        """In place of a former evaluation's, also of those that this one lacks."""
+    def _put_held_out(self, metrics: Mapping[str, float]) -> None:
+        """Put an evaluation's metrics in place of a former one's, also of those that this one lacks."""
         kept = {name: value for name, value in self.metrics.items() if not name.startswith("held_out_")}
-        self.metrics = kept | {f"held_out_{name}": value for name, value in found.items()}
+        self.metrics = kept | {f"held_out_{name}": value for name, value in metrics.items()}
 
     def _log(self, metrics: Mapping[str, float], step: int) -> None:
         from tensorboardX.proto.event_pb2 import Event
@@ -166,7 +170,8 @@ class TrainingSession:
                 self.writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, value)))
 
     def _put_logs(self) -> None:
-        """TensorBoard's files, where `tensorboard --logdir ROOT/tensorboard` finds them, now and after the run."""
+        """Write TensorBoard's files to where `tensorboard --logdir ROOT/tensorboard` finds them, now and after the
+        run."""
         assert self.writer is not None
         self.writer.flush()
         for path in self.logs.iterdir():
@@ -184,8 +189,11 @@ class TrainingSession:
             self.checkpoints.save(buffer.getvalue(), int(self.metrics["steps"]))
 
     def publish(self, tokenizer: Any) -> None:
-        """The model's folder, into the store: the best evaluation's weights where training watches for them, else the
-        last. All workers must call it."""
+        """Put the model's folder into the store: the best evaluation's weights where training stops early, else the
+        last.
+
+        All workers must call it.
+        """
         if self.early_stopping is not None and first_workers(self.early_stopping.weights is not None):
             load_full_weights(self.model, self.early_stopping.weights or {})
             self._put_held_out(self.early_stopping.metrics)
@@ -206,7 +214,7 @@ class TrainingSession:
 
 
 def _read_state(data: bytes) -> dict[str, Any]:
-    """A checkpoint's state. Raises ValueError, or what unpickling raises, for bytes that are none."""
+    """Return a checkpoint's state. Raises ValueError, or what unpickling raises, for bytes that are none."""
     if not zipfile.is_zipfile(io.BytesIO(data)):
         raise ValueError("no file of PyTorch's")  # which would raise what it raises for want of memory, too
     state: dict[str, Any] = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
