@@ -1,4 +1,5 @@
-"""Which answers count as one in a vote: those that the grader calls equal, so that 1/2 and 0.5 do not split it.
+"""Candidates: the answers that count as one in a vote, since the grader calls them equal, so that 1/2 and 0.5 do not
+split it.
 
 The reference answer plays no part. Equality of answers is not always transitive, so each answer is compared with the
 most frequent one of each candidate (of equally frequent ones the first in text order), most frequent candidate first,
@@ -23,7 +24,9 @@ from schemas.settings import settings
 
 @settings
 class CandidatesConfig:
-    grader_version: int  # whose equality it is
+    """Whose equality it is."""
+
+    grader_version: int  # version of the grader that compares
 
 
 def candidates(config: CandidatesConfig) -> TableStage:
@@ -70,11 +73,12 @@ class _Group:
     heads: dict[str, str] = field(default_factory=dict)  # answer → its candidate's most frequent answer
 
     def waiting(self) -> list[str]:
+        """Return the answers without a candidate."""
         return [answer for answer in self.answers if answer not in self.heads]
 
 
 def group_by_equality(counts: dict[str, Counter[str]]) -> dict[str, dict[str, str]]:
-    """Per problem: answer → the most frequent answer of its candidate, most frequent first.
+    """Return per problem: answer → the most frequent answer of its candidate, most frequent first.
 
     counts: per problem, how many samples gave each answer.
     """
@@ -82,30 +86,30 @@ def group_by_equality(counts: dict[str, Counter[str]]) -> dict[str, dict[str, st
     for problem, of_answer in counts.items():
         answers = sorted(of_answer, key=lambda answer: (-of_answer[answer], answer))
         groups[problem] = _Group(answers, {answer: plain_number(answer) for answer in answers})
-    pool = GradingSandbox()
+    sandbox = GradingSandbox()
     try:
         # In each round every problem's most frequent answer without a candidate becomes one, so that the pairs of all
         # problems are compared in one stream.
         while rounds := [(group, waiting) for group in groups.values() if (waiting := group.waiting())]:
-            _one_round(rounds, pool)
+            _one_round(rounds, sandbox)
     finally:
-        pool.close()
+        sandbox.close()
     return {problem: {answer: group.heads[answer] for answer in group.answers} for problem, group in groups.items()}
 
 
-def _one_round(rounds: Sequence[tuple[_Group, list[str]]], pool: GradingSandbox) -> None:
-    asked: list[tuple[_Group, str, str]] = []
+def _one_round(rounds: Sequence[tuple[_Group, list[str]]], sandbox: GradingSandbox) -> None:
+    pairs: list[tuple[_Group, str, str]] = []
     for group, [head, *others] in rounds:
         group.heads[head] = head
         number = group.numbers[head]
         for answer in others:
             other = group.numbers[answer]
             if number is None or other is None:
-                asked.append((group, answer, head))
+                pairs.append((group, answer, head))
             elif number == other:  # two plain numbers need no process of their own
                 group.heads[answer] = head
-    distinct = list(dict.fromkeys((answer, head) for _, answer, head in asked))
-    verdicts = dict(zip(distinct, pool.verdicts(distinct), strict=True))
-    for group, answer, head in asked:
+    distinct = list(dict.fromkeys((answer, head) for _, answer, head in pairs))
+    verdicts = dict(zip(distinct, sandbox.verdicts(distinct), strict=True))
+    for group, answer, head in pairs:
         if verdicts[answer, head].is_correct:
             group.heads[answer] = head

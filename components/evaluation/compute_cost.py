@@ -1,9 +1,9 @@
-"""What a study cost, stage by stage, and what accuracy costs at inference.
+"""The cost of a study, stage by stage, and of accuracy at inference.
 
-Seconds are those of the stage when it was computed (of stages that stream together, the later one's are those after
-the earlier one's end). CPU- and GPU-seconds are what its workers held. FLOPs are 6 per parameter and token in training,
-2 in sampling and scoring (Kaplan et al. 2020, §2.1): attention and prompts are left out, and shared prefixes counted
-as if they were computed for each.
+Seconds are those of the stage when it was computed (of stages that stream together, the later one's are those after the
+earlier one's end). CPU- and GPU-seconds are what its workers held. FLOPs are 6 per parameter and token in training, 2
+in sampling and scoring (Kaplan et al. 2020, §2.1): attention and prompts are left out, and shared prefixes counted as
+if they were computed for each.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 def parameters(store: Store, model: Model) -> float:
-    """How many a model folder holds: the bytes of its weights by those of one, as its config says. Raises InputError
-    where that is none."""
+    """Return how many parameters a model folder holds: the bytes of its weights by those of one, as its config says.
+
+    Raises InputError where the config is none.
+    """
     inside = model.path.startswith(f"{store.root}/")
     folder = _relative(store, model) if inside else model.path
     config = store.files.read(f"{folder}/config.json") if inside else (Path(folder) / "config.json").read_bytes()
     try:
-        about = read_config(config, f"{model.path}/config.json")
+        settings = read_config(config, f"{model.path}/config.json")
     except ValueError as error:
         raise InputError(str(error)) from error
     weights = [name for name in model.files if name.endswith(".safetensors")]
     sizes = (store.files.size(f"{folder}/{n}") if inside else (Path(folder) / n).stat().st_size for n in weights)
-    return sum(size or 0 for size in sizes) / _BYTES.get(str(about.get("dtype") or about.get("torch_dtype")), 4)
+    return sum(size or 0 for size in sizes) / _BYTES.get(str(settings.get("dtype") or settings.get("torch_dtype")), 4)
 
 
 def _relative(store: Store, model: Model) -> str:
@@ -46,7 +48,8 @@ def _relative(store: Store, model: Model) -> str:
 def stage_costs(
     store: Store, results: Mapping[str, Dataset | Model], work: Mapping[str, tuple[float | None, float]]
 ) -> pd.DataFrame:
-    """A row per stage: stage, rows, tokens, seconds, cpu_seconds, gpu_seconds, flops; None where it is not known.
+    """Return a row per stage: stage, rows, tokens, seconds, cpu_seconds, gpu_seconds, flops; None where it is not
+    known.
 
     work: stage → (tokens, FLOPs per token) of those that run a model.
     """
@@ -70,12 +73,14 @@ def stage_costs(
 
 
 def accuracy_against_compute(best_of_n: pd.DataFrame, per_sample: Mapping[str, float]) -> list[dict[str, Any]]:
-    """Series of the test split's accuracy against FLOPs per problem: N samples, each sampled and, where the method
-    needs it, scored. per_sample: method → FLOPs of one sample."""
+    """Return series of the test split's accuracy, in per cent, against FLOPs per problem.
+
+    N samples are each sampled and, where the method needs it, scored. per_sample: method → FLOPs of one sample.
+    """
     rows = best_of_n[best_of_n["split"] == "test"]
     series = []
     for method, flops in per_sample.items():
-        found = rows[rows["method"] == method].sort_values("n").to_dict("records")
+        of_method = rows[rows["method"] == method].sort_values("n").to_dict("records")
         points = [
             {
                 "x": flops * row["n"],
@@ -83,7 +88,7 @@ def accuracy_against_compute(best_of_n: pd.DataFrame, per_sample: Mapping[str, f
                 "low": 100 * row["ci_low"],
                 "high": 100 * row["ci_high"],
             }
-            for row in found
+            for row in of_method
         ]
         if points:
             series.append({"kind": method, "points": points})

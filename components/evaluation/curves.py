@@ -1,4 +1,4 @@
-"""Estimation: accuracy per problem, and from it curves, comparisons and breakdowns, with bootstrap intervals.
+"""Estimates: accuracy per problem, and from it curves, comparisons and breakdowns, with bootstrap intervals.
 
 The paper's band shows the noise of subsampling only, which is nil here (`subsampling_band` gives it, to compare); ours
 is that of the choice of problems: problems are drawn with replacement, and differences are paired by problem.
@@ -28,23 +28,27 @@ QUINTILES = 5
 
 @settings
 class VoteConfig:
-    vote_subsets: PositiveInt = 200  # random subsets per problem, for votes
-    seed: NonNegativeInt = 0
+    """How votes at N are estimated."""
+
+    vote_subsets: PositiveInt = 200  # random subsets of N samples per problem
+    seed: NonNegativeInt = 0  # draws the subsets
 
 
 @settings
 class BandConfig:
-    trials: PositiveInt = 400  # of the released evaluation
-    seed: NonNegativeInt = 0
+    """How the paper's own band is computed."""
+
+    trials: PositiveInt = 400  # shuffles of the samples, as in the released evaluation
+    seed: NonNegativeInt = 0  # draws the shuffles
 
 
 @settings
 class EstimationConfig:
-    """What the tables of results are computed with."""
+    """The settings of the tables of results."""
 
-    votes: VoteConfig = field(default_factory=VoteConfig)
-    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)
-    band: BandConfig | None = None  # the paper's own band too, by shuffling
+    votes: VoteConfig = field(default_factory=VoteConfig)  # estimates of votes
+    bootstrap: BootstrapConfig = field(default_factory=BootstrapConfig)  # intervals over problems
+    band: BandConfig | None = None  # the paper's own band too, by shuffling; None: without
 
 
 def problem_accuracy(config: VoteConfig) -> TableStage:
@@ -88,7 +92,7 @@ def _problem_accuracy(config: VoteConfig, scored_samples: pa.Table) -> pa.Table:
 
 
 def _methods(config: VoteConfig, samples: Samples, ns: list[int]) -> dict[str, Floats]:
-    """Method → expected accuracy, shape (P, K)."""
+    """Return method → expected accuracy, shape (P, K)."""
     right = samples.is_correct_PM
     methods: dict[str, Floats] = {name: best_of_n(s, right, ns) for name, s in samples.scores.items()}
     methods["majority"] = vote(samples, None, ns, config.vote_subsets, config.seed)
@@ -126,54 +130,57 @@ def _accuracies(table: pa.Table) -> Iterator[tuple[str, _MethodAccuracies]]:
 
 def _curves(config: BootstrapConfig, problem_accuracy: pa.Table) -> pa.Table:
     rows = []
-    for split, found in _accuracies(problem_accuracy):
-        rows += [{"split": split} | row for row in _curve_rows(config, found)]
+    for split, accuracies in _accuracies(problem_accuracy):
+        rows += [{"split": split} | row for row in _curve_rows(config, accuracies)]
     return pa.Table.from_pylist(rows, schema=BEST_OF_N)
 
 
-def _curve_rows(config: BootstrapConfig, found: _MethodAccuracies) -> Iterator[dict[str, Any]]:
-    for method, values_SPK in found.methods.items():
-        about = {"method": method, "num_problems": values_SPK.shape[1], "error": None}
-        for n, one in zip(found.ns, estimates(values_SPK, config, "accuracy"), strict=True):
-            yield about | {"n": n} | one
+def _curve_rows(config: BootstrapConfig, accuracies: _MethodAccuracies) -> Iterator[dict[str, Any]]:
+    for method, values_SPK in accuracies.methods.items():
+        method_row = {"method": method, "num_problems": values_SPK.shape[1], "error": None}
+        for n, estimate in zip(accuracies.ns, estimates(values_SPK, config, "accuracy"), strict=True):
+            yield method_row | {"n": n} | estimate
 
 
 def _comparisons(config: BootstrapConfig, problem_accuracy: pa.Table) -> pa.Table:
     rows = []
-    for split, found in _accuracies(problem_accuracy):
-        methods = found.methods
+    for split, accuracies in _accuracies(problem_accuracy):
+        methods = accuracies.methods
         baselines: dict[str, Floats] = {name: methods[name] for name in methods if name != "pass"}
         baselines[PASS_AT_1] = methods["pass"][:, :, :1]
         for method, values_SPK in methods.items():
             for baseline, other_SPK in baselines.items():
                 if method in ("pass", baseline):
                     continue
-                about = {"split": split, "method": method, "baseline": baseline, "error": None}
-                differences = estimates(values_SPK - other_SPK, config, "difference")
-                rows += [about | {"n": n} | one for n, one in zip(found.ns, differences, strict=True)]
+                pair = {"split": split, "method": method, "baseline": baseline, "error": None}
+                differences = zip(accuracies.ns, estimates(values_SPK - other_SPK, config, "difference"), strict=True)
+                rows += [pair | {"n": n} | estimate for n, estimate in differences]
     return pa.Table.from_pylist(rows, schema=COMPARISONS)
 
 
 def _group_accuracy(config: BootstrapConfig, problem_accuracy: pa.Table, problem_attributes: pa.Table) -> pa.Table:
     attributes = problem_attributes.to_pandas().set_index("problem_id")
     rows = []
-    for split, found in _accuracies(problem_accuracy):
-        pass_rates = found.methods["pass"][0, :, 0]
-        for grouping, group, chosen in _groups(found.problem_ids, pass_rates, attributes):
-            about = {"split": split, "grouping": grouping, "group": group, "pass_rate": pass_rates[chosen].mean()}
-            rows += [about | row for row in _curve_rows(config, found.of_problems(chosen))]
+    for split, accuracies in _accuracies(problem_accuracy):
+        pass_rates = accuracies.methods["pass"][0, :, 0]
+        for grouping, group, chosen in _groups(accuracies.problem_ids, pass_rates, attributes):
+            group_row = {"split": split, "grouping": grouping, "group": group, "pass_rate": pass_rates[chosen].mean()}
+            rows += [group_row | row for row in _curve_rows(config, accuracies.of_problems(chosen))]
     return pa.Table.from_pylist(rows, schema=GROUP_ACCURACY)
 
 
 def _groups(
     problem_ids: list[str], pass_rates: Floats, attributes: pd.DataFrame
 ) -> Iterator[tuple[str, str, list[int]]]:
-    """(grouping, group, places in problem_ids). Quintiles have equally many problems (or one more), the hardest first;
-    problems of equal pass rate are put in the order of their ids."""
+    """Yield (grouping, group, places in problem_ids).
+
+    Quintiles have equally many problems (or one more), the hardest first; problems of equal pass rate are put in the
+    order of their ids.
+    """
     order = np.lexsort((np.array(problem_ids), pass_rates))
     for number, chosen in enumerate(np.array_split(order, min(QUINTILES, len(order))), start=1):
-        said = {1: " (hardest)", QUINTILES: " (easiest)"}.get(number, "")
-        yield "pass_rate", f"quintile {number}{said}", sorted(chosen.tolist())
+        suffix = {1: " (hardest)", QUINTILES: " (easiest)"}.get(number, "")
+        yield "pass_rate", f"quintile {number}{suffix}", sorted(chosen.tolist())
     yield "pass_rate", "all", list(range(len(problem_ids)))
     for grouping in ("source", "level", "subject"):
         values = attributes[grouping].reindex(problem_ids)
@@ -191,8 +198,8 @@ def _subsampling_band(config: BandConfig, scored_samples: pa.Table) -> pa.Table:
             continue  # the band is of one verifier
         ns = sizes(samples.answer_PM.shape[1])
         for name, scores in samples.scores.items():
-            found = best_of_n_by_shuffling(samples, scores, ns, config.trials, config.seed)
-            about = {"split": split, "method": name, "trials": config.trials, "error": None}
-            for n, mean, std in zip(ns, found.mean(0), found.std(0), strict=True):
-                rows.append(about | {"n": n, "accuracy": mean, "std": std})
+            accuracy_TK = best_of_n_by_shuffling(samples, scores, ns, config.trials, config.seed)
+            band = {"split": split, "method": name, "trials": config.trials, "error": None}
+            for n, mean, std in zip(ns, accuracy_TK.mean(0), accuracy_TK.std(0), strict=True):
+                rows.append(band | {"n": n, "accuracy": mean, "std": std})
     return pa.Table.from_pylist(rows, schema=SUBSAMPLING_BAND)

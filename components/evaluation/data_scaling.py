@@ -40,7 +40,7 @@ _FURTHEST = 100.0  # doublings: more of them is no number that anyone could mean
 
 @dataclass(frozen=True)
 class VerifierName:
-    """One trained verifier, and where its scores are."""
+    """One trained verifier, and the table of its scores."""
 
     series: str
     size: int
@@ -51,8 +51,10 @@ class VerifierName:
 
 @settings
 class VerifiersConfig:
-    reduction: ReductionConfig
-    verifiers: tuple[VerifierName, ...]
+    """The verifiers, and how their scores are read."""
+
+    reduction: ReductionConfig  # of step probabilities to a PRM's score
+    verifiers: tuple[VerifierName, ...]  # in the order of the table
 
 
 def verifier_accuracy(config: VerifiersConfig) -> TableStage:
@@ -62,8 +64,8 @@ def verifier_accuracy(config: VerifiersConfig) -> TableStage:
     is_papers = (config.reduction.reduction, config.reduction.neutral) == (PAPER_REDUCTION, PAPER_NEUTRAL)
     columns = {"orm": ["orm_score"], "prm": ["prm_score"] if is_papers else ["prm_score", "step_probabilities"]}
     reads = {"grades": [*SAMPLE_KEY, "split", "answer", "is_correct", "error"]}
-    for one in config.verifiers:
-        reads[one.scores] = list(dict.fromkeys([*reads.get(one.scores, SAMPLE_KEY), *columns[one.kind]]))
+    for verifier in config.verifiers:
+        reads[verifier.scores] = list(dict.fromkeys([*reads.get(verifier.scores, SAMPLE_KEY), *columns[verifier.kind]]))
     return TableStage("verifier_accuracy", 1, config, VERIFIER_ACCURACY, _verifier_accuracy, reads=reads)
 
 
@@ -119,41 +121,43 @@ def _verifier_accuracy(config: VerifiersConfig, grades: pa.Table, **scores: pa.T
     problems, slots = graded.is_empty_PM.shape
     ns = sizes(slots)
     parts = []
-    for one in config.verifiers:
-        scores_PM = _in_order(graded, config.reduction, one, scores[one.scores])
+    for verifier in config.verifiers:
+        scores_PM = _in_order(graded, config.reduction, verifier, scores[verifier.scores])
         accuracy_PK = best_of_n(scores_PM, graded.is_correct_PM, ns)
-        part = {"problem_id": np.repeat(graded.problem_ids, len(ns)), "series": one.series, "size": one.size}
-        part |= {"training_seed": one.seed + 1, "n": np.tile(ns, problems), "accuracy": accuracy_PK.ravel()}
+        part = {"problem_id": np.repeat(graded.problem_ids, len(ns)), "series": verifier.series, "size": verifier.size}
+        part |= {"training_seed": verifier.seed + 1, "n": np.tile(ns, problems), "accuracy": accuracy_PK.ravel()}
         parts.append(pd.DataFrame(part | {"error": None}))
     if not parts:
         return pa.Table.from_pylist([], schema=VERIFIER_ACCURACY)
     return pa.Table.from_pandas(pd.concat(parts), schema=VERIFIER_ACCURACY, preserve_index=False)
 
 
-def _in_order(graded: _Graded, reduction: ReductionConfig, one: VerifierName, table: pa.Table) -> Floats:
-    """A verifier's scores of the graded samples, shape (P, M); NaN where the slot is empty or has no score."""
-    column = f"{one.kind}_score"
-    found = (
-        scores_of(reduction, table, [column]) if one.kind == "prm" else table.select([*SAMPLE_KEY, column]).to_pandas()
+def _in_order(graded: _Graded, reduction: ReductionConfig, verifier: VerifierName, table: pa.Table) -> Floats:
+    """Return a verifier's scores of the graded samples, shape (P, M); NaN where the slot is empty or has no score."""
+    column = f"{verifier.kind}_score"
+    scored = (
+        scores_of(reduction, table, [column])
+        if verifier.kind == "prm"
+        else table.select([*SAMPLE_KEY, column]).to_pandas()
     )
-    rows = graded.keys.merge(found, on=SAMPLE_KEY, how="left", validate="one_to_one", indicator=True)
+    rows = graded.keys.merge(scored, on=SAMPLE_KEY, how="left", validate="one_to_one", indicator=True)
     if (rows["_merge"] != "both").any():
-        raise ValueError(f"{one.scores}: some graded samples have no row of scores")
+        raise ValueError(f"{verifier.scores}: some graded samples have no row of scores")
     scores = rows[column].to_numpy(dtype=np.float64)
     if np.isnan(scores).all():
-        raise ValueError(f"{one.scores}: no sample has a {column}")
+        raise ValueError(f"{verifier.scores}: no sample has a {column}")
     return np.where(graded.is_empty_PM, np.nan, scores.reshape(graded.is_empty_PM.shape))
 
 
 @dataclass(frozen=True)
 class _VerifierAccuracies:
-    """(series, size) → training seed → accuracy, shape (P, K); the K sizes N are `ns`."""
+    """The accuracies of all verifiers: (series, size) → training seed → shape (P, K); the K sizes N are `ns`."""
 
     ns: list[int]
     of: dict[tuple[str, int], dict[int, Floats]]
 
     def last(self, series: str, size: int) -> dict[int, Floats]:
-        """Training seed → accuracy at the largest N, shape (P,)."""
+        """Return training seed → accuracy at the largest N, shape (P,)."""
         return {seed: values_PK[:, -1] for seed, values_PK in self.of[series, size].items()}
 
     def sizes_of(self, series: str) -> list[int]:
@@ -163,70 +167,76 @@ class _VerifierAccuracies:
 def _accuracies(table: pa.Table) -> _VerifierAccuracies:
     frame = table.to_pandas().sort_values(["problem_id", "n"], kind="stable")
     ns = sorted(frame["n"].unique().tolist())
-    found: dict[tuple[str, int], dict[int, Floats]] = {}
+    by_series: dict[tuple[str, int], dict[int, Floats]] = {}
     for (series, size, seed), rows in frame.groupby(["series", "size", "training_seed"], sort=False):
-        found.setdefault((series, size), {})[seed] = rows["accuracy"].to_numpy().reshape(-1, len(ns))
-    return _VerifierAccuracies(ns, found)
+        by_series.setdefault((series, size), {})[seed] = rows["accuracy"].to_numpy().reshape(-1, len(ns))
+    return _VerifierAccuracies(ns, by_series)
 
 
 def _data_scaling(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Table:
-    found = _accuracies(verifier_accuracy)
+    accuracies = _accuracies(verifier_accuracy)
     rows = []
-    for (series, size), by_seed in found.of.items():
+    for (series, size), by_seed in accuracies.of.items():
         values_SPK = np.stack([by_seed[seed] for seed in sorted(by_seed)])
-        about = {"series": series, "size": size, "num_problems": values_SPK.shape[1], "error": None}
-        made = zip(found.ns, estimates(values_SPK, config, "accuracy"), strict=True)
-        rows += [about | {"n": n} | one for n, one in made]
+        series_row = {"series": series, "size": size, "num_problems": values_SPK.shape[1], "error": None}
+        by_n = zip(accuracies.ns, estimates(values_SPK, config, "accuracy"), strict=True)
+        rows += [series_row | {"n": n} | estimate for n, estimate in by_n]
     return pa.Table.from_pylist(rows, schema=DATA_SCALING)
 
 
 def _comparisons(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Table:
-    found = _accuracies(verifier_accuracy)
+    accuracies = _accuracies(verifier_accuracy)
     rows = []
     for series, baseline in _COMPARED:
-        for size in found.sizes_of(series):
-            if (baseline, size) not in found.of or {*found.of[series, size]} != {*found.of[baseline, size]}:
+        for size in accuracies.sizes_of(series):
+            if (baseline, size) not in accuracies.of or {*accuracies.of[series, size]} != {
+                *accuracies.of[baseline, size]
+            }:
                 continue
-            ours, theirs = found.last(series, size), found.last(baseline, size)
+            ours, theirs = accuracies.last(series, size), accuracies.last(baseline, size)
             values_SP1 = np.stack([ours[seed] - theirs[seed] for seed in sorted(ours)])[:, :, None]
             [low], [high] = two_way_interval(values_SP1, config)
-            [one] = estimates(values_SP1, config, "difference")
-            about = {"series": series, "baseline": baseline, "size": size, "n": found.ns[-1], "error": None}
-            about |= one | {"ci_low": low, "ci_high": high, "num_problems": values_SP1.shape[1]}
-            rows.append(about)
+            [estimate] = estimates(values_SP1, config, "difference")
+            row = {"series": series, "baseline": baseline, "size": size, "n": accuracies.ns[-1], "error": None}
+            row |= estimate | {"ci_low": low, "ci_high": high, "num_problems": values_SP1.shape[1]}
+            rows.append(row)
     return pa.Table.from_pylist(rows, schema=SERIES_COMPARISONS)
 
 
 def _data_efficiency(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Table:
-    found = _accuracies(verifier_accuracy)
+    accuracies = _accuracies(verifier_accuracy)
     rows = []
-    for series, common, seeds in _fitted(found):
-        lines = np.stack([_lines(found, name, common, seeds) for name in (series, BASELINE)])
-        about = {"series": series, "baseline": BASELINE, "n": found.ns[-1], "error": None}
-        rows.append(about | _efficiency(config, lines, common[-1]))
+    for series, common, seeds in _fitted(accuracies):
+        lines = np.stack([_lines(accuracies, name, common, seeds) for name in (series, BASELINE)])
+        series_row = {"series": series, "baseline": BASELINE, "n": accuracies.ns[-1], "error": None}
+        rows.append(series_row | _efficiency(config, lines, common[-1]))
     return pa.Table.from_pylist(rows, schema=DATA_EFFICIENCY)
 
 
-def _fitted(found: _VerifierAccuracies) -> Iterator[tuple[str, list[int], list[int]]]:
-    """(series, sizes, training seeds) that the series has in common with the baseline, where there is a line."""
+def _fitted(accuracies: _VerifierAccuracies) -> Iterator[tuple[str, list[int], list[int]]]:
+    """Yield (series, sizes, training seeds) that the series has in common with the baseline, where there is a line."""
     for series in _SERIES:
-        common = sorted({*found.sizes_of(series)} & {*found.sizes_of(BASELINE)})
-        trained = [{*found.of[name, size]} for size in common for name in (series, BASELINE)]
+        common = sorted({*accuracies.sizes_of(series)} & {*accuracies.sizes_of(BASELINE)})
+        trained = [{*accuracies.of[name, size]} for size in common for name in (series, BASELINE)]
         seeds = sorted(set.intersection(*trained)) if trained else []
         if len(common) > 1 and seeds:
             yield series, common, seeds
 
 
-def _lines(found: _VerifierAccuracies, series: str, common: list[int], seeds: list[int]) -> Floats:
-    """Per seed and problem (intercept at size 1, slope per doubling) of the least-squares line, shape (S, P, 2)."""
-    values_SPL = np.stack([np.stack([found.last(series, size)[seed] for size in common], -1) for seed in seeds])
+def _lines(accuracies: _VerifierAccuracies, series: str, common: list[int], seeds: list[int]) -> Floats:
+    """Return per seed and problem (intercept at size 1, slope per doubling) of the least-squares line, shape (S, P,
+    2)."""
+    values_SPL = np.stack([np.stack([accuracies.last(series, size)[seed] for size in common], -1) for seed in seeds])
     design_L2 = np.stack([np.ones(len(common)), np.log2(common)], -1)
     return np.asarray(values_SPL @ np.linalg.pinv(design_L2).T, dtype=np.float64)
 
 
 def _efficiency(config: BootstrapConfig, lines: Floats, largest: int) -> dict[str, Any]:
-    """lines: of the series and of the baseline, shape (2, S, P, 2). The lines are means over seeds and problems of
-    lines, since least squares are linear, and so they are resampled as means are."""
+    """Return the row of one series. lines: of the series and of the baseline, shape (2, S, P, 2).
+
+    The lines are means over seeds and problems of lines, since least squares are linear, and so they are resampled as
+    means are.
+    """
     (intercept, slope), (base, base_slope) = np.moveaxis(lines, -1, 1)
     # The slopes, and how far above the baseline's intercept the series' line ends.
     values_SP3 = np.stack([slope, base_slope, intercept - base + slope * np.log2(largest)], -1)
@@ -252,8 +262,11 @@ class _Ratio:
 
 
 def _ratio(config: BootstrapConfig, values_SP3: Floats, resampled_B3: Floats, above: int) -> _Ratio:
-    """Statistic `above` by statistic 1, the baseline's slope. Deviations are stretched as the linear statistic's whose
-    zero is the ratio (Fieller's), or the baseline's slope's, if more."""
+    """Return statistic `above` by statistic 1, the baseline's slope.
+
+    Deviations are stretched as the linear statistic's whose zero is the ratio (Fieller's), or the baseline's slope's,
+    if more.
+    """
     mean, tail = values_SP3.mean((0, 1)), (1 - config.confidence) / 2
     value = float(mean[above] / mean[1]) if mean[1] > 0 else None
     linear_SP = values_SP3[:, :, above] - (value or 0.0) * values_SP3[:, :, 1]

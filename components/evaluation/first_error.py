@@ -1,6 +1,7 @@
-"""Does the PRM find the first wrong step? As ProcessBench asks (Zheng et al. 2024, §3): of solutions with an error, in
-what share the first step called wrong is exactly the first wrong one; of those without, in what share no step is called
-wrong; F1 is the harmonic mean of the two.
+"""First errors: whether a PRM finds the first wrong step, as ProcessBench measures it (Zheng et al. 2024, §3).
+
+Of solutions with an error, the share in which the first step called wrong is exactly the first wrong one; of those
+without, the share in which no step is called wrong; F1 is the harmonic mean of the two.
 
 A step is called wrong when its P(negative) is at least the threshold; the paper's §4 uses more than 0.20. No threshold
 is chosen on the solutions that it is reported for: every one is in the table.
@@ -24,8 +25,11 @@ from schemas.settings import Share, settings
 
 @settings
 class StepErrorsConfig:
+    """From which P(negative) on a step is called wrong."""
+
+    # All thresholds of step_errors.
     thresholds: tuple[Share, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-    reported: Share = 0.2  # §4.1; of first_errors
+    reported: Share = 0.2  # the threshold of first_errors (§4.1)
 
 
 def step_errors(config: StepErrorsConfig) -> TableStage:
@@ -35,26 +39,26 @@ def step_errors(config: StepErrorsConfig) -> TableStage:
 
 
 def first_errors(config: StepErrorsConfig) -> TableStage:
-    """The stage (the same inputs) → where first errors are, and whether each is found at the reported threshold."""
+    """The stage (the same inputs) → the places of first errors, and whether each is found at the reported threshold."""
     return TableStage("first_errors", 1, config, FIRST_ERRORS, _first_errors)
 
 
 def first_wrong(negatives: Sequence[float] | Floats, threshold: float) -> int:
-    """The 0-based index of the first step that is called wrong, −1 where none is."""
+    """Return the 0-based index of the first step that is called wrong, −1 where none is."""
     called = np.flatnonzero(np.asarray(negatives) >= threshold)
     return int(called[0]) if len(called) else NO_ERROR
 
 
-def f1(labels: Sequence[int], found: Sequence[int]) -> dict[str, Any]:
-    """num_wrong, num_right, accuracy_wrong, accuracy_right and f1 (None where a kind is absent).
+def f1(rated: Sequence[int], called: Sequence[int]) -> dict[str, Any]:
+    """Return num_wrong, num_right, accuracy_wrong, accuracy_right and f1 (None where a kind is absent).
 
-    labels, found: per solution the index of the first wrong step, −1 for none: as rated, and as found.
+    rated, called: per solution the index of the first wrong step, −1 for none: as rated, and as the PRM calls it.
 
     >>> f1([2, 0, -1, -1], [2, 1, -1, -1])["f1"]  # 2 * 0.5 * 1 / 1.5
     0.6666666666666666
     """
-    wanted, given = np.asarray(labels), np.asarray(found)
-    wrong, equal = wanted != NO_ERROR, wanted == given
+    rated_at, called_at = np.asarray(rated), np.asarray(called)
+    wrong, equal = rated_at != NO_ERROR, rated_at == called_at
     accuracies = [float(equal[kind].mean()) if kind.any() else None for kind in (wrong, ~wrong)]
     result: dict[str, Any] = {"num_wrong": int(wrong.sum()), "num_right": int((~wrong).sum())}
     result |= {"accuracy_wrong": accuracies[0], "accuracy_right": accuracies[1], "f1": None}
@@ -65,33 +69,33 @@ def f1(labels: Sequence[int], found: Sequence[int]) -> dict[str, Any]:
 
 
 def _by_source(step_labels: pa.Table, scores: dict[str, pa.Table]) -> dict[str, list[RatedSolution]]:
-    found: dict[str, list[RatedSolution]] = {}
+    by_source: dict[str, list[RatedSolution]] = {}
     for table in scores.values():
-        for one in rated_steps(step_labels, table):
-            found.setdefault(one.split, []).append(one)
-    return found
+        for solution in rated_steps(step_labels, table):
+            by_source.setdefault(solution.split, []).append(solution)
+    return by_source
 
 
 def _step_errors(config: StepErrorsConfig, held_out_step_labels: pa.Table, **scores: pa.Table) -> pa.Table:
     rows = []
     for source, solutions in _by_source(held_out_step_labels, scores).items():
-        labels = [one.first_error for one in solutions]
+        labels = [solution.first_error for solution in solutions]
         for threshold in config.thresholds:
-            found = [first_wrong(one.negative, threshold) for one in solutions]
-            rows.append({"source": source, "threshold": threshold, "error": None} | f1(labels, found))
+            called = [first_wrong(solution.negative, threshold) for solution in solutions]
+            rows.append({"source": source, "threshold": threshold, "error": None} | f1(labels, called))
     return pa.Table.from_pylist(rows, schema=STEP_ERRORS)
 
 
 def _first_errors(config: StepErrorsConfig, held_out_step_labels: pa.Table, **scores: pa.Table) -> pa.Table:
     rows = []
     for source, solutions in _by_source(held_out_step_labels, scores).items():
-        labels = np.array([one.first_error for one in solutions])
-        found = np.array([first_wrong(one.negative, config.reported) for one in solutions])
+        labels = np.array([solution.first_error for solution in solutions])
+        called = np.array([first_wrong(solution.negative, config.reported) for solution in solutions])
         for label in np.unique(labels[labels != NO_ERROR]):
-            given = found[labels == label]
+            of_label = called[labels == label]
             rows.append(
-                {"source": source, "threshold": config.reported, "first_error": label, "count": len(given)}
-                | {"found": (given == label).sum(), "early": ((given < label) & (given != NO_ERROR)).sum()}
-                | {"late": (given > label).sum(), "missed": (given == NO_ERROR).sum(), "error": None}
+                {"source": source, "threshold": config.reported, "first_error": label, "count": len(of_label)}
+                | {"found": (of_label == label).sum(), "early": ((of_label < label) & (of_label != NO_ERROR)).sum()}
+                | {"late": (of_label > label).sum(), "missed": (of_label == NO_ERROR).sum(), "error": None}
             )
     return pa.Table.from_pylist(rows, schema=FIRST_ERRORS)

@@ -1,7 +1,7 @@
-"""What the labels of the small-scale study were worth, and how its loop of selecting and retraining went, which
-the paper found unstable (§4.2).
+"""The gain from the labels of the small-scale study, and the rounds of its loop of selecting and retraining.
 
-A solution is counted once, though a selector and a verifier have both learned from it: it is labelled once.
+The paper found that loop unstable (§4.2). A solution is counted once, though a selector and a verifier have both
+learned from it: it is labelled once.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ _ACCURACY = ["series", "size", "training_seed", "n", "accuracy"]
 
 @dataclass(frozen=True)
 class BudgetLine:
-    """What one trained verifier took. supervised: the input table with what it was trained on, in the rows of its size.
-    selector_supervised: that with what its selectors learned, in the rows of its smallest size; None: it has none."""
+    """The costs of one trained verifier.
+
+    supervised: the input table with what it was trained on, in the rows of its size. selector_supervised: that with
+    what its selectors learned, in the rows of its smallest size; None: it has none.
+    """
 
     series: str
     size: int
@@ -42,16 +45,20 @@ class BudgetLine:
 
 @settings
 class BudgetConfig:
-    lines: tuple[BudgetLine, ...]
-    labeller_parameters: float
-    verifier_parameters: float
-    generator_parameters: float
+    """The costs of all verifiers, and the sizes of the models."""
+
+    lines: tuple[BudgetLine, ...]  # a verifier each
+    labeller_parameters: float  # 0: the labeller is a rule
+    verifier_parameters: float  # of each verifier and selector
+    generator_parameters: float  # of the small generator
 
 
 @dataclass(frozen=True)
 class Round:
-    """One round of the iterated loop; selection, supervised and scores name input tables. scores: of the pool, by the
-    selector that chose in this round."""
+    """One round of the iterated loop; selection, supervised and scores name input tables.
+
+    scores: of the pool, by the selector that chose in this round.
+    """
 
     seed: int  # which training, from 0
     number: int  # from 1
@@ -63,13 +70,18 @@ class Round:
 
 @settings
 class RoundsConfig:
-    rounds: tuple[Round, ...]
+    """The rounds of the iterated loop."""
+
+    rounds: tuple[Round, ...]  # of all training seeds
 
 
 def label_budget(config: BudgetConfig) -> TableStage:
-    """The stage (verifier_accuracy, data_efficiency, and the tables of supervised solutions that the config names) →
-    what each series took at each size, and what that gave; means over seeds. Raises ValueError for a verifier without
-    accuracies, or without a single supervised solution."""
+    """The stage (verifier_accuracy, data_efficiency, supervised solutions) → the costs and gains of each series and
+    size.
+
+    The config names the tables of supervised solutions. Costs and gains are means over seeds. Raises ValueError for a
+    verifier without accuracies, or without a single supervised solution.
+    """
     reads = {"verifier_accuracy": _ACCURACY, "data_efficiency": ["series", "slope"]}
     supervised = [*SAMPLE_KEY, "size", "num_tokens", "ratings", "error"]
     for line in config.lines:
@@ -79,18 +91,20 @@ def label_budget(config: BudgetConfig) -> TableStage:
 
 
 def rounds(config: RoundsConfig) -> TableStage:
-    """The stage (verifier_accuracy, and each round's selection, supervised solutions and scores of the pool) → how each
-    round of the iterated loop went. Raises ValueError for a round whose verifier has no accuracies."""
+    """The stage (verifier_accuracy, and each round's selection, supervised solutions and scores of the pool) → rounds.
+
+    Raises ValueError for a round whose verifier has no accuracies.
+    """
     reads = {"verifier_accuracy": _ACCURACY}
-    for one in config.rounds:
-        reads[one.selection] = [*SAMPLE_KEY, "size", "reason", "is_correct", "error"]
-        reads[one.supervised] = [*SAMPLE_KEY, "size", "reason", "is_correct_by_steps", "error"]
-        reads[one.scores] = [*SAMPLE_KEY, "prm_score"]
+    for round_ in config.rounds:
+        reads[round_.selection] = [*SAMPLE_KEY, "size", "reason", "is_correct", "error"]
+        reads[round_.supervised] = [*SAMPLE_KEY, "size", "reason", "is_correct_by_steps", "error"]
+        reads[round_.scores] = [*SAMPLE_KEY, "prm_score"]
     return TableStage("rounds", 2, config, ROUNDS, _rounds, reads=reads)
 
 
 def _mean_accuracies(verifier_accuracy: pa.Table) -> tuple[dict[tuple[str, int, int, int], float], int]:
-    """(series, size, training seed, N) → mean over problems, and the largest N."""
+    """Return (series, size, training seed, N) → mean over problems, and the largest N."""
     frame = verifier_accuracy.select(_ACCURACY).to_pandas()
     means = frame.groupby(_ACCURACY[:-1])["accuracy"].mean()
     return {(str(s), size, seed, n): float(mean) for (s, size, seed, n), mean in means.items()}, int(frame["n"].max())
@@ -119,7 +133,7 @@ def _label_budget(
 
 
 def _labelled(table: pa.Table) -> pd.DataFrame:
-    """Per solution that was labelled: its keys, size, tokens and number of step labels."""
+    """Return the solutions that were labelled: their keys, size, tokens and number of step labels."""
     frame = table.select([*SAMPLE_KEY, "size", "num_tokens", "error"]).to_pandas()
     labels = [len(ratings or []) for ratings in table["ratings"].to_pylist()]
     return frame.assign(num_labels=labels)[frame["error"].isna()]
@@ -152,7 +166,8 @@ def _spent(config: BudgetConfig, line: BudgetLine, frames: dict[str, pd.DataFram
 
 
 def _worth(row: dict[str, Any], slope: float | None) -> dict[str, Any]:
-    """What labels gave, and would give. slope: accuracy per doubling of the solutions, so of the labels."""
+    """Return the gain per 1,000 labels, and of the next 1,000. slope: accuracy per doubling of the solutions, so of the
+    labels."""
     labels = row["num_step_labels"]
     if not labels:
         return {"gain_per_1000_labels": None, "next_1000_labels": None, "error": None}
@@ -164,46 +179,51 @@ def _rounds(config: RoundsConfig, verifier_accuracy: pa.Table, **tables: pa.Tabl
     accuracies, largest = _mean_accuracies(verifier_accuracy)
     rows: list[dict[str, Any]] = []
     before: dict[int, tuple[float, str]] = {}  # training seed → the last round's accuracy and scores
-    for one in sorted(config.rounds, key=lambda one: (one.seed, one.number)):
-        seed = one.seed + 1
-        accuracy = accuracies.get(("iterated", one.size, seed, largest))
+    for round_ in sorted(config.rounds, key=lambda r: (r.seed, r.number)):
+        seed = round_.seed + 1
+        accuracy = accuracies.get(("iterated", round_.size, seed, largest))
         if accuracy is None:
-            raise ValueError(f"round {one.number}, training seed {seed}: no accuracies of size {one.size}")
+            raise ValueError(f"round {round_.number}, training seed {seed}: no accuracies of size {round_.size}")
         row: dict[str, Any] = {
             "training_seed": seed,
-            "round": one.number,
-            "size": one.size,
+            "round": round_.number,
+            "size": round_.size,
             "n": largest,
             "accuracy": accuracy,
         }
-        row |= {"one_shot": accuracies.get(("active", one.size, seed, largest)), "error": None}
+        row |= {"one_shot": accuracies.get(("active", round_.size, seed, largest)), "error": None}
         row |= {"change": None, "selector_agreement": None}
         if seed in before:
             last, scores = before[seed]
             row["change"] = accuracy - last
-            row["selector_agreement"] = rank_correlation(tables[scores], tables[one.scores])
-        row["share_wrong_answer"] = _share(tables[one.selection], one.size, "is_correct")
-        row["share_negative"] = _share(tables[one.supervised], one.size, "is_correct_by_steps")
+            row["selector_agreement"] = rank_correlation(tables[scores], tables[round_.scores])
+        row["share_wrong_answer"] = _share(tables[round_.selection], round_.size, "is_correct")
+        row["share_negative"] = _share(tables[round_.supervised], round_.size, "is_correct_by_steps")
         rows.append(row)
-        before[seed] = accuracy, one.scores
+        before[seed] = accuracy, round_.scores
     return pa.Table.from_pylist(rows, schema=ROUNDS)
 
 
 def _share(table: pa.Table, size: int, column: str) -> float | None:
-    """Of the new solutions of a round, of which it is known, those for which the column is false."""
+    """Return the share of a round's new solutions for which the column is false, of those for which it is known."""
     frame = table.select(["size", "reason", column, "error"]).to_pandas()
     new = frame[(frame["size"] == size) & (frame["reason"] != "chosen_before") & frame["error"].isna()]
     known = new[column].dropna()
     return float(known.eq(False).mean()) if len(known) else None
 
 
-def rank_correlation(one: pa.Table, other: pa.Table) -> float | None:
-    """Spearman's correlation between two tables' prm_score within each problem, over the samples that both score; mean
-    over the problems in which both vary, None where none is."""
+def rank_correlation(scores: pa.Table, other: pa.Table) -> float | None:
+    """Return Spearman's correlation between two tables' prm_score within each problem, over the samples that both
+    score.
+
+    It is the mean over the problems in which both vary, None where none is.
+    """
     columns = [*SAMPLE_KEY, "prm_score"]
     frame = (
-        one.select(columns).to_pandas().merge(other.select(columns).to_pandas(), on=SAMPLE_KEY, validate="one_to_one")
+        scores.select(columns)
+        .to_pandas()
+        .merge(other.select(columns).to_pandas(), on=SAMPLE_KEY, validate="one_to_one")
     )
     problems = frame[["prm_score_x", "prm_score_y"]].astype(float).groupby(frame["problem_id"])
-    found = mean_rank_correlation((rows.to_numpy()[:, 0], rows.to_numpy()[:, 1]) for _, rows in problems)
-    return None if math.isnan(found) else found
+    correlation = mean_rank_correlation((rows.to_numpy()[:, 0], rows.to_numpy()[:, 1]) for _, rows in problems)
+    return None if math.isnan(correlation) else correlation

@@ -1,4 +1,4 @@
-"""Rated solutions beside what the PRM said of their steps."""
+"""Rated solutions beside the PRM's probabilities of their steps."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from schemas.tables import SAMPLE_KEY
 
 @dataclass(frozen=True)
 class RatedSolution:
-    """ratings: −1, 0, +1 per step through the first −1 (what comes after a wrong step has no meaning of its own).
-    negative: P(negative) of every step."""
+    """A rated solution. negative: P(negative) of every step.
+
+    ratings: −1, 0, +1 per step through the first −1 (what comes after a wrong step has no meaning of its own).
+    """
 
     split: str
     ratings: Ints
@@ -24,22 +26,22 @@ class RatedSolution:
 
     @property
     def first_error(self) -> int:
-        """The 0-based index of the first wrong step, −1 for none."""
+        """Return the 0-based index of the first wrong step, −1 for none."""
         return first_error(self.ratings.tolist())
 
 
 def rated_steps(step_labels: pa.Table, scores: pa.Table) -> Iterator[RatedSolution]:
-    """The solutions that are rated and were scored by a PRM.
+    """Yield the solutions that are rated and were scored by a PRM.
 
     step_labels, scores: tables of those schemas; rows are matched by problem_id and sample_index.
     """
     labels = step_labels.select([*SAMPLE_KEY, "split", "ratings", "error"]).to_pandas()
-    found = (
+    rated = (
         scores.select([*SAMPLE_KEY, "step_probabilities"])
         .to_pandas()
         .merge(labels, on=SAMPLE_KEY, validate="one_to_one")
     )
-    found = found[found["error"].isna() & found["step_probabilities"].notna() & found["ratings"].map(len).gt(0)]
-    for split, ratings, steps in zip(found["split"], found["ratings"], found["step_probabilities"], strict=True):
+    rated = rated[rated["error"].isna() & rated["step_probabilities"].notna() & rated["ratings"].map(len).gt(0)]
+    for split, ratings, steps in zip(rated["split"], rated["ratings"], rated["step_probabilities"], strict=True):
         negative = np.array([float(step[0]) for step in steps])
         yield RatedSolution(str(split), np.asarray(ratings, dtype=np.int64), negative)

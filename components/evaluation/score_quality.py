@@ -1,4 +1,5 @@
-"""What best-of-N does not show of a verifier: whether its scores mean what they say, and what they go by.
+"""The quality of a verifier's scores, which best-of-N does not show: do they mean what they say, and what do they go
+by?
 
 Within-problem AUC, calibration of scores as probabilities, score against length (stages of `scored_samples`), and the
 other ways to make the PRM's score out of its step probabilities (table 4).
@@ -41,7 +42,7 @@ def score_quality() -> TableStage:
 
 
 def calibration() -> TableStage:
-    """The stage scored_samples → do scores mean the share that is right? By bins of the score."""
+    """The stage scored_samples → the share of right solutions by bins of the score: do scores mean it?"""
     return TableStage("calibration", 1, NoSettings(), results.CALIBRATION, _calibration)
 
 
@@ -62,7 +63,7 @@ def reductions(config: BootstrapConfig) -> TableStage:
 
 
 def is_probability(scores: Floats) -> bool:
-    """Whether all scores that are there lie in [0, 1]."""
+    """Tell whether all scores that are there lie in [0, 1]."""
     there = scores[~np.isnan(scores)]
     return bool(len(there)) and bool((there >= 0).all() and (there <= 1).all())
 
@@ -104,18 +105,19 @@ def _calibration(config: NoSettings, scored_samples: pa.Table) -> pa.Table:
     rows: list[dict[str, Any]] = []
     for split, part in frame.groupby("split", sort=False):
         for name in models_of(scored_samples):
-            found = part[part["candidate"].notna() & part[f"{name}_score"].notna()]
-            scores = found[f"{name}_score"].to_numpy(dtype=np.float64)
-            rows += _bins(str(split), name, "solution", scores, found["is_correct"].eq(True))
+            scored = part[part["candidate"].notna() & part[f"{name}_score"].notna()]
+            scores = scored[f"{name}_score"].to_numpy(dtype=np.float64)
+            rows += _bins(str(split), name, "solution", scores, scored["is_correct"].eq(True))
     return pa.Table.from_pylist(rows, schema=results.CALIBRATION)
 
 
 def _step_calibration(config: NoSettings, held_out_step_labels: pa.Table, **scores: pa.Table) -> pa.Table:
-    steps = [one for table in scores.values() for one in rated_steps(held_out_step_labels, table)]
+    solutions = [solution for table in scores.values() for solution in rated_steps(held_out_step_labels, table)]
     rows: list[dict[str, Any]] = []
-    for split in dict.fromkeys(one.split for one in steps):
-        negative = np.concatenate([one.negative[: len(one.ratings)] for one in steps if one.split == split])
-        ratings = np.concatenate([one.ratings for one in steps if one.split == split])
+    for split in dict.fromkeys(solution.split for solution in solutions):
+        chosen = [solution for solution in solutions if solution.split == split]
+        negative = np.concatenate([solution.negative[: len(solution.ratings)] for solution in chosen])
+        ratings = np.concatenate([solution.ratings for solution in chosen])
         rows += _bins(split, "prm", "step", 1 - negative, ratings >= 0)
     return pa.Table.from_pylist(rows, schema=results.CALIBRATION)
 
@@ -170,18 +172,18 @@ def _reductions(config: BootstrapConfig, scored_samples: pa.Table, **scores: pa.
             joined["prm_score"] = solution_scores(columns, reduction, neutral)
             table = pa.Table.from_pandas(joined.drop(columns="step_probabilities"), preserve_index=False)
             for split, values_SPK, ns in _best_of_n_by_split(table):
-                about = {"split": split, "reduction": reduction, "neutral": neutral, "error": None}
-                about["num_problems"] = values_SPK.shape[1]
-                found = estimates(values_SPK, config, "accuracy")
-                rows += [about | {"n": n} | one for n, one in zip(ns, found, strict=True)]
+                reduced = {"split": split, "reduction": reduction, "neutral": neutral, "error": None}
+                reduced["num_problems"] = values_SPK.shape[1]
+                by_n = zip(ns, estimates(values_SPK, config, "accuracy"), strict=True)
+                rows += [reduced | {"n": n} | estimate for n, estimate in by_n]
     return pa.Table.from_pylist(rows, schema=results.REDUCTIONS)
 
 
 def _best_of_n_by_split(table: pa.Table) -> Iterator[tuple[str, Floats, list[int]]]:
-    """(split, accuracies of shape (S, P, K), the K sizes) of the PRM."""
+    """Yield (split, accuracies of shape (S, P, K), the K sizes) of the PRM."""
     by_split: dict[str, list[Samples]] = {}
     for split, _, samples in samples_by_split(table):
         by_split.setdefault(split, []).append(samples)
     for split, of_seeds in by_split.items():
         ns = sizes(of_seeds[0].answer_PM.shape[1])
-        yield split, np.stack([best_of_n(one.scores["prm"], one.is_correct_PM, ns) for one in of_seeds]), ns
+        yield split, np.stack([best_of_n(of_seed.scores["prm"], of_seed.is_correct_PM, ns) for of_seed in of_seeds]), ns

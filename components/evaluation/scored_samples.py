@@ -1,6 +1,8 @@
-"""The one table that every result is computed from: a row per held-out sample and training seed, with its candidate
-answer, its grade, and a score per verifier. A study joins it from its stages; `flows/evaluate.py` reads it from
-anyone's file."""
+"""The one table that every result is computed from: a row per held-out sample and training seed.
+
+It has the sample's candidate answer, its grade, and a score per verifier. A study joins it from its stages;
+`flows/evaluate.py` reads it from anyone's file.
+"""
 
 from __future__ import annotations
 
@@ -29,22 +31,27 @@ READS = {
 
 @settings
 class ReductionConfig:
-    # Of step probabilities to the PRM's score.
+    """How the PRM's score of a solution is made of its steps' probabilities."""
+
+    # From the probabilities that the steps are right to the score of the solution.
     reduction: Literal["product", "min", "last", "mean"] = PAPER_REDUCTION
-    neutral: Literal["positive", "negative"] = PAPER_NEUTRAL  # how it counts a neutral step
+    neutral: Literal["positive", "negative"] = PAPER_NEUTRAL  # which of them a neutral step counts as
 
 
 def scored_samples(config: ReductionConfig, more_prms: Sequence[str] = ()) -> TableStage:
-    """The stage (grades, candidates, solutions, scores of one training seed or more) → scored_samples, of the splits
-    that are scored. more_prms: PRMs besides the first, whose scores are inputs too: to each table of scores of the ORM
-    and the first PRM (`scores`, …) one called <PRM>_scores, …. Raises ValueError when a scored sample has no grade."""
+    """The stage (grades, candidates, solutions, scores of one training seed or more) → scored_samples, of the scored
+    splits.
+
+    more_prms: PRMs besides the first, whose scores are inputs too: to each table of scores of the ORM and the first PRM
+    (`scores`, …) one called <PRM>_scores, …. Raises ValueError when a scored sample has no grade.
+    """
     models = ("prm", *more_prms, "orm")
     compute = functools.partial(_scored_samples, more_prms=tuple(more_prms))
     return TableStage("scored_samples", 1, config, schema(models), compute, reads=READS, expected_rows=_expected_rows)
 
 
 def _expected_rows(config: ReductionConfig, inputs: Mapping[str, Dataset]) -> tuple[int, str]:
-    """Each sample once per training seed."""
+    """Return each sample once per training seed."""
     others = ("grades", "candidates", "solutions")
     scores = [dataset for name, dataset in inputs.items() if name not in others and not name.startswith("prm_")]
     return sum(dataset.rows for dataset in scores), max(dataset.rows_are for dataset in scores)
@@ -80,25 +87,27 @@ def _scored_samples(
 
 
 def scores_of(config: ReductionConfig, table: pa.Table, columns: list[str]) -> pd.DataFrame:
-    """The rows of a table of scores with their keys and the columns asked for; prm_score is by the config's reduction,
-    for which any but the paper's needs the table's step_probabilities."""
-    found = table.select([*SAMPLE_KEY, *columns]).to_pandas()
+    """Return the rows of a table of scores with their keys and these columns; prm_score is by the config's reduction.
+
+    Any reduction but the paper's needs the table's step_probabilities.
+    """
+    rows = table.select([*SAMPLE_KEY, *columns]).to_pandas()
     if (config.reduction, config.neutral) != (PAPER_REDUCTION, PAPER_NEUTRAL):
         probabilities = table["step_probabilities"].to_pylist()
-        found["prm_score"] = solution_scores(probabilities, config.reduction, config.neutral)
-    return found
+        rows["prm_score"] = solution_scores(probabilities, config.reduction, config.neutral)
+    return rows
 
 
 def models_of(table: pa.Table) -> list[str]:
-    """The verifiers that a table of scored samples has a column of."""
+    """Return the verifiers that a table of scored samples has a column of."""
     return [name.removesuffix("_score") for name in table.column_names if name.endswith("_score")]
 
 
 def samples_by_split(table: pa.Table) -> Iterator[tuple[str, int, Samples]]:
-    """The samples of each split and training seed, without problems that could not be used at all (every row failed: a
-    bad row of a file, a prompt that does not fit). Verifiers without a score are left out.
+    """Yield the samples of each split and training seed.
 
-    Raises ValueError when a slot is missing or double.
+    Problems that could not be used at all (every row failed: a bad row of a file, a prompt that does not fit) and
+    verifiers without a score are left out. Raises ValueError when a slot is missing or double.
     """
     frame = table.to_pandas()
     frame = frame[frame["error"].isna().groupby([frame["training_seed"], frame["problem_id"]]).transform("any")]
@@ -119,5 +128,5 @@ def samples_by_split(table: pa.Table) -> Iterator[tuple[str, int, Samples]]:
             part[name].eq(True).to_numpy(dtype=np.bool_).reshape(shape)
             for name in ("is_correct", "candidate_is_correct")
         )
-        is_correct = is_correct & (answers >= 0)  # an empty slot is wrong, whatever is said of it
+        is_correct = is_correct & (answers >= 0)  # an empty slot is wrong, whatever its row says
         yield str(split), int(seed), Samples(problem_ids, answers, is_correct, is_right_answer, scores)

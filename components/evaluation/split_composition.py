@@ -1,5 +1,7 @@
-"""Are the test problems like the others? Shares of each level, subject and source by split (the paper's figure 5, which
-has the 500 test problems beside all 5,000 of MATH's test set)."""
+"""The composition of the splits: shares of each level, subject and source.
+
+The paper's figure 5 has the 500 test problems beside all 5,000 of MATH's test set.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which of a generator's many solutions are worth a labeler's time (paper §4.2, and §2.4 for PRM800K's second phase).
+"""The selection of the solutions of a pool that are labelled (paper §4.2, and §2.4 for PRM800K's second phase).
 
-The pool of a problem are its samples that have an answer, a grade without an error and, where a selector chooses, its
+The pool of a problem is its samples that have an answer, a grade without an error and, where a selector chooses, its
 score; all others are never chosen (the paper discards solutions without an answer). Of it, per problem and size N:
 
 - `uniform`: the first N by sample_index.
@@ -10,10 +10,10 @@ score; all others are never chosen (the paper discards solutions without an answ
 - `top_k`: over all problems together, the K top-scoring wrong-answer solutions, where K is N × the problems that have
   any sample.
 
-The paper leaves open what a shortage is. Here the wrong answers that are missing are made up for by the next of what
-remains, and their `reason` says so; a pool smaller than N is taken whole. It leaves ties open too: equal scores count
-in the order of sample_index, over all problems of (problem_id, sample_index). So nothing is drawn, and a selection has
-no seed.
+The paper does not say what happens in a shortage. Here the next of what remains take the place of missing wrong
+answers, and their `reason` says so; a pool smaller than N is taken whole. The paper does not say how ties are broken
+either: equal scores count in the order of sample_index, over all problems of (problem_id, sample_index). So nothing is
+drawn, and a selection has no seed.
 """
 
 from __future__ import annotations
@@ -57,12 +57,15 @@ _READS = {
 
 @dataclass(frozen=True)
 class ActiveLearningConfig:
-    """Raises ValueError, naming the value, for an unknown policy, sizes that are not ascending or under 1, and a share
-    outside [0, 1]."""
+    """A rule of selection, and its sizes.
+
+    Raises ValueError, naming the value, for an unknown policy, sizes that are not ascending or under 1, and a share
+    outside [0, 1].
+    """
 
     policy: str  # one of SELECTION_RULES; the policy iterated is active, round after round
     sizes: tuple[int, ...]  # ascending: solutions per problem (of top_k: in the mean)
-    wrong_share: float = 0.8  # of `active`: how many of them are to have a wrong answer (paper §4.2)
+    wrong_share: float = 0.8  # of `active`: share of them that has a wrong answer (paper §4.2)
 
     def __post_init__(self) -> None:
         if self.policy not in SELECTION_RULES:
@@ -96,8 +99,9 @@ def selection(config: ActiveLearningConfig, name: str) -> TableStage:
 
 
 def wrong_quota(share: float, size: int) -> int:
-    """w(N): share × N, rounded, halves up. The share counts as the decimal that it is written as, since 0.7 × 45 in
-    binary would be under 31.5.
+    """Return w(N): share × N, rounded, halves up.
+
+    The share counts as the decimal that it is written as, since 0.7 × 45 in binary would be under 31.5.
 
     >>> [wrong_quota(0.8, size) for size in (1, 2, 3, 4, 5)], wrong_quota(0.7, 45)
     ([1, 2, 2, 3, 4], 32)
@@ -106,13 +110,15 @@ def wrong_quota(share: float, size: int) -> int:
 
 
 def num_problems(samples: Dataset) -> int:
-    """How many problems a dataset of samples has, known or foreseen: its rows of one block of samples, at most. Where
-    shards do not say what block they hold, every row may be a problem of its own."""
+    """Return how many problems a dataset of samples has, known or planned: its rows of one block of samples, at most.
+
+    Where shards do not say what block they hold, every row may be a problem of its own.
+    """
     problems: dict[str | None, int] = {}
     for shard in samples.shards:
         start = shard.attributes.get("sample_start")
-        found = shard.rows // int(shard.attributes.get("sample_count", 1))
-        problems[start] = problems.get(start, 0) + found
+        in_shard = shard.rows // int(shard.attributes.get("sample_count", 1))
+        problems[start] = problems.get(start, 0) + in_shard
     return max(problems.values(), default=0)
 
 
@@ -144,7 +150,7 @@ def _index(rows: pd.DataFrame) -> pd.MultiIndex:
 
 
 def _named(rows: pd.DataFrame) -> str:
-    """The first of them, for a message."""
+    """Return the name of the first row, for a message."""
     problem_id, sample_index = rows[SAMPLE_KEY].iloc[0]
     return f"sample {sample_index} of problem {problem_id}"
 
@@ -152,7 +158,7 @@ def _named(rows: pd.DataFrame) -> str:
 def _pool(
     config: ActiveLearningConfig, grades: pa.Table, scores: pa.Table | None
 ) -> tuple[pd.DataFrame, pd.Index[Any]]:
-    """What may be chosen, with selector_score, and the group that it is ranked in; and all problems, in order."""
+    """Return the pool, with selector_score and the group that it is ranked in; and all problems, in order."""
     if (scores is None) != (config.policy == "uniform"):
         raise ValueError(f"policy {config.policy!r} {'needs' if scores is None else 'takes no'} scores of a selector")
     graded = _distinct("grades", grades.select(_READS["grades"]).to_pandas())
@@ -160,8 +166,8 @@ def _pool(
     pool = graded[graded["answer"].notna() & graded["error"].isna() & graded["is_correct"].notna()]
     pool = pool.assign(is_correct=pool["is_correct"].astype(bool), selector_score=float("nan"))
     if scores is not None:
-        found = _distinct("scores", scores.select(_READS["scores"]).to_pandas())
-        pool = pool.drop(columns="selector_score").merge(found, on=SAMPLE_KEY, how="left", indicator=True)
+        scored = _distinct("scores", scores.select(_READS["scores"]).to_pandas())
+        pool = pool.drop(columns="selector_score").merge(scored, on=SAMPLE_KEY, how="left", indicator=True)
         if (pool["_merge"] != "both").any():
             raise ValueError(f"scores have no row of {_named(pool[pool['_merge'] != 'both'])}")
         pool = pool.rename(columns={"prm_score": "selector_score"})
@@ -179,7 +185,7 @@ def _distinct(name: str, rows: pd.DataFrame) -> pd.DataFrame:
 def _chosen_before(
     config: ActiveLearningConfig, previous: pa.Table | None, problem_ids: pd.Index[Any]
 ) -> pd.DataFrame | None:
-    """What the earlier round chose at its largest size, with its group; None: nothing."""
+    """Return what the earlier round chose at its largest size, with its group; None: nothing."""
     if previous is None:
         return None
     rows = previous.select(_READS["previous"]).to_pandas()
@@ -193,7 +199,7 @@ def _chosen_before(
 
 
 def _in_order(config: ActiveLearningConfig, pool: pd.DataFrame) -> pd.DataFrame:
-    """The pool group by group, of each the best first."""
+    """Return the pool group by group, the best of each first."""
     score = pool["selector_score"]
     order = {"uniform": pool["sample_index"], "uncertainty": (score - 0.5).abs()}.get(config.policy, -score)
     ties = SAMPLE_KEY if config.policy == "top_k" else ["sample_index"]
@@ -203,7 +209,7 @@ def _in_order(config: ActiveLearningConfig, pool: pd.DataFrame) -> pd.DataFrame:
 def _chosen(
     config: ActiveLearningConfig, pool: pd.DataFrame, size: int, problems: int, before: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """The rows of a pool in order that are chosen at a size, with place and reason.
+    """Return the rows of a pool in order that are chosen at a size, with place and reason.
 
     One rule for all policies: the first `quota` wrong answers of a group, then the first of the rest. The quota of
     `top_k` is everything, that of `uniform` and `uncertainty` nothing.
@@ -228,6 +234,9 @@ def _chosen(
 
 
 def _rank(among: Bools, group: Ints) -> Ints:
-    """Per row, how many of `among` come before it in its group. The rows of a group are side by side, groups ascend."""
+    """Return per row how many of `among` come before it in its group.
+
+    The rows of a group are side by side, and groups ascend.
+    """
     before: Ints = np.cumsum(among) - among
     return before - before[np.searchsorted(group, group)]

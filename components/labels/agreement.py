@@ -1,4 +1,4 @@
-"""Do sources of step labels agree? Each pair of them on the same solutions: the first error, and the steps.
+"""The agreement of sources of step labels: each pair of them on the same solutions, by first errors and by steps.
 
 What comes after a solution's first wrong step has no rating, so steps are compared through the earlier of the two first
 errors: each disagreement counts once.
@@ -23,7 +23,9 @@ Key = tuple[str, int]
 
 @settings
 class AgreementConfig:
-    sources: tuple[str, ...]
+    """The sources to compare."""
+
+    sources: tuple[str, ...]  # names of the input tables
 
 
 def agreement(config: AgreementConfig) -> TableStage:
@@ -33,49 +35,49 @@ def agreement(config: AgreementConfig) -> TableStage:
 
 
 def label_sources(config: AgreementConfig) -> TableStage:
-    """The stage (step labels by each source, and rollouts or judgements as <source>_evidence) → what each source gave,
-    and took."""
+    """The stage (step labels by each source, and rollouts or judgements as <source>_evidence) → the ratings that each
+    source gave, and what they cost."""
     reads = dict.fromkeys(config.sources, _READS)
     return TableStage("label_sources", 1, config, LABEL_SOURCES, _label_sources, reads=reads)
 
 
-def kappa(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float | None:
-    """Cohen's kappa of two boolean ratings, shape (steps,): (p_o − p_e) / (1 − p_e); None where p_e is 1.
+def kappa(ratings: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float | None:
+    """Return Cohen's kappa of two boolean ratings, shape (steps,): (p_o − p_e) / (1 − p_e); None where p_e is 1.
 
     >>> kappa(np.array([True, True, False, False]), np.array([True, False, False, False]))
     0.5
     """
-    if not len(one):
+    if not len(ratings):
         return None
-    observed = float((one == other).mean())
-    expected = float(one.mean() * other.mean() + (1 - one.mean()) * (1 - other.mean()))
+    observed = float((ratings == other).mean())
+    expected = float(ratings.mean() * other.mean() + (1 - ratings.mean()) * (1 - other.mean()))
     return None if expected == 1 else (observed - expected) / (1 - expected)
 
 
 def compare(source: dict[Key, list[int]], reference: dict[Key, list[int]]) -> dict[str, Any]:
-    """The numbers of one ordered pair. source, reference: (problem_id, sample_index) → ratings."""
+    """Return the numbers of one ordered pair. source, reference: (problem_id, sample_index) → ratings."""
     common = [key for key in source if key in reference]
-    found = np.array([first_error(source[key]) for key in common])
-    wanted = np.array([first_error(reference[key]) for key in common])
+    by_source = np.array([first_error(source[key]) for key in common])
+    by_reference = np.array([first_error(reference[key]) for key in common])
     pairs = [pair for key in common for pair in zip(source[key], reference[key], strict=False)]
     wrong = np.array(pairs, dtype=np.int64).reshape(-1, 2) == NEGATIVE
-    same = found == wanted
+    same = by_source == by_reference
 
-    def share(of: np.ndarray[Any, Any]) -> float | None:
-        return float(same[of].mean()) if of.any() else None
+    def share(chosen: np.ndarray[Any, Any]) -> float | None:
+        return float(same[chosen].mean()) if chosen.any() else None
 
     return {
         "num_solutions": len(common),
         "num_steps": len(pairs),
-        "first_error_precision": share(found != NO_ERROR) if common else None,
-        "first_error_recall": share(wanted != NO_ERROR) if common else None,
+        "first_error_precision": share(by_source != NO_ERROR) if common else None,
+        "first_error_recall": share(by_reference != NO_ERROR) if common else None,
         "same_first_error": float(same.mean()) if common else None,
         "kappa": kappa(wrong[:, 0], wrong[:, 1]),
     }
 
 
 def _ratings(labels: pa.Table) -> dict[Key, list[int]]:
-    """By solution, of those that have ratings."""
+    """Return solution → ratings, of those that have some."""
     return {
         (row["problem_id"], row["sample_index"]): row["ratings"]
         for row in labels.select(_READS).to_pylist()
@@ -86,8 +88,8 @@ def _ratings(labels: pa.Table) -> dict[Key, list[int]]:
 def _agreement(config: AgreementConfig, **labels: pa.Table) -> pa.Table:
     rated = {source: _ratings(labels[source]) for source in config.sources}
     rows = [
-        {"source": one, "reference": other, "error": None} | compare(rated[one], rated[other])
-        for one, other in itertools.permutations(config.sources, 2)
+        {"source": source, "reference": reference, "error": None} | compare(rated[source], rated[reference])
+        for source, reference in itertools.permutations(config.sources, 2)
     ]
     return pa.Table.from_pylist(rows, schema=AGREEMENT)
 
@@ -121,9 +123,9 @@ def _label_sources(config: AgreementConfig, **inputs: pa.Table) -> pa.Table:
 
 
 def _continuations(rollouts: pa.Table) -> dict[str, int]:
-    """How many were sampled, and how many the same number after each step but the last would have been."""
-    asked, every = 0, 0
+    """Return how many were sampled, and how many the same number after each step but the last would have been."""
+    sampled, every = 0, 0
     for row in rollouts.select(["num_steps", "num_rollouts", "is_correct", "error"]).to_pylist():
-        asked += sum(map(len, row["is_correct"]))
+        sampled += sum(map(len, row["is_correct"]))
         every += (row["num_steps"] - 1) * row["num_rollouts"] if row["error"] is None else 0
-    return {"num_continuations": asked, "num_continuations_every_step": every}
+    return {"num_continuations": sampled, "num_continuations_every_step": every}

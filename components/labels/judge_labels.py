@@ -31,14 +31,16 @@ from schemas.settings import NoSettings, settings
 from schemas.tables import JUDGEMENTS, SAMPLE_KEY, STEP_LABELS, TEACHER_SOLUTIONS
 
 PROMPT = Path(__file__).with_name("judge_prompt.txt")
-VERDICT = r'\{"first_wrong_step": (null|[1-9][0-9]{0,2})\}'  # what `structured` holds the answer to
+VERDICT = r'\{"first_wrong_step": (null|[1-9][0-9]{0,2})\}'  # the form to which `structured` holds the answer
 _VERDICT = re.compile(r'\{\s*"first_wrong_step"\s*:\s*(null|\d+)\s*\}')
 
 
 @settings
 class JudgeConfig:
-    sampling: SamplingConfig  # its samples_per_problem and sample_block have no meaning here
-    prompt: str  # with {problem} and {steps}
+    """How a judge is asked, and how it samples its answer."""
+
+    sampling: SamplingConfig  # of its answer; samples_per_problem and sample_block have no meaning here
+    prompt: str  # text with the places {problem} and {steps}
 
     def __post_init__(self) -> None:
         for place in ("{problem}", "{steps}"):
@@ -48,8 +50,10 @@ class JudgeConfig:
 
 @settings
 class JudgeLessonsConfig:
-    world: WorldConfig  # its teacher's solutions, so many as it says
-    prompt: str
+    """What the embedded world's judge learns from."""
+
+    world: WorldConfig  # whose teacher's solutions it judges
+    prompt: str  # the JudgeConfig's
 
 
 def judgements(config: JudgeConfig, judge: Model) -> MapStage:
@@ -77,14 +81,16 @@ def judge_labels() -> TableStage:
 
 
 def judge_lessons(config: JudgeLessonsConfig) -> TableStage:
-    """The stage that writes what the embedded world's judge learns from, where a real study has an instruction model:
-    prompts as problems, and what it should answer (`lesson`). The solutions are the teacher's, misconceptions included;
-    no split has their problems."""
+    """The stage that writes the examples of the embedded world's judge; a real study has an instruction model.
+
+    Prompts are the problems of the table, and the answers to them (`lesson`) its solutions. They are about the
+    teacher's solutions, misconceptions included; no split has their problems.
+    """
     return TableStage("judge_lessons", 2, config, TEACHER_SOLUTIONS, _judge_lessons, shard_rows=4000)
 
 
 def ask(prompt: str, problem: str, steps: Sequence[str]) -> str:
-    """The judge's prompt for one solution.
+    """Return the judge's prompt for one solution.
 
     >>> ask("{problem}|{steps}", "1 + 1?", ["1 + 1 = 2", "# Answer\\n\\n2"])
     '1 + 1?|1: 1 + 1 = 2\\n2: # Answer\\n\\n2'
@@ -95,22 +101,22 @@ def ask(prompt: str, problem: str, steps: Sequence[str]) -> str:
 
 
 def verdict(first_error: int | None) -> str:
-    """The verdict that names a 0-based first wrong step, or none."""
+    """Return the verdict that names a 0-based first wrong step, or none."""
     return f'{{"first_wrong_step": {"null" if first_error is None else first_error + 1}}}'
 
 
 def read_verdict(text: str, num_steps: int) -> tuple[int | None, str]:
-    """The 0-based first wrong step of the last verdict in a text, −1 for none, and the status; None without one.
+    """Return the 0-based first wrong step of the last verdict in a text, −1 for none, and the status; None without one.
 
     >>> read_verdict('Step 2 is off. {"first_wrong_step": 2}', 5), read_verdict("no idea", 5)
     ((1, 'ok'), (None, 'unparsable'))
     """
-    found: list[str] = _VERDICT.findall(text)
-    if not found:
+    verdicts: list[str] = _VERDICT.findall(text)
+    if not verdicts:
         return None, "unparsable"
-    if found[-1] == "null":
+    if verdicts[-1] == "null":
         return -1, "ok"
-    number = int(found[-1])
+    number = int(verdicts[-1])
     return (number - 1, "ok") if 1 <= number <= num_steps else (None, "no_such_step")
 
 
@@ -125,11 +131,12 @@ class Judge:
         self.engine = open_engine(models["judge"], config.sampling)
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        """Return a row per solution: the text of the judge, its verdict, and how it could be read."""
         rows = table.to_pylist()
         texts = [ask(self.config.prompt, row["problem"], row["steps"]) for row in rows]
         with self.tokenizing:
             prompts = self._prompts(texts)
-        made: list[dict[str, Any]] = []
+        judged: list[dict[str, Any]] = []
         requests: list[tuple[int, Request]] = []
         sampling = self.config.sampling
         for index, (row, ids) in enumerate(zip(rows, prompts, strict=True)):
@@ -139,23 +146,25 @@ class Judge:
             if error is None:
                 seed = seed_for(sampling.seed, "judge", row["problem_id"], row["sample_index"])
                 requests.append((index, Request(ids, seed)))
-            about = {name: row[name] for name in ("problem_id", "sample_index", "split")}
-            made.append(about | {"text": "", "status": "error", "first_error": None, "num_tokens": 0, "error": error})
+            identity = {name: row[name] for name in ("problem_id", "sample_index", "split")}
+            judged.append(
+                identity | {"text": "", "status": "error", "first_error": None, "num_tokens": 0, "error": error}
+            )
         samples = self.engine.generate([request for _, request in requests])
         for (index, _), sample in zip(requests, samples, strict=True):
             if sample.error is not None:
-                made[index]["error"] = sample.error
+                judged[index]["error"] = sample.error
                 continue
             with self.tokenizing:
                 text = str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
             first_error, status = read_verdict(text, len(rows[index]["steps"]))
             if sample.finish_reason == "length" and not sampling.regex:
                 first_error, status = None, "unparsable"  # whatever it quoted on the way, it came to no end
-            made[index] |= {"text": text, "status": status, "first_error": first_error, "num_tokens": len(sample.ids)}
-        return pa.Table.from_pylist(made, schema=JUDGEMENTS)
+            judged[index] |= {"text": text, "status": status, "first_error": first_error, "num_tokens": len(sample.ids)}
+        return pa.Table.from_pylist(judged, schema=JUDGEMENTS)
 
     def _prompts(self, texts: Sequence[str]) -> list[list[int]]:
-        """By the model's chat template, where it has one; else as every prompt of the project."""
+        """Tokenise prompts by the model's chat template, where it has one; else as every prompt of the project."""
         if not getattr(self.tokenizer, "chat_template", None):
             return render_prompts(self.tokenizer, texts)
         options = {"add_generation_prompt": True, "return_dict": False}
@@ -172,17 +181,22 @@ def _judge_lessons(config: JudgeLessonsConfig) -> pa.Table:
 
 
 def lesson(chain: Chain, steps: Sequence[str]) -> list[str]:
-    """What the embedded judge should write of a solution: each step as it should be, through the first wrong one, and
-    the verdict. A tiny model cannot tell at a glance; having written what is right, it only has to compare."""
+    """Return the answer that the embedded judge should write about a solution.
+
+    It has each step as it should be, through the first wrong one, and the verdict. A tiny model cannot tell at a
+    glance; having written the right step, it only has to compare.
+    """
     ratings = rate_steps(chain.problem, steps) or []
     first_error = ratings.index(NEGATIVE) if NEGATIVE in ratings else None
     lines = list(steps[: len(ratings) if first_error is None else first_error])
     if first_error is not None:
         done, value = ratings.count(POSITIVE), chain.start
-        for turn in chain.operations[:done]:
-            value = turn.apply(value)
-        turns = chain.operations[done : done + 1]
-        lines += [turn.write(value, turn.apply(value)) for turn in turns] or [answer_step(str(value))]
+        for operation in chain.operations[:done]:
+            value = operation.apply(value)
+        next_operation = chain.operations[done : done + 1]
+        lines += [operation.write(value, operation.apply(value)) for operation in next_operation] or [
+            answer_step(str(value))
+        ]
     return [*(" ".join(line.split()) for line in lines), verdict(first_error)]
 
 

@@ -1,5 +1,7 @@
-"""Process labels by a PRM (paper §4.1): a step is wrong if its P(negative) is more than 0.20, and labels go through the
-first wrong one. Binary: what is not wrong is right."""
+"""Process labels by a PRM (paper §4.1): a step is wrong if its P(negative) is more than 0.20.
+
+Labels go through the first wrong step. They are binary: a step that is not wrong is right.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,11 @@ from schemas.tables import STEP_LABELS
 
 @settings
 class VerifierLabelsConfig:
-    threshold: Share = 0.2  # §4.1
-    dtype: Dtype = "float32"
-    prm_style: str = OURS
+    """How a PRM rates steps."""
+
+    threshold: Share = 0.2  # a step is wrong if its P(negative) is more (§4.1)
+    dtype: Dtype = "float32"  # arithmetic
+    prm_style: str = OURS  # whose conventions the PRM follows: ours, or a published style (verifiers/published.py)
 
 
 def label_by_prm(config: VerifierLabelsConfig, prm: Model, name: str = "prm_labels") -> MapStage:
@@ -37,7 +41,7 @@ def label_by_prm(config: VerifierLabelsConfig, prm: Model, name: str = "prm_labe
 
 
 class LabelByPrm:
-    """The actor of the stage."""
+    """The actor of the stage: one PRM, fed a shard of solutions at a time."""
 
     def __init__(self, config: VerifierLabelsConfig, models: dict[str, Path]) -> None:
         from components.verifiers.verifier import Verifier
@@ -46,14 +50,15 @@ class LabelByPrm:
         self.verifier = Verifier(models["prm"], config.prm_style, config.dtype)
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        """Return a row of step labels per solution."""
         rows = table.drop_columns(["text"]).to_pylist()
-        asked = [index for index, row in enumerate(rows) if row["error"] is None and row["steps"]]
-        found = dict(zip(asked, self.verifier.step_probabilities([rows[index] for index in asked]), strict=True))
+        scored = [index for index, row in enumerate(rows) if row["error"] is None and row["steps"]]
+        by_row = dict(zip(scored, self.verifier.step_probabilities([rows[index] for index in scored]), strict=True))
         labelled = []
         for index, row in enumerate(rows):
             labels: dict[str, Any] = {"ratings": [], "provenance": []}
             error = row["error"]
-            probabilities = found.get(index, "the solution has no steps")
+            probabilities = by_row.get(index, "the solution has no steps")
             if isinstance(probabilities, str):
                 error = error or probabilities
             else:
@@ -62,7 +67,7 @@ class LabelByPrm:
                     labels["provenance"].append(f"P(negative) {negative:.4f}")
                     if negative > self.config.threshold:
                         break
-            about = {name: row[name] for name in ("problem_id", "sample_index", "split")}
+            identity = {name: row[name] for name in ("problem_id", "sample_index", "split")}
             more = {"probabilities": None, "alternatives": [], "label_source": "prm", "error": error}
-            labelled.append(about | labels | more)
+            labelled.append(identity | labels | more)
         return pa.Table.from_pylist(labelled, schema=STEP_LABELS)

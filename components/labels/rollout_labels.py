@@ -36,18 +36,22 @@ Row = dict[str, Any]
 
 @settings
 class RolloutsConfig:
-    sampling: SamplingConfig  # its samples_per_problem and sample_block have no meaning here
-    search: Literal["every_step", "first_error"]
-    grader_version: int
-    rollouts_per_step: PositiveInt = 8
-    rollout_block: PositiveInt = 8  # so many per step in one shard: the grain of extending
+    """How continuations are sampled, and after which steps."""
+
+    sampling: SamplingConfig  # of continuations; samples_per_problem and sample_block have no meaning here
+    search: Literal["every_step", "first_error"]  # after every step but the last, or by binary search
+    grader_version: int  # of the grader that says whether a continuation is right
+    rollouts_per_step: PositiveInt = 8  # continuations of each step
+    rollout_block: PositiveInt = 8  # continuations per step in one shard: the grain of extending
 
 
 @settings
 class RolloutLabelsConfig:
-    # soft: the share of right continuations is the probability that the step is right (every_step only).
+    """How continuations become labels."""
+
+    # hard: a step is right if any continuation is. soft: its probability is their share (every_step only).
     target: Literal["hard", "soft"] = "hard"
-    # What the search supposes: before a step from which the right answer is reached every step is right.
+    # Suppose that an error stays, as the search does: before a step that reaches the right answer every step is right.
     errors_stay: bool = False
 
 
@@ -80,13 +84,16 @@ def _blocks(config: RolloutsConfig, attributes: Mapping[str, str]) -> list[dict[
 
 @dataclass
 class _Search:
-    """One solution's: continuations are sampled after step `middle`; after step `right` one was right (−1: the problem
-    alone), after step `wrong` none was."""
+    """The search of one solution. Continuations are sampled after step `middle`.
+
+    After step `right` one was right (−1: the problem alone), after step `wrong` none was. sampled_steps, answers,
+    is_correct: the steps that were sampled after, and the continuations of each.
+    """
 
     row: Row
     right: int
     wrong: int
-    asked: list[int] = field(default_factory=list)
+    sampled_steps: list[int] = field(default_factory=list)
     answers: list[list[str | None]] = field(default_factory=list)
     is_correct: list[list[bool | None]] = field(default_factory=list)
     num_tokens: int = 0
@@ -108,6 +115,7 @@ class Rollouts:
         self.grader = GradingSandbox()
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        """Return a row per solution: the answers of the continuations of this block, graded."""
         rows = table.to_pylist()
         numbers = range(item["rollout_start"], item["rollout_start"] + item["rollout_count"])
         own = self._own_grades(rows)
@@ -119,7 +127,7 @@ class Rollouts:
             good = [search for search in searches if search.error is None]
             self._ask([(search, step) for search in good for step in range(len(search.row["steps"]) - 1)], numbers)
         else:
-            open_ = [one for one, right in zip(searches, own, strict=True) if one.error is None and right is False]
+            open_ = [s for s, right in zip(searches, own, strict=True) if s.error is None and right is False]
             while open_ := [search for search in open_ if search.error is None and search.wrong - search.right > 1]:
                 self._ask([(search, search.middle) for search in open_], numbers)
                 for search in open_:
@@ -127,15 +135,20 @@ class Rollouts:
                         search.right = search.middle
                     elif search.error is None:
                         search.wrong = search.middle
-        made = [
-            {name: one.row[name] for name in ("problem_id", "sample_index", "split")}
-            | {"num_steps": len(one.row["steps"]), "own_is_correct": right}
-            | {"is_cut": one.row["finish_reason"] == "length"}
-            | {"first_rollout": numbers.start, "num_rollouts": len(numbers), "asked_steps": one.asked}
-            | {"answers": one.answers, "is_correct": one.is_correct, "num_tokens": one.num_tokens, "error": one.error}
-            for one, right in zip(searches, own, strict=True)
+        output = [
+            {name: search.row[name] for name in ("problem_id", "sample_index", "split")}
+            | {"num_steps": len(search.row["steps"]), "own_is_correct": right}
+            | {"is_cut": search.row["finish_reason"] == "length"}
+            | {"first_rollout": numbers.start, "num_rollouts": len(numbers), "asked_steps": search.sampled_steps}
+            | {
+                "answers": search.answers,
+                "is_correct": search.is_correct,
+                "num_tokens": search.num_tokens,
+                "error": search.error,
+            }
+            for search, right in zip(searches, own, strict=True)
         ]
-        return pa.Table.from_pylist(made, schema=ROLLOUTS)
+        return pa.Table.from_pylist(output, schema=ROLLOUTS)
 
     def _own_grades(self, rows: Sequence[Row]) -> list[bool | None]:
         """Whether each solution's own answer is right; None where it cannot be told."""
@@ -148,19 +161,19 @@ class Rollouts:
             for (answer, truth), row in zip(pairs, rows, strict=True)
         ]
 
-    def _ask(self, asked: Sequence[tuple[_Search, int]], numbers: range) -> None:
-        """Sample and grade continuations after these steps of these solutions, and note them there."""
+    def _ask(self, places: Sequence[tuple[_Search, int]], numbers: range) -> None:
+        """Sample and grade continuations after these steps of these solutions, and note them in the searches."""
         config = self.config.sampling
         with self.tokenizing:
             prompts = render(
                 self.tokenizer,
-                [search.row["problem"] for search, _ in asked],
-                [search.row["steps"][: step + 1] for search, step in asked],
-                [False] * len(asked),
+                [search.row["problem"] for search, _ in places],
+                [search.row["steps"][: step + 1] for search, step in places],
+                [False] * len(places),
             )
         requests: list[Request] = []
         fits = []
-        for (search, step), prompt in zip(asked, prompts, strict=True):
+        for (search, step), prompt in zip(places, prompts, strict=True):
             left = config.max_tokens - (len(prompt.ids) - prompt.prompt_length)
             fits.append(left > 0 and len(prompt.ids) + left <= config.max_model_length)
             if not fits[-1]:
@@ -170,23 +183,26 @@ class Rollouts:
                 identity = (search.row["problem_id"], search.row["sample_index"], step, number)
                 requests.append(Request(prompt.ids, seed_for(config.seed, "rollout", *identity), left))
         samples = iter(self.engine.generate(requests))
-        found: list[tuple[_Search, int, list[tuple[str | None, int]]]] = []
-        for (search, step), is_asked in zip(asked, fits, strict=True):
+        results: list[tuple[_Search, int, list[tuple[str | None, int]]]] = []
+        for (search, step), has_room in zip(places, fits, strict=True):
             history, continuations = join_steps(search.row["steps"][: step + 1]), []
-            for _ in numbers if is_asked else ():
+            for _ in numbers if has_room else ():
                 sample = next(samples)
                 search.error = search.error or sample.error
                 with self.tokenizing:
                     text = str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
                 answer, _ = solution_answer(history + STEP_SEPARATOR + text, sample.finish_reason)
                 continuations.append((answer, len(sample.ids)))
-            found.append((search, step, continuations))
-        truths = {id(search): search.row["ground_truth_answer"] or "" for search, _ in asked}
+            results.append((search, step, continuations))
+        truths = {id(search): search.row["ground_truth_answer"] or "" for search, _ in places}
         known = self.grader.known_verdicts(
-            (answer, truths[id(search)]) for search, _, continuations in found for answer, _ in continuations if answer
+            (answer, truths[id(search)])
+            for search, _, continuations in results
+            for answer, _ in continuations
+            if answer
         )
-        for search, step, continuations in found:
-            search.asked.append(step)
+        for search, step, continuations in results:
+            search.sampled_steps.append(step)
             search.answers.append([answer for answer, _ in continuations])
             truth = truths[id(search)]
             search.is_correct.append(
@@ -201,22 +217,23 @@ def _rollout_labels(config: RolloutLabelsConfig, solutions: pa.Table, rollouts: 
         blocks.setdefault((row["problem_id"], row["sample_index"]), []).append(row)
     rows = []
     for row in solutions.to_pylist():
-        found = blocks[row["problem_id"], row["sample_index"]]
-        error = next((one["error"] for one in found if one["error"] is not None), None)
-        if error is None and found[0]["own_is_correct"] is None:
+        of_solution = blocks[row["problem_id"], row["sample_index"]]
+        error = next((block["error"] for block in of_solution if block["error"] is not None), None)
+        if error is None and of_solution[0]["own_is_correct"] is None:
             error = "the solution's own answer could not be graded"
         labels: Row = {"ratings": [], "probabilities": None, "provenance": []}
         if error is None:
-            labels, error = _labels(config, found)
+            labels, error = _labels(config, of_solution)
         rows.append(row | labels | {"alternatives": [], "label_source": "rollouts", "error": error})
     return pa.Table.from_pylist(rows, schema=STEP_LABELS)
 
 
 def _labels(config: RolloutLabelsConfig, blocks: Sequence[Row]) -> tuple[Row, str | None]:
-    """ratings, probabilities and provenance of one solution, through the first wrong step; and why there are none.
+    """Return ratings, probabilities and provenance of one solution, and why there are none.
 
-    A step that was not asked about is right when a later one is. A continuation that could not be graded does not
-    count. The last step of a solution that the token cap cut is no whole step, and gets no label.
+    Ratings go through the first wrong step. A step without continuations of its own is right when a later one is. A
+    continuation that could not be graded does not count. The last step of a solution that the token cap cut is no whole
+    step, and gets no label.
     """
     shares: dict[int, tuple[int, int]] = {}  # step → (right, graded)
     for block in blocks:
@@ -239,14 +256,14 @@ def _labels(config: RolloutLabelsConfig, blocks: Sequence[Row]) -> tuple[Row, st
             is_right = True
         if step in shares and (is_right == known[step]):
             right, count = shares[step]
-            share, said = right / count, f"{right} of {count} continuations are right"
+            share, reason = right / count, f"{right} of {count} continuations are right"
         elif step == last:
-            share, said = float(own), "the solution's own answer"
+            share, reason = float(own), "the solution's own answer"
         else:
-            share, said = float(is_right), f"as step {later[0]} is right" if later else "as no later step is right"
+            share, reason = float(is_right), f"as step {later[0]} is right" if later else "as no later step is right"
         labels["ratings"].append(1 if is_right else -1)
         probabilities.append([1 - share, 0.0, share])
-        labels["provenance"].append(said)
+        labels["provenance"].append(reason)
         if not is_right:
             break
     return labels | {"probabilities": probabilities if config.target == "soft" else None}, None

@@ -1,8 +1,8 @@
-"""Process labels: a rating per step, through the first wrong one (paper §2.4).
+"""Process labels by a rule: a rating per step, through the first wrong one (paper §2.4).
 
-The label source of this version is the embedded world's exact rule. A problem that is not of that world gets no
-rating, and its row says so in `error`. As PRM800K's labelers saw several candidates for a step, a solution may have
-alternatives to its steps, rated like them.
+The embedded world's exact rule rates the steps. A problem that is not of that world gets no rating, and its row says so
+in `error`. As PRM800K's labellers saw several candidates for a step, a solution may have alternatives to its steps,
+rated like them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ RULE = "worked_arithmetic_rule"
 
 @settings
 class LabellingConfig:
-    source: str = RULE
-    # Per solution so many alternatives to its right steps, each the step with one digit changed, rated as well. A tiny
+    """How a rule rates steps."""
+
+    source: str = RULE  # which rule
+    # Alternatives per solution to its right steps, each the step with one digit changed, rated as well. A tiny
     # generator's mistakes are of few kinds; a PRM that saw those alone would not look at the rest of a step.
     alternatives: NonNegativeInt = 0
-    seed: NonNegativeInt = 0
+    seed: NonNegativeInt = 0  # draws the alternatives
 
 
 def label_steps(config: LabellingConfig, name: str = "step_labels") -> MapStage:
@@ -44,6 +46,7 @@ class LabelByRule:
         self.config = config
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        """Return a row of step labels per solution."""
         rows = []
         for row in table.to_pylist():
             ratings = None if row["error"] else rate_steps(row["problem"], row["steps"])
@@ -51,18 +54,18 @@ class LabelByRule:
             labels: dict[str, Any] = {"ratings": ratings or [], "probabilities": None}
             labels["alternatives"] = self._alternatives(row, ratings)
             labels["provenance"] = [self.config.source] * len(ratings or [])
-            about = {name: row[name] for name in ("problem_id", "sample_index", "split")}
-            rows.append(about | labels | {"label_source": self.config.source, "error": row["error"] or unknown})
+            identity = {name: row[name] for name in ("problem_id", "sample_index", "split")}
+            rows.append(identity | labels | {"label_source": self.config.source, "error": row["error"] or unknown})
         return pa.Table.from_pylist(rows, schema=STEP_LABELS)
 
     def _alternatives(self, row: Mapping[str, Any], ratings: Sequence[int] | None) -> list[dict[str, Any]]:
-        """Drawn from the config's seed, the problem and the sample's index."""
+        """Draw alternatives by the config's seed, the problem and the sample's index."""
         rng = random.Random(seed_for("alternatives", self.config.seed, row["problem_id"], row["sample_index"]))
         right = [at for at, rating in enumerate(ratings or []) if rating >= 0]
-        found = []
+        alternatives = []
         for at in rng.choices(right, k=self.config.alternatives) if right else []:
             text = change_digit(rng, row["steps"][at])
             rated = rate_steps(row["problem"], [*row["steps"][:at], text]) if text is not None else None
             if rated is not None:
-                found.append({"step": at, "text": text, "rating": rated[-1], "probabilities": None})
-        return found
+                alternatives.append({"step": at, "text": text, "rating": rated[-1], "probabilities": None})
+        return alternatives

@@ -1,5 +1,7 @@
-"""What becomes of a selection: the solutions that are to be labelled, and, once they are, what verifiers train on
-(paper §4.1: all supervisions of the same solutions)."""
+"""The two tables made from a selection: the solutions to be labelled, and, once they are, what verifiers train on.
+
+All supervisions train on the same solutions (paper §4.1).
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,11 @@ _MOST_INPUTS = 20  # tables of solutions, and of labels, that a selection of sev
 
 
 def chosen_solutions(name: str) -> TableStage:
-    """The stage selection, solutions → those solutions that it chose at its largest size and no earlier round had,
-    each once, in the order of `solutions`: what is to be labelled now. Raises ValueError where `solutions` have no row
-    of one, or two."""
+    """The stage selection, solutions → the solutions to be labelled now.
+
+    These are the solutions that the selection chose at its largest size and no earlier round had, each once, in the
+    order of `solutions`. Raises ValueError where `solutions` have no row of one, or two.
+    """
     reads = {"selection": [*SAMPLE_KEY, "size", "reason"]}
     return TableStage(
         name,
@@ -94,16 +98,17 @@ def _chosen_solutions(config: NoSettings, selection: pa.Table, solutions: pa.Tab
 
 
 def _places(chosen: pa.Table, table: pa.Table, name: str) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """Per chosen row the table's row of that solution. Raises ValueError where it has none or two."""
+    """Return per chosen row the index of that solution's row in the table. Raises ValueError where it has none or
+    two."""
     wanted, there = _index(chosen), _index(table)
     used = there.isin(wanted)
     if (doubled := there.duplicated() & used).any():
         raise ValueError(f"{name} have two rows of {_named(there[doubled])}")
     places = np.flatnonzero(used)
-    found = there[used].get_indexer(wanted)
-    if (found < 0).any():
-        raise ValueError(f"{name} have no row of {_named(wanted[found < 0])}, which was chosen")
-    return places[found]
+    indices = there[used].get_indexer(wanted)
+    if (indices < 0).any():
+        raise ValueError(f"{name} have no row of {_named(wanted[indices < 0])}, which was chosen")
+    return places[indices]
 
 
 def _named(keys: pd.MultiIndex) -> str:
@@ -119,14 +124,14 @@ def _supervised_solutions(config: NoSettings, selection: pa.Table, **inputs: pa.
     labels = labels.take(pa.array(_places(selection, labels, "labels")))
     error = pc.coalesce(text["error"], labels["error"])
     ratings = [
-        found if failed is None else []
-        for found, failed in zip(labels["ratings"].to_pylist(), error.to_pylist(), strict=True)
+        rated if failed is None else []
+        for rated, failed in zip(labels["ratings"].to_pylist(), error.to_pylist(), strict=True)
     ]
     columns = {name: selection[name] for name in _CHOSEN}
     columns |= {name: text[name] for name in _TEXT if name not in (*SAMPLE_KEY, "error")}
     columns |= {
         "ratings": pa.array(ratings, pa.list_(pa.int8())),
-        "is_correct_by_steps": pa.array([NEGATIVE not in found if found else None for found in ratings], pa.bool_()),
+        "is_correct_by_steps": pa.array([NEGATIVE not in rated if rated else None for rated in ratings], pa.bool_()),
         "error": error,
     }
     return pa.table({name: columns[name] for name in SUPERVISED_SOLUTIONS.names}).cast(SUPERVISED_SOLUTIONS)
