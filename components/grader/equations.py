@@ -7,6 +7,7 @@ import re
 from components.grader import expression_equality, expression_parser
 from components.grader.compound_answers import split_top
 from components.grader.expression_parser import NotAnExpression
+from components.grader.expression_value import names
 from components.grader.numbers import exact_number
 from components.grader.units import Same
 
@@ -60,7 +61,7 @@ def _shared(first: list[str], second: list[str]) -> bool:
 def _same_difference(first: list[str], second: list[str]) -> bool:
     try:
         left, right = (expression_parser.parse(f"({sides[0]})-({sides[1]})") for sides in (first, second))
-        if not expression_equality.names(left) or not expression_equality.names(right):
+        if not names(left) or not names(right):
             return False  # of numbers all true statements would be the same
         if expression_equality.equal(left, expression_parser.Tree("-", (left,)), in_form=False):
             return False  # an identity: it is its own opposite

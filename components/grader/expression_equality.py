@@ -1,11 +1,10 @@
-"""Equality of two expressions: their values at several points, exact where they are rational, else in 60 digits, where
-a difference must vanish as digits are added. An expression too large to evaluate is refused before (`Risky`).
+"""Equality of two expressions: their values are compared at several points.
+
+Values are exact where they are rational, else they have 60 digits, where a difference must vanish as digits are added.
 """
 
 from __future__ import annotations
 
-import math
-import zlib
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -13,151 +12,7 @@ from typing import Any
 import mpmath
 
 from components.grader.expression_parser import NotAnExpression, Risky, Tree
-
-_MAX_EXPONENT = 5_000  # of an exact power
-_MAX_BITS = 200_000  # of an exact number on the way
-_MAX_FACTORIAL = 2_000
-_DIGITS = 60
-
-
-def names(tree: Tree) -> set[str]:
-    """Return the variables of a tree, without the constants."""
-    own = {tree.name} if tree.kind == "name" and tree.name not in _CONSTANTS else set()
-    return own.union(*map(names, tree.parts))
-
-
-_CONSTANTS = {"pi": lambda: +mpmath.pi, "e": lambda: +mpmath.e, "i": lambda: mpmath.mpc(0, 1)}
-
-
-def exact(tree: Tree, at: Mapping[str, Fraction]) -> Fraction | None:
-    """Return the rational value of a tree at a point; None where rational operations alone give none.
-
-    Raises Risky for numbers too large, ZeroDivisionError.
-    """
-    if tree.kind == "number":
-        return tree.value
-    if tree.kind == "name":
-        return at.get(tree.name)
-    if tree.kind not in ("+", "-", "*", "/", "^", "factorial", "binom"):
-        return None
-    values = []
-    for part in tree.parts:
-        value = exact(part, at)
-        if value is None:
-            return None
-        values.append(value)
-    return _bounded(_rational(tree.kind, values))
-
-
-def _rational(kind: str, values: list[Fraction]) -> Fraction | None:
-    if kind == "+":
-        return sum(values, Fraction(0))
-    if kind == "-":
-        return -values[0]
-    if kind == "*":
-        return values[0] * values[1]
-    if kind == "/":
-        return values[0] / values[1]
-    if any(value.denominator != 1 for value in values[-1:]):
-        return None
-    if kind == "^":
-        exponent = int(values[1])
-        size = max(values[0].numerator.bit_length(), values[0].denominator.bit_length())
-        if abs(exponent) > _MAX_EXPONENT or size * abs(exponent) > _MAX_BITS:
-            if values[0] in (0, 1, -1) and exponent > 0:
-                return values[0] ** (2 + exponent % 2)
-            raise Risky("a power too large")
-        if values[0] == 0 and exponent <= 0:
-            raise ZeroDivisionError
-        return values[0] ** exponent
-    if kind == "factorial":
-        return Fraction(math.factorial(_small(values[0])))
-    if values[0].denominator != 1 or values[0] < 0 or values[1] < 0:
-        return None
-    return Fraction(math.comb(_small(values[0]), _small(values[1])))
-
-
-def _small(value: Fraction) -> int:
-    if value > _MAX_FACTORIAL:
-        raise Risky("a factorial too large")
-    if value < 0:
-        raise NotAnExpression("no factorial of a negative number")
-    return int(value)
-
-
-def _bounded(value: Fraction | None) -> Fraction | None:
-    if value is not None and max(value.numerator.bit_length(), value.denominator.bit_length()) > _MAX_BITS:
-        raise Risky("a number too large")
-    return value
-
-
-def numeric(tree: Tree, at: Mapping[str, Any]) -> Any:
-    """Return the value of a tree at a point, as an mpmath number in the working precision. Raises Risky,
-    ZeroDivisionError.
-    """
-    if tree.kind == "number":
-        assert tree.value is not None
-        return mpmath.mpf(tree.value.numerator) / tree.value.denominator
-    if tree.kind == "name":
-        return _CONSTANTS[tree.name]() if tree.name in _CONSTANTS else at[tree.name]
-    values = [numeric(part, at) for part in tree.parts]
-    if tree.kind == "+":
-        return mpmath.fsum(values)
-    if tree.kind == "-":
-        return -values[0]
-    if tree.kind == "*":
-        return values[0] * values[1]
-    if tree.kind == "/":
-        return values[0] / values[1]
-    if tree.kind == "^":
-        return _power(*values)
-    if tree.kind == "apply":  # some function, nobody knows which: equal only for equal arguments
-        return mpmath.cos(values[0] + zlib.crc32(tree.name.encode()) % 9973) + values[0] / 7
-    return _apply(tree.kind, values)
-
-
-def _power(base: Any, exponent: Any) -> Any:
-    if base == 0:
-        if mpmath.re(exponent) <= 0:
-            raise ZeroDivisionError
-        return base * 0
-    if abs(exponent) * (1 + abs(mpmath.log(abs(base)))) > 1_000_000:
-        raise Risky("a power too large")
-    if mpmath.im(base) == 0 and mpmath.re(base) < 0 and mpmath.im(exponent) == 0:
-        # An odd root of a negative number is meant to be real.
-        exponent = mpmath.re(exponent)
-        inverse = int(mpmath.nint(1 / exponent)) if exponent else 0
-        if inverse % 2 and abs(1 / exponent - inverse) < mpmath.mpf(10) ** (-_DIGITS // 2):
-            return -(mpmath.re(-base) ** exponent)
-    return base**exponent
-
-
-def _apply(kind: str, values: list[Any]) -> Any:
-    value = values[0]
-    if kind == "factorial":
-        return mpmath.factorial(_small(_whole(value)))
-    if kind == "binom":
-        return mpmath.binomial(_small(_whole(value)), _small(_whole(values[1])))
-    if kind == "degrees":
-        return value * mpmath.pi / 180
-    if kind in ("log", "lg"):
-        return mpmath.log10(value)
-    if kind == "exp":
-        return _power(+mpmath.e, value)
-    if kind in ("sinh", "cosh", "tanh") and abs(value) > 100_000:
-        raise Risky("a power too large")
-    renamed = {"arcsin": "asin", "arccos": "acos", "arctan": "atan", "abs": "fabs"}
-    return getattr(mpmath, renamed.get(kind, kind))(value)
-
-
-def _whole(value: Any) -> Fraction:
-    nearest = mpmath.nint(mpmath.re(value))
-    if abs(value - nearest) > mpmath.mpf(10) ** (-_DIGITS // 2):
-        raise NotAnExpression("no whole number")
-    return Fraction(int(nearest))
-
-
-# Equality ---------------------------------------------------------------------------------------------------------
+from components.grader.expression_value import DIGITS, exact, names, numeric
 
 _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
 # Where variables are tried: whole numbers, small ones and large, squares, and fractions, of either sign.
@@ -229,16 +84,16 @@ def _equal_at(first: Tree, second: Tree, at: Mapping[str, Fraction]) -> bool | N
         values = exact(first, at), exact(second, at)
         if None not in values:
             return values[0] == values[1]
-        left, right = _values(first, second, at, _DIGITS)
-        if _differ(left, right, _DIGITS):
+        left, right = _values(first, second, at, DIGITS)
+        if _differ(left, right, DIGITS):
             are_complex = mpmath.im(left) != 0, mpmath.im(right) != 0
             trees = (first, second)
             # Roots and logarithms of negative numbers say nothing, unless one side was made to take them.
             silent = all(are_complex) or (any(are_complex) and not any(_holds_kind(tree, "abs") for tree in trees))
             return None if at and silent and not any(_holds(tree, "i") for tree in trees) else False
         # Equal in 60 digits. A difference that is none vanishes further as digits are added; a tiny number stays.
-        more_one, more_two = _values(first, second, at, 3 * _DIGITS)
-        if _differ(more_one, more_two, 3 * _DIGITS):
+        more_one, more_two = _values(first, second, at, 3 * DIGITS)
+        if _differ(more_one, more_two, 3 * DIGITS):
             return False
         return all(_is_rest(few, more) for few, more in ((left, more_one), (right, more_two))) or not _tiny(
             more_one, more_two
@@ -266,7 +121,7 @@ def _differ(left: Any, right: Any, digits: int) -> bool:
 
 
 def _tiny(left: Any, right: Any) -> bool:
-    return bool(0 < max(abs(left), abs(right)) < mpmath.mpf(10) ** -_DIGITS)
+    return bool(0 < max(abs(left), abs(right)) < mpmath.mpf(10) ** -DIGITS)
 
 
 def _is_rest(few: Any, more: Any) -> bool:

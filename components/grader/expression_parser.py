@@ -1,6 +1,6 @@
 """Parser for mathematical expressions in model text: it builds a tree, and does nothing else.
 
-Model text is data here: there is no `eval`, no `sympify`, no name that is looked up. expression_equality.py evaluates
+Model text is data here: there is no `eval`, no `sympify`, no name that is looked up. expression_value.py evaluates
 the trees.
 """
 

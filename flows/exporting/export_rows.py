@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from components.data import export_formats as formats
+from components.data import export_prm800k
 from components.dataflow.errors import InputError
 from components.evaluation.first_error import first_wrong
 
@@ -65,14 +66,14 @@ def math_shepherd(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
 
 def prm800k(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
     record = _record(row)
-    made = formats.prm800k(record, row.get("label_source"), row.get("ground_truth_answer"))
+    made = export_prm800k.prm800k(record, row.get("label_source"), row.get("ground_truth_answer"))
     steps = made["label"]["steps"]
     _note_lost(lost, record, len(steps), sum(len(step["completions"]) - 1 for step in steps))
     return made
 
 
 def labelling_queue(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
-    return formats.labelling_queue(row)
+    return export_prm800k.labelling_queue(row)
 
 
 def trl_unpaired(row: Row, options: argparse.Namespace, lost: Lost) -> Row:

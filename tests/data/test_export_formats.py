@@ -17,12 +17,12 @@ from components.data.export_formats import (
     LeftOut,
     hard_rating,
     math_shepherd,
-    prm800k,
     processbench,
     processbench_prediction,
     trl_stepwise,
     trl_unpaired,
 )
+from components.data.export_prm800k import prm800k
 from components.data.import_formats import as_graded, as_labelled
 from components.data.labelled_solutions import read_labelled
 from components.data.rated_solutions import read_rated
