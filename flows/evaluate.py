@@ -20,12 +20,8 @@ from components.evaluation.curves import EstimationConfig
 if not __package__:  # run as a file, which finds its packages from any folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from components.data.scored_samples_file import (
-    describe_scored,
-    file_samples,
-    scored_file_attributes,
-    scored_file_samples,
-)
+from components.data.scored_columns import describe_scored
+from components.data.scored_samples_file import file_samples, scored_file_attributes, scored_file_samples
 from components.dataflow.datasets import Dataset
 from components.dataflow.errors import StudyError
 from components.dataflow.runner import Runner

@@ -16,7 +16,6 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from components.data.readers import check_unchanged, read_records
-from components.dataflow.errors import InputError
-from components.dataflow.model_files import file_digest
+from components.data.scored_columns import SUFFIX, ScoredFile, problem_of, without_surrogates
 from components.dataflow.stage import TableStage
 from components.grader.sandbox import GradingSandbox
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_score
@@ -34,91 +32,12 @@ from schemas.results import PROBLEM_ATTRIBUTES, scored_samples
 from schemas.results import file_samples as schema
 
 SPLIT, UNUSABLE = "test", "unusable"
-_SUFFIX = "_score"
 _ATTRIBUTES = ("source", "level", "subject")
 _OF_PROBLEM = ("problem_id", "split", "problem", "ground_truth_answer", *_ATTRIBUTES)
 _BAD = "no sample of this problem can be used"
 _ROWS_AT_ONCE = 10_000
 _LARGEST = sys.float_info.max
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class ScoredFile:
-    """A file's identity: its content (not its place) and how it is read."""
-
-    digest: str
-    scores: tuple[tuple[str, str], ...]  # (verifier's name, its column)
-    slots: int  # samples per problem, those that the file leaves out included
-    problem_column: str = "problem"
-    answer_column: str = "answer"
-    correct_column: str | None = "is_correct"  # None: graded here, against ground_truth_answer
-    grader_version: int = 0
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(name for name, _ in self.scores)
-
-
-def describe_scored(
-    path: Path, columns: Mapping[str, str], scores: list[str], slots: int | None, grader_version: int
-) -> ScoredFile:
-    """Read a file of scored samples once to check it. Raises InputError, which says what is missing and how to name it.
-
-    columns: problem, answer and correct → the column. scores: columns, or [] for all that end in `_score`. slots:
-    samples per problem, or None for as many as the fullest problem has.
-    """
-    counts: Counter[str] = Counter()
-    score_columns: dict[str, None] = {}
-    first: dict[str, Any] = {}
-    for row in read_records(path):
-        first = first or row
-        counts[_problem_of(row, columns["problem"]) or ""] += 1
-        score_columns |= {name: None for name in row if name.endswith(_SUFFIX)}
-    if not counts:
-        raise InputError(f"{path}: holds no rows")
-    del counts[""]  # rows without a problem are kept, and no samples of one
-    have = f"it has: {', '.join(sorted(first))}"
-    answer = columns["answer"]
-    if answer not in first and answer == "answer" and "given_answer" in first:
-        answer = "given_answer"
-    for flag, column in (("--problem-column", columns["problem"]), ("--answer-column", answer)):
-        if column not in first:
-            raise InputError(f"{path}: row 0 has no column '{column}' ({have}); name it with {flag}")
-    correct: str | None = columns["correct"]
-    if correct not in first:
-        if columns["correct"] != "is_correct" or "ground_truth_answer" not in first:
-            raise InputError(
-                f"{path}: row 0 has no column '{correct}' ({have}); name it with --correct-column, or give "
-                "'ground_truth_answer', and answers are graded here"
-            )
-        correct = None
-    names = scores or list(score_columns)
-    for column in scores:
-        if column not in first:
-            raise InputError(f"{path}: row 0 has no column '{column}' ({have}); --scores names columns of scores")
-    pairs = [(name.removesuffix(_SUFFIX), name) for name in names]
-    if "prm" not in dict(pairs) and "rating_probs" in first:
-        pairs.insert(0, ("prm", "rating_probs"))
-    if not pairs:
-        raise InputError(f"{path}: no column ends in '{_SUFFIX}' ({have}); name the columns of scores with --scores")
-    reserved = {
-        name for name in dict(pairs) if name in ("", "majority", "pass", "pass_at_1") or name.endswith("_weighted")
-    }
-    if reserved or len(dict(pairs)) < len(pairs):
-        raise InputError(
-            f"{path}: columns of scores {', '.join(names)}: verifiers need names of their own, which are not "
-            "those of votes (majority, pass, …_weighted); rename the columns"
-        )
-    if not counts:
-        raise InputError(
-            f"{path}: no row has a problem in '{columns['problem']}'; name the column with --problem-column"
-        )
-    most = max(counts.values())
-    if slots is not None and slots < most:
-        raise InputError(f"--samples-per-problem {slots}: {path} has up to {most} samples of a problem")
-    version = grader_version if correct is None else 0
-    return ScoredFile(file_digest(path), tuple(pairs), slots or most, columns["problem"], answer, correct, version)
 
 
 def file_samples(config: ScoredFile, path: Path) -> TableStage:
@@ -178,16 +97,8 @@ def _chunks(path: Path) -> Iterator[tuple[int, list[Row]]]:
         start += len(chunk)
 
 
-def _problem_of(record: Mapping[str, Any], column: str) -> str | None:
-    """Return a row's problem as text, or None where it has none; a number may name a problem."""
-    value = record.get(column)
-    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        return None
-    return _sound(str(value))
-
-
 def _row(config: ScoredFile, record: Mapping[str, Any], number: int) -> Row:
-    problem = _problem_of(record, config.problem_column)
+    problem = problem_of(record, config.problem_column)
     error = None if problem is not None else f"'{config.problem_column}' is {record.get(config.problem_column)!r}"
     text = f"row {number}" if problem is None else problem
     row: Row = {"problem_id": hashlib.sha256(text.encode()).hexdigest()[:16], "problem": text, "source_row": number}
@@ -221,17 +132,12 @@ def _row(config: ScoredFile, record: Mapping[str, Any], number: int) -> Row:
 def _text(value: object) -> str | None:
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
-    return _sound(str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
-
-
-def _sound(text: str) -> str:
-    """Replace lone surrogates, which JSON can hold and no text file can."""
-    return text.encode("utf-8", "replace").decode()
+    return without_surrogates(str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
 
 
 def _steps(value: object) -> list[str] | None:
     if isinstance(value, list):
-        return [_sound(str(step.get("text", step) if isinstance(step, dict) else step)) for step in value]
+        return [without_surrogates(str(step.get("text", step) if isinstance(step, dict) else step)) for step in value]
     return None
 
 
@@ -278,7 +184,7 @@ def _grade(rows: list[Row], pool: GradingSandbox) -> None:
 
 def _scored_file_samples(config: ScoredFile, file_samples: pa.Table, candidates: pa.Table) -> pa.Table:
     columns = ["problem_id", "sample_index", "split", "answer", "is_correct", "error"]
-    scores = [f"{name}{_SUFFIX}" for name in config.names]
+    scores = [f"{name}{SUFFIX}" for name in config.names]
     frame = file_samples.select([*columns, *scores]).to_pandas()
     frame["num_steps"] = pc.list_value_length(file_samples["steps"]).to_pandas()
     frame = frame[frame["split"] == SPLIT]
