@@ -6,22 +6,18 @@ a damaged record of a run, and a store without any record of a run stop the coll
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from components.dataflow import store_marker
 from components.dataflow.errors import StoreError
-from components.dataflow.leases import run_of_holder
+from components.dataflow.kept_runs import ALL, LEASE_SECONDS, live_leases, newest_runs, pinned_stages, runs_by_study
 from components.dataflow.records import (
     FILES,
     MANIFEST,
     OWN_FOLDERS,
     dataset_of,
     model_files_of,
-    run_of,
     stage_of,
     unseal,
     without_temporary,
@@ -29,12 +25,9 @@ from components.dataflow.records import (
 from components.dataflow.storage import FileInfo
 from components.dataflow.store import Store, model_path
 
-_LEASE_SECONDS = 600.0  # without a renewal, after which a lease is no sign of work, by the storage's clock
-_AT_WORK_SECONDS = 3600.0  # in which a temporary file may still be written
-_LOOKS_EVERY = 1000  # files removed, for runs that began meanwhile
-_ALL = ""  # stands for every stage among those that a run is making
-_KEPT_FOLDERS = {"studies", "quarantine", ".probes"}  # of any form, and never removed
-Run = tuple[FileInfo, dict[str, Any]]  # its record's file, and the record
+_AT_WORK_SECONDS = 3600.0  # age up to which a temporary file may still be written
+_LOOKS_EVERY = 1000  # files removed between two looks for runs that began meanwhile
+_KEPT_FOLDERS = {"studies", "quarantine", ".probes"}  # their files have names of any form, and are never removed
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ class Garbage:
     kept: int
     foreign: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    at_work: frozenset[str] = frozenset()  # what told of runs: names of leases, and of records with their times
+    at_work: frozenset[str] = frozenset()  # signs of runs: names of leases, and of records with their times
 
     @property
     def size(self) -> int:
@@ -73,22 +66,22 @@ def garbage(store: Store, grace_seconds: float, keep_runs: int = 1, without_runs
         raise ValueError(f"a grace period of {grace_seconds} s or {keep_runs} runs to keep: at least 0 s and 1 run")
     store_marker.require(store.files)
     now, seen = _now(store), _at_work(store)
-    runs = _runs(store, keep_runs)
+    runs = runs_by_study(store, keep_runs)
     if not runs and not without_runs:
         raise StoreError(
             f"{store.root} has no record of a run, so all of it would be garbage: nothing was looked at. Give "
             "--delete-everything if that is meant"
         )
-    making, leased = _leased(store, now)
+    making, leased = live_leases(store, now)
     kept_runs = [
-        run for of_study in runs.values() for run in _kept_runs(of_study, keep_runs, now - grace_seconds, leased)
+        run for of_study in runs.values() for run in newest_runs(of_study, keep_runs, now - grace_seconds, leased)
     ]
     live = {file.path for file, _ in kept_runs}
     notes = [f"everything of {stage} is kept: a run works on it just now" for stage in sorted(making)]
     finished = {study: max((f.modified for f, r in of if r["finished"]), default=0.0) for study, of in runs.items()}
     for file, record in kept_runs:
         is_last = file.modified > finished[file.path.split("/")[1]] or file.path in leased
-        for stages, note in _pinned(store, file, record, is_last and not record["finished"], now):
+        for stages, note in pinned_stages(store, file, record, is_last and not record["finished"], now):
             making |= stages
             notes.append(note)
         for folder in {*record["stages"].values(), *record.get("uses", ())}:
@@ -109,19 +102,19 @@ def garbage(store: Store, grace_seconds: float, keep_runs: int = 1, without_runs
     return Garbage(files, kept, tuple(sorted(foreign)), tuple(dict.fromkeys(notes)), seen)
 
 
-def collect(store: Store, found: Garbage) -> list[FileInfo]:
+def collect(store: Store, listed: Garbage) -> list[FileInfo]:
     """Remove the listed files, except those written anew since they were listed. Returns the removed files.
 
     Raises StoreError, and removes no more, when a run began or went on since: it may use what is in the list.
     """
     removed: list[FileInfo] = []
-    # Of object storage, a listing tells fractions of a second that an object itself does not.
+    # In object storage, a listing gives fractions of a second, and an object's own time does not.
     precision = 0.0 if store.files.is_local else 1.0
-    for number, file in enumerate(found.files):
-        if number % _LOOKS_EVERY == 0 and not _at_work(store) <= found.at_work:
+    for number, file in enumerate(listed.files):
+        if number % _LOOKS_EVERY == 0 and not _at_work(store) <= listed.at_work:
             raise StoreError(
-                f"a run began or went on while gc looked, so it stopped after {len(removed):,} of {len(found.files):,} "
-                "files; run it again"
+                f"a run began or went on while gc looked, so it stopped after {len(removed):,} of "
+                f"{len(listed.files):,} files; run it again"
             )
         modified = store.files.modified(file.path)
         if modified is not None and abs(modified - file.modified) <= precision:
@@ -147,84 +140,6 @@ def _now(store: Store) -> float:
         return time.time()
 
 
-def _runs(store: Store, keep_runs: int) -> dict[str, list[Run]]:
-    """Return the run records of each study. Raises StoreError where a damaged record was put aside that may be one to
-    keep.
-    """
-    runs: dict[str, list[Run]] = {}
-    for file in store.files.find("runs"):
-        if stage_of(file.path) is not None and file.path.endswith(".json"):
-            record = store.record(file.path)
-            if record is not None:
-                study = file.path.split("/")[1]
-                runs.setdefault(study, []).append((file, run_of(record, store.files.url(file.path))))
-    for file in store.files.find("quarantine/runs"):
-        path = file.path.removeprefix("quarantine/")
-        since = [run for run, record in runs.get(path.split("/")[1], []) if record["finished"] and run.path > path]
-        if stage_of(path) is not None and len(since) < keep_runs:
-            raise StoreError(
-                f"a damaged record of a run was put aside: {store.files.url(file.path)}. What it needs is unknown: run "
-                f"the study again until {keep_runs} of its runs have finished since, or remove that file"
-            )
-    return runs
-
-
-def _kept_runs(runs: list[Run], keep_runs: int, young: float, at_work: set[str]) -> list[Run]:
-    """Return the newest runs of a study, by the storage's clock and by their own: a copied store has lost the first."""
-    kept: dict[str, Run] = {}
-    for order in (lambda run: (run[0].modified, run[0].path), lambda run: (run[0].path.rpartition("/")[2], 0.0)):
-        finished = 0
-        for file, record in sorted(runs, key=order, reverse=True):
-            if finished < keep_runs or file.modified > young or file.path in at_work:
-                kept[file.path] = file, record
-            finished += record["finished"]
-    return list(kept.values())
-
-
-def _pinned(
-    store: Store, file: FileInfo, record: dict[str, Any], is_open: bool, now: float
-) -> Iterator[tuple[set[str], str]]:
-    """Yield the stages whose files a kept run keeps altogether, each time with the reason.
-
-    is_open: the run did not finish, and either no run of its study finished since or it holds a live lease.
-    """
-    making, study = record.get("making"), record["study"]
-    if is_open and now - file.modified < _LEASE_SECONDS:
-        yield (
-            {_ALL},
-            f"everything is kept: {file.path} is a run that looks for what is there just now; try again later",
-        )
-    elif is_open and making != []:
-        stages = ", ".join(making) if making else "all stages"  # an earlier version did not say which
-        yield (
-            set(making or [_ALL]),
-            f"everything of {stages} is kept: {file.path} is a run that did not finish while it made that. Let study "
-            f"{study} run to its end, or remove that record",
-        )
-    folders = {*record["stages"].values(), *record.get("uses", ())}
-    gone = sorted({folder.partition("/")[2].rpartition("-")[0] for folder in folders if store.manifest(folder) is None})
-    if gone:
-        yield (
-            set(gone),
-            f"everything of {', '.join(gone)} is kept: {file.path} needs it, and its manifest is gone. Run study "
-            f"{study} again",
-        )
-
-
-def _leased(store: Store, now: float) -> tuple[set[str], set[str]]:
-    """Return the stages with a live lease, and the records of the runs that hold one.
-
-    A lease of several stages names them only in its run's record.
-    """
-    stages, runs = set[str](), set[str]()
-    for file in store.files.find("leases"):
-        if now - file.modified < _LEASE_SECONDS:
-            stages |= {stage_of(file.path) or _ALL} - {_ALL}
-            with contextlib.suppress(FileNotFoundError):
-                runs.add(run_of_holder(store.files.read(file.path)))
-    return stages, runs
-
-
 def _is_kept(file: FileInfo, stage: str, live: set[str], making: set[str], young: float, now: float) -> bool:
     """Return whether a file of the store's own is needed, or too young to judge. young: the end of the grace period."""
     kind, folder = file.path.partition("/")[0], file.path.rpartition("/")[0]
@@ -233,8 +148,8 @@ def _is_kept(file: FileInfo, stage: str, live: set[str], making: set[str], young
     if without_temporary(file.path) != file.path:
         return now - file.modified < _AT_WORK_SECONDS
     if kind == "leases":
-        return now - file.modified < _LEASE_SECONDS
-    return kind != "runs" and (stage in making or _ALL in making)
+        return now - file.modified < LEASE_SECONDS
+    return kind != "runs" and (stage in making or ALL in making)
 
 
 def _needed(store: Store, folder: str) -> set[str]:
@@ -269,7 +184,7 @@ def _named_model_files(store: Store) -> dict[str, str]:
                 record = unseal(store.files.read(file.path), file.path)
                 files = model_files_of(record, file.path)
             except (StoreError, FileNotFoundError):
-                continue  # of a model that is needed, this was told before; what another damaged record names is left
+                continue  # a needed model's damaged record was refused before; files of any other one are left
             inner = f"{folder}/{str(record.get('digest'))[:16]}" if name == MANIFEST and "folder" in record else folder
             named |= {f"{inner}/{file_name}": stage for file_name in files}
     return named

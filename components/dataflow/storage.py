@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-_ATTEMPTS = 8  # of one remote call that fails for a passing reason; waits from 0.05 s, doubled each time, to 5 s
+_ATTEMPTS = 8  # at one remote call that fails for a passing reason; waits from 0.05 s, doubled each time, to 5 s
 _FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotImplementedError, ValueError, TypeError)
 _LEAVES = re.compile(r"/\.{0,2}/|[\\\x00]")  # "..", ".", an empty part (so an absolute path too), a backslash, NUL
 _Item = TypeVar("_Item")
@@ -63,8 +63,9 @@ class Files:
     def put(self, path: str, data: bytes) -> None:
         """Write a file whole or not at all, replacing what is there."""
         if self.is_local:
-            with _temporary(self.url(path), data) as temporary:
-                os.replace(temporary, self.url(path))
+            with _temporary(self.url(path)) as part:
+                _write_synced(part, data)
+                os.replace(part, self.url(path))
         else:
             _patiently(lambda: self._fs.pipe_file(self.url(path), data))
 
@@ -73,9 +74,10 @@ class Files:
         wrote.
         """
         if self.is_local:
-            with _temporary(self.url(path), data) as temporary:
+            with _temporary(self.url(path)) as part:
+                _write_synced(part, data)
                 try:
-                    os.link(temporary, self.url(path))
+                    os.link(part, self.url(path))
                 except FileExistsError:
                     return self.read(path)
                 return data
@@ -87,7 +89,7 @@ class Files:
         except _FINAL:
             raise
         except Exception:
-            # Another was first, or our own write succeeded and its answer was lost: what is there now is what counts.
+            # Another was first, or our own write succeeded and its answer was lost: the file that is there now counts.
             try:
                 return bytes(self._fs.cat_file(self.url(path)))
             except FileNotFoundError:
@@ -98,14 +100,9 @@ class Files:
     def upload(self, source: Path, path: str) -> None:
         """Copy a local file into the store, whole or not at all, without holding it in memory."""
         if self.is_local:
-            target = Path(self.url(path))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            part = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
-            try:
+            with _temporary(self.url(path)) as part:
                 shutil.copyfile(source, part)
-                os.replace(part, target)
-            finally:
-                part.unlink(missing_ok=True)
+                os.replace(part, self.url(path))
         else:
             _patiently(lambda: self._fs.put_file(str(source), self.url(path)))
 
@@ -114,19 +111,14 @@ class Files:
         if not self.is_local:
             _patiently(lambda: self._fs.cp_file(self.url(source), self.url(target)))
             return
-        path = Path(self.url(target))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.parent / f".{path.name}.{uuid.uuid4().hex}.tmp"
-        try:
+        with _temporary(self.url(target)) as part:
             try:
                 os.link(self.url(source), part)
             except OSError as error:
                 if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV):
                     raise
                 shutil.copyfile(self.url(source), part)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+            os.replace(part, self.url(target))
 
     def delete(self, path: str) -> None:
         """Remove a file; one that is not there is fine."""
@@ -287,28 +279,23 @@ class Files:
             self.delete(probe)
 
 
-class _temporary:
-    """A file written and synced under a temporary name, gone at the end of the block whatever happens."""
+@contextlib.contextmanager
+def _temporary(path: str) -> Iterator[Path]:
+    """Give a temporary name beside a file; its file is gone at the end of the block, also on a full disk."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
 
-    def __init__(self, path: str, data: bytes) -> None:
-        target = Path(path)
-        self.path = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
-        self.data = data
 
-    def __enter__(self) -> Path:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with self.path.open("wb") as file:
-                file.write(self.data)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError:
-            self.path.unlink(missing_ok=True)  # a full disk must not stay full for our sake
-            raise
-        return self.path
-
-    def __exit__(self, *exception: object) -> None:
-        self.path.unlink(missing_ok=True)
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _modified(info: Mapping[str, Any]) -> float:
