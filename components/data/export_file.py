@@ -50,7 +50,7 @@ class ExportFile:
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows. Raises OSError where the disk refuses, and pyarrow's errors for rows that break the schema."""
-        batch = pa.Table.from_pylist(list(rows), schema=self.schema)  # JSON is held to the same types
+        batch = pa.Table.from_pylist(list(rows), schema=self.schema)  # JSON has to keep to the same types
         try:
             if isinstance(self._to, pq.ParquetWriter):
                 self._to.write_table(batch)
@@ -75,7 +75,7 @@ class ExportFile:
             if kind is None:
                 raise self._refusal(refused) from refused
         finally:
-            with contextlib.suppress(OSError):  # it writes what is left, which a full disk refuses once more
+            with contextlib.suppress(OSError):  # closing writes the rest, which a full disk refuses once more
                 self._file.close()
             self.part.unlink(missing_ok=True)
 

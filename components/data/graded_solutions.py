@@ -53,7 +53,7 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         return row | {"error": f"row {number}: {error}"}
     if not graded["steps"]:
         return row | {"problem": graded["problem"], "error": f"row {number}: the solution is empty"}
-    # One that gives no answer was cut, and has no end of text to learn from.
+    # A solution without an answer was cut, and has no end of text to learn from.
     row["finished"] = extract_answer(graded["text"])[0] is not None
     return row | {name: graded[name] for name in ("problem", "steps", "is_correct")}
 

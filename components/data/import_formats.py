@@ -134,7 +134,7 @@ def _of_processbench(record: Record) -> dict[str, Any]:
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
         raise InputError(f"'steps' is {_short(texts)}, not a list of steps' texts")
     if isinstance(label, float) and label.is_integer():
-        label = int(label)  # pandas writes whole numbers so beside a null
+        label = int(label)  # pandas writes whole numbers as floats beside a null
     if isinstance(label, bool) or not isinstance(label, int) or not NO_ERROR <= label < len(texts):
         raise InputError(f"'label' is {_short(label)}, not the index of one of {len(texts)} steps, or -1")
     right = len(texts) if label == NO_ERROR else label

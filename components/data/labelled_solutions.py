@@ -5,7 +5,7 @@ One solution per row of JSON Lines (also gzipped) or Parquet: a problem, and its
     {"problem": "What is 2 + 2?", "steps": [{"text": "2 + 2 = 4", "rating": 1}, …]}
 
 or a line of PRM800K as it was released (`prm800k.py`), or a row of TRL's stepwise supervision, of Math-Shepherd or of
-ProcessBench (`published_rows.py`).
+ProcessBench (`import_formats.py`).
 
 A step that nobody rated has a null rating or none. In place of a rating a step may have `probabilities`, a soft label:
 of being negative, neutral and positive. A row is a finished solution where `finished` says so, or else where its last
@@ -99,7 +99,7 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         if not row["problem"].strip():
             raise InputError("'problem' is empty")
         if not steps and dropped is not None:
-            return row  # there was nothing to rate, and nothing is lost
+            return row  # without steps there was nothing to rate, and nothing is lost
         if not steps:
             raise InputError("'steps' is empty or not a list")
         finished = record.get("finished")
@@ -187,7 +187,7 @@ def _counts(config: NoSettings, labelled_solutions: pa.Table) -> pa.Table:
                 unrated = [rating is None and label is None for rating, label in zip(row["ratings"], soft, strict=True)]
                 counts["steps without a rating"] += sum(unrated)
                 for evidence in row["provenance"]:
-                    # The first word is the source, the second its phase; what follows is worth knowing.
+                    # The first word is the source, the second its phase; the rest is worth counting.
                     counts.update(f"steps {note}" for note in evidence.split(", ")[2:])
     rows = [{"what": what, "count": count, "error": None} for what, count in counts.items()]
     return pa.Table.from_pylist(rows, schema=LABEL_COUNTS)

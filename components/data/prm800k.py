@@ -47,7 +47,7 @@ def read_line(record: Row) -> dict[str, Any]:
             raise InputError("label.steps is empty")
     except InputError:
         if dropped is None:
-            raise  # what is not used may be broken
+            raise  # a line that is dropped anyway may be malformed
     return {"problem": question.get("problem"), "steps": steps, "finished": None, "dropped": dropped}
 
 
@@ -65,7 +65,7 @@ def _read_steps(record: Row, label: Row, reason: Any, solution: list[dict[str, A
         if step_found is None:
             if at < len(steps) - 1:
                 raise InputError(f"{where} has neither completions nor a human completion")
-            break  # nobody went on: the labeller gave up here
+            break  # no completion: the labeller gave up here
         solution.append(step_found)
 
 

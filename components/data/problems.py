@@ -28,8 +28,8 @@ class ProblemFiles:
     train: ProblemFile
     test: ProblemFile
     ood: ProblemFile | None = field_added_later(None, value_before=None)  # noqa: RUF009
-    # Train problems that are an evaluation problem are in the split `excluded`, of which nothing is sampled, instead of
-    # stopping the study.
+    # Put train problems that equal an evaluation problem into the split `excluded`, from which nothing is sampled,
+    # instead of stopping the study.
     drop_contaminated: bool = field_added_later(False, value_before=False)
 
 

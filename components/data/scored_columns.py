@@ -26,7 +26,7 @@ class ScoredFile:
 
     digest: str
     scores: tuple[tuple[str, str], ...]  # (verifier's name, its column)
-    slots: int  # samples per problem, those that the file leaves out included
+    slots: int  # samples per problem, with those that the file leaves out
     problem_column: str = "problem"
     answer_column: str = "answer"
     correct_column: str | None = "is_correct"  # None: graded here, against ground_truth_answer
@@ -54,7 +54,7 @@ def describe_scored(
         score_columns |= {name: None for name in row if name.endswith(SUFFIX)}
     if not counts:
         raise InputError(f"{path}: holds no rows")
-    del counts[""]  # rows without a problem are kept, and no samples of one
+    del counts[""]  # rows without a problem are kept, and are no samples
     answer, correct = _answer_and_correct(path, first, columns)
     pairs = _score_columns(path, first, scores, list(score_columns))
     if not counts:

@@ -61,7 +61,7 @@ def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
     check_unchanged(path, config.digest)
     kept = schema(config.names)
     counts: Counter[str] = Counter()
-    problems: dict[str, Row] = {}  # problem_id → what its empty slots say of it
+    problems: dict[str, Row] = {}  # problem_id → the columns of its empty slots
     tables = []
     pool = GradingSandbox()
     try:

@@ -55,7 +55,7 @@ def _keep_right(config: KeepRightConfig, solutions: pa.Table, grades: pa.Table) 
             continue
         text = before_answer(join_steps(solution["steps"]), grade["answer"], grade["extract_rule"])
         steps = solution_steps(text, grade["answer"]) if text is not None else []
-        if not steps:  # an answer alone, or several
+        if not steps:  # the answer alone, or several answers
             continue
         rows.append({"problem": solution["problem"], "steps": steps, "error": None})
         kept[identity] = kept.get(identity, 0) + 1

@@ -48,8 +48,8 @@ class Dataset:
     folder: str  # relative to the store's root
     digest: str | None
     shards: tuple[Shard, ...]
-    rows_are: str = ""  # of a foreseen one: "" exactly those, "≤" at most those, "~" assumed
-    seconds: float = field(default=0.0, compare=False)  # that its stage took
+    rows_are: str = ""  # of a foreseen dataset: "" exact, "≤" an upper bound, "~" assumed
+    seconds: float = field(default=0.0, compare=False)  # taken by its stage
 
     @property
     def rows(self) -> int:

@@ -86,7 +86,7 @@ def _input_rows(
     datasets = (part for manifest in manifests(store, was["stage"]) for part in _parts(manifest))
     old = next((part for part in datasets if part.digest == was["digest"]), None)
     if old is None:
-        return  # one that is gone: the digest alone tells
+        return  # it is gone, and only its digest is known
     known = {shard.digest for shard in old.shards}
     new = [shard for shard in dataset.shards if shard.digest not in known]
     kept = {shard.digest for shard in dataset.shards}
@@ -100,7 +100,7 @@ def _input_rows(
     rows_before, rows_now = rows(gone), rows(new)
     before, now = ({_identity(row): row for row in some} for some in (rows_before, rows_now))
     if (len(before), len(now)) != (len(rows_before), len(rows_now)):
-        yield line  # no column tells these rows apart
+        yield line  # no column identifies these rows
         return
     changed = [identity for identity in now if identity in before and now[identity] != before[identity]]
     yield (

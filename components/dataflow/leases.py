@@ -67,9 +67,7 @@ class Lease:
         self.ended.set()
         self.thread.join()
         held = self._held()
-        if (
-            held is not None and str(self.owner["id"]).encode() in held
-        ):  # another may think this run dead, and have taken it
+        if held is not None and str(self.owner["id"]).encode() in held:  # another run may have taken this one for dead
             self.files.delete(self.path)
 
     def _held(self) -> bytes | None:
@@ -85,7 +83,7 @@ class Lease:
         content = self._content()
         try:
             return self.files.create(self.path, content) == content
-        except FileNotFoundError:  # another had it, and left it between two looks
+        except FileNotFoundError:  # another run held it, and released it between two looks
             return False
 
     def _renew(self) -> None:

@@ -22,7 +22,12 @@ from components.dataflow.stage import digest
 from components.dataflow.storage import FileInfo
 from components.dataflow.store import Store, model_path
 
-RECORDS = {"commits": ".json", "datasets": MANIFEST, "models": MANIFEST, "runs": ".json"}  # how their paths end
+RECORDS = {
+    "commits": ".json",
+    "datasets": MANIFEST,
+    "models": MANIFEST,
+    "runs": ".json",
+}  # kind → the end of its records' paths
 _CHANGED = "its bytes are not those that were committed"
 
 
@@ -99,7 +104,7 @@ class _Check:
         self.store, self.deep = store, deep
         self.checked = Checked()
         self.committed: dict[tuple[str, str], Shard] = {}
-        self.seen: dict[str, list[tuple[Shard, str]]] = {}  # path → records of it, and what is wrong with each
+        self.seen: dict[str, list[tuple[Shard, str]]] = {}  # path → records of that shard, each with its problem
         self.beside: dict[str, list[str]] = {}
 
     def record(self, kind: str, path: str) -> None:
@@ -111,7 +116,7 @@ class _Check:
             self.checked.findings += [replace(finding, record=path) for finding in look(path)]
         except (StoreError, FileNotFoundError) as error:
             folder = path.rpartition("/")[0]
-            # The rows beside a manifest that is not believed are not believed either.
+            # Rows beside a damaged manifest are not trusted either.
             aside = [other for other in self.beside.get(folder, []) if other != path] if kind == "datasets" else []
             self.checked.findings.append(Finding(path, str(error), (path, *aside), path))
         self.checked.shards = len(self.seen)

@@ -121,7 +121,7 @@ class SeveralStages:
         messages: list[str] = []
         for number, text in zip(batch["stage"], batch["task"], strict=True):
             if int(number) != self.number:
-                self.worker = None  # its memory is needed
+                self.worker = None  # frees its memory first
                 stage, self.number = self.stages[int(number)], int(number)
                 self.worker = ShardWorker(stage, digest(recipe(stage)), self.store)
             assert self.worker is not None
@@ -147,7 +147,7 @@ class ShardWorker:
         source = Shard(**message["source"])
         if message["key"]:
             task = Task(source, message["item"], message["key"])
-        else:  # from the stage before in the same pipeline
+        else:  # passed on by the stage before in the same pipeline
             [task] = tasks_of(self.stage, self.recipe_digest, source)
         attempts = Attempts(self.store.files, f"{self.stage.name}-{task.key}")
         (shard,) = awaited(lambda: (self.store.committed(self.stage.name, task.key),), f"stage {self.stage.name}")

@@ -20,7 +20,7 @@ from components.dataflow.stage import MapWorker
 from components.dataflow.storage import Files
 
 _DEATHS = 2  # on a shard, before its rows are passed one by one; on a row, before it is given up
-_DEATHS_WITH_THE_PLACE = 3  # that count as one
+_DEATHS_WITH_THE_PLACE = 3  # count as one death
 _NO_ROWS_FAULT = (StoreError, OSError, MemoryError)
 _ERROR_LENGTH = 300  # characters of a message that a row keeps
 
@@ -31,7 +31,7 @@ class Attempts:
     def __init__(self, files: Files, name: str) -> None:
         self.files, self.path = files, f"scratch/attempts/{name}.json"
         try:
-            # What was under way when a process ended, "shard" or the number of a row → where each of them worked.
+            # "shard" or the number of a row → the places of the processes that ended while they worked on it.
             noted = note_of(files.read(self.path))
         except FileNotFoundError:
             noted = {}
@@ -56,7 +56,7 @@ class Attempts:
             except Exception:
                 if len(table) == 0:
                     raise
-                self.deaths["shard"].pop()  # it failed, but nothing died
+                self.deaths["shard"].pop()  # the worker failed, but no process died
         return self._row_by_row(worker, table, item)
 
     def forget(self) -> None:
@@ -79,7 +79,7 @@ class Attempts:
             except Exception as error:
                 failures.append(error)
                 parts.append(worker(_with_error(row, f"{type(error).__name__}: {error}"), item))
-            self.deaths[str(at)].pop()  # noted with the next row
+            self.deaths[str(at)].pop()  # written with the next row
         if len(failures) == len(table) and not all(isinstance(error, ValueError) for error in failures):
             raise failures[0]
         return pa.concat_tables(parts)

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_CAUSE_LENGTH = 80  # a label's values are kept for good by what collects them, so there should be few, and short
+_CAUSE_LENGTH = 80  # collectors keep a label's values for good, so there should be few, and short
 _DESCRIPTIONS = {
     "stepverify_rows": "Rows committed.",
     "stepverify_rows_error": "Rows committed with an error, by its text with digits folded.",

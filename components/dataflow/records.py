@@ -16,7 +16,7 @@ from components.dataflow.datasets import Dataset, Shard, content_digest
 from components.dataflow.errors import StoreError
 
 MANIFEST = "_manifest.json"
-FILES = "_files.json"  # what a model's folder is to hold, written before the files themselves
+FILES = "_files.json"  # the list of a model's files, written before the files themselves
 
 _STAGE = r"[a-z0-9_]{1,100}(?:_at_[0-9][0-9.e+-]{0,20})?"  # a sweep names its models by their learning rate
 _MOST = 2**63
@@ -30,8 +30,8 @@ _FORMS = {
     "file": re.compile(rf"(?:{_FILE}/){{0,3}}{_FILE}"),
     "folder": re.compile(rf"(?:datasets|models)/{_STAGE}-{_HEX16}"),
 }
-# Every name that the store gives to a file, by its first folder. What is kept for people (studies/) and what was put
-# aside (quarantine/) is of any form, and no command removes it.
+# Every name that the store gives to a file, by its first folder. Files for people (studies/) and files put aside
+# (quarantine/) have names of any form, and no command removes them.
 _PATHS = {
     "shards": rf"shards/(?P<stage>{_STAGE})/{_HEX64}\.parquet",
     "commits": rf"commits/(?P<stage>{_STAGE})/{_HEX64}\.json",
@@ -51,7 +51,7 @@ OWN_FOLDERS = tuple(_OWN)
 
 _SHARD_NAMES = re.compile(f"{_STAGE} {_HEX64} {_HEX64}")
 _SHARD = {"stage": str, "key": str, "digest": str, "size": int, "rows": int, "rows_error": int, "attributes": dict}
-# Fields of manifests that some version of the store does not write, and what their absence means.
+# Fields of manifests that some version of the store does not write, with the values that their absence means.
 _MANIFEST: dict[str, tuple[type | tuple[type, ...], Any]] = {
     "seconds": ((int, float), 0.0),
     "recipe": (dict, {}),
@@ -84,7 +84,7 @@ def unseal(data: bytes, name: str) -> dict[str, Any]:
     if data != sealed:
         raise StoreError(f"{name} is damaged: it is not what was written; `verify --repair` puts it aside")
     try:
-        # Half of a surrogate pair, which cannot be written again, is never written here.
+        # A lone surrogate cannot be encoded again, so no record of ours holds one.
         record = None if b"\\u" in body and _SURROGATE.search(body) else json.loads(body)
     except (ValueError, RecursionError):
         record = None

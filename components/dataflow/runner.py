@@ -118,7 +118,7 @@ class Runner:
             return self.store.model(run.stage.name, run.key) is not None
 
         with contextlib.ExitStack() as leases:
-            # One each, in one order everywhere: two studies may have some of them in common, and none waits in a ring.
+            # One lease each, always in the same order: two studies may share trainings, and so they never deadlock.
             for run in sorted(pending, key=lambda run: run.key):
                 name = f"{run.stage.name}-{run.key[:16]}"
                 leases.enter_context(self._lease(name, functools.partial(done, run)))
@@ -234,7 +234,7 @@ class Runner:
             run = self._look(stage, inputs, status, reused, len(tasks))
             if pending:
                 return run.gives(dry_run.of_map(stage, source, [done.get(task.key) for task in tasks])), 0
-            shards = tuple(done[task.key] for task in tasks)  # all are there, the manifest is not: a run would add it
+            shards = tuple(done[task.key] for task in tasks)  # only the manifest is missing: a run would write it
             return run.gives(Dataset(stage.name, "", content_digest(shards), shards)), 0
         rows_in = sum(stage.expected_rows(task.item, task.source.rows) for task in tasks)
         self.making |= {later.name for later in following}
@@ -295,7 +295,7 @@ class Runner:
             self.say(f"[{stage.name}] {status_text}")
             if status != "HIT":
                 self.making.add(stage.name)
-                self.write_record()  # what this stage builds on is not to be collected while it works
+                self.write_record()  # gc must not remove the stage's inputs while it works
         return run
 
     def _end(self, run: StageRun, dataset: Dataset) -> Dataset:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from components.dataflow.stage import MapStage, ModelStage, TableStage
 
-_PACKAGES = ("components", "schemas")  # of ours that a stage may import
+_PACKAGES = ("components", "schemas")  # our packages that a stage may import
 _ENGINE = "components.dataflow.runner"
 _PREFIX = __name__.removesuffix("components.dataflow.source_digest")  # "stepverify." where the project is installed
 _ATTEMPTS = 20
-# What digests must share to be compared: how they are made, and Python's version, which says how a source is taken
-# apart. 2: modules, classes and functions have other names than under 1, which digests see.
+# Digests are comparable only within one form (how they are made) and one Python version, which parses the source.
+# 2: modules, classes and functions have other names than under 1, which changes digests.
 FORM = "2:{}.{}".format(*sys.version_info)
 
 

@@ -112,7 +112,7 @@ class Model:
     """A model folder in Hugging Face layout: where it is (a path or a URL), and the digest of its files."""
 
     path: str
-    digest: str | None  # None for one that a plan only foresees
+    digest: str | None  # None for a model that a plan only foresees
     files: Mapping[str, str] = field(default_factory=dict)  # name → sha256
     metrics: Mapping[str, Any] = field(default_factory=dict)
 
@@ -139,7 +139,7 @@ class MapStage:
     models: dict[str, Model] = field(default_factory=dict)
     engines: tuple[str, ...] = ()
     items: Callable[[Any, Mapping[str, str]], list[dict[str, int]]] = lambda config, attributes: [{}]
-    # Config fields that say which items there are and nothing about any one of them, so that a study can grow.
+    # Config fields that only choose the items, and change no item's rows, so that a study can grow.
     not_in_key: tuple[str, ...] = ()
     # The kind of place that it runs in, unless a placement names the stage itself: engines, graders or scorers.
     place: str = "graders"
@@ -161,15 +161,15 @@ class TableStage:
     schema: pa.Schema
     compute: Callable[..., pa.Table | Iterator[pa.Table]]
     shard_rows: int = 100_000
-    # Rows of one shard agree in this column, which is kept as the shard's attribute; None: shards of plain slices.
+    # The column to cut shards by; its value is kept as the shard's attribute. None: shards are plain slices.
     shard_by: str | None = None
-    # The input whose rows its own follow, one by one, and whose shards it is cut like, so that a training can read both
+    # The input whose rows its own follow one by one. It is cut into the same shards, so that a training can read both
     # side by side; "": none.
     shards_like: str = ""
-    # The columns that it needs of an input; all, of one that is not here.
+    # input → the columns that it needs; an input that is not here is read whole.
     reads: Mapping[str, list[str]] = field(default_factory=dict)
-    # For plans: from (config, input datasets) how many rows it will give, of a stage with `shard_by` of each value of
-    # that column, and what that is (`Dataset.rows_are`), where it follows from how many its inputs have; else None.
+    # For plans: (config, input datasets) → the number of rows that it will give (with `shard_by`, per value of that
+    # column) and how exact it is (`Dataset.rows_are`); None where the inputs' numbers of rows do not decide it.
     expected_rows: Callable[[Any, Mapping[str, Any]], tuple[int | Mapping[str, int], str] | None] = (
         lambda config, inputs: None
     )

@@ -29,10 +29,10 @@ class StageRun:
     rows_error: int = 0
     seconds: float = 0.0
     waits_for: str = ""
-    why: tuple[str, ...] = ()  # in a plan, what differs from the nearest earlier recipe of the stage
+    why: tuple[str, ...] = ()  # in a plan, the differences from the nearest earlier recipe of the stage
     stage: MapStage | TableStage | ModelStage | None = None  # None: it cannot be described yet
     inputs: Mapping[str, Dataset] = field(default_factory=dict)
-    output: Dataset | None = None  # of a stage that makes rows: what it gave, or what a plan foresees
+    output: Dataset | None = None  # the dataset that the stage gave, or that a plan foresees; None: a model
 
     def gives(self, dataset: Dataset) -> Dataset:
         """Note the stage's dataset, there or foreseen, and return it."""

@@ -15,8 +15,8 @@ from components.dataflow.records import OWN_FOLDERS, stage_of, unseal
 from components.dataflow.storage import Files
 
 MARKER = "store.json"
-FORMAT = 1  # raise it when this version's records mean something else than the last one's did
-_LOOKED_AT = 50  # names and records of a root without a marker, to tell whether it is a store of before
+FORMAT = 1  # raise it when the meaning of records changes
+_LOOKED_AT = 50  # files of each folder that are looked at in a root without a marker
 
 
 class NoStore(StoreError):
@@ -54,7 +54,7 @@ def require(files: Files, marks: bool = False) -> str:
 def _mark(files: Files, looked_like_one: bool) -> str:
     marker = {"store": "stepverify", "format": FORMAT, "begun": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     files.create(MARKER, (json.dumps(marker) + "\n").encode())
-    _read(files)  # that of whoever was first counts
+    _read(files)  # the first writer's marker counts
     if looked_like_one:
         return f"{files.root} is a store that was begun before stores were marked; it has a {MARKER} now"
     return f"{files.root} becomes a store: it has a {MARKER} now"

@@ -22,7 +22,7 @@ from components.dataflow.stage import ModelStage, Pool
 from components.dataflow.store import Store
 
 PROGRESS = "progress.json"  # in a run's scratch folder: step, steps, loss, tokens_per_second
-CHECKPOINT_REQUEST = "save"  # beside it: a checkpoint is wanted at once; it goes when there is one
+CHECKPOINT_REQUEST = "save"  # beside it: asks for a checkpoint at once; the training deletes it when there is one
 _SECONDS_TO_SAVE = 20.0  # Kubernetes leaves 30 from SIGTERM to SIGKILL
 
 
@@ -113,7 +113,7 @@ def progress_of(store: Store, scratch: str) -> dict[str, Any] | None:
     numbers: dict[str, Any] = {name: note.get(name) for name in ("step", "steps", "loss", "tokens_per_second")}
     if not all(isinstance(value, int | float) for value in numbers.values()):
         return None
-    if not all(0 <= numbers[name] < 1e18 for name in ("step", "steps")):  # a loss may be none: training can diverge
+    if not all(0 <= numbers[name] < 1e18 for name in ("step", "steps")):  # a loss may be NaN: training can diverge
         return None
     notices = note.get("notices")
     return {**numbers, "notices": [str(notice) for notice in notices] if isinstance(notices, list) else []}

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from components.dataflow.errors import NotThere, StoreError
 
-_SECONDS = 60.0  # as long as NFS clients keep that a name was not there, by default (acdirmax)
+_SECONDS = 60.0  # NFS clients remember for so long that a name was not there, by default (acdirmax)
 _Result = TypeVar("_Result")
 
 

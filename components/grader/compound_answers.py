@@ -64,7 +64,7 @@ def by_brackets(left: str, right: str, same: Same) -> bool | None:
     if first is None and second is None:
         return None
     if re.search("[±∓]", left + right) and not (first and second and first[0] == second[0] == "\\{\\}"):
-        return False  # signs that go together are not told from those that do not
+        return False  # whether several ± go together is not known
     if first is None or second is None:
         inside, other = (first, right) if first is not None else (second, left)
         assert inside is not None
@@ -112,7 +112,7 @@ def _thousands_only(text: str) -> bool:
 
 def _plus_minus(item: str) -> list[str]:
     if not re.search("[±∓]", item) or (item.count("±") > 1 and "∓" not in item):
-        return [item]  # of two signs each may be chosen by itself
+        return [item]  # each of two signs may be chosen by itself
     return [item.replace("±", "+").replace("∓", "-"), item.replace("±", "-").replace("∓", "+")]
 
 
@@ -125,18 +125,18 @@ def by_list(left: str, right: str, same: Same) -> bool | None:
     first, second = _with_names(first), _with_names(second)
     named = {_name(item) for item in first}, {_name(item) for item in second}
     if max(map(len, named)) > 1 and named[0] != named[1]:
-        return False  # which value is whose is said on one side only
+        return False  # only one side names its values
     if max(map(len, named)) > 1 and re.search("[±∓]", left + right):
-        return False  # signs that go together are not told from those that do not
+        return False  # whether several ± go together is not known
     if max(map(len, named)) > 1 and max(len(first), len(second)) > max(map(len, named)):
-        return len(first) == len(second) and all(map(same, first, second))  # several solutions, each of several names
+        return len(first) == len(second) and all(map(same, first, second))  # several solutions, each with several names
     if "..." in first + second:
         return len(first) == len(second) and all(map(same, first, second))
     joints = set(_JOINED.findall(left)), set(_JOINED.findall(right))
     strict = max(map(len, named)) > 1 or re.search("[<>≤≥]", left + right)
     plain = all(exact_number(split_top(item, "=")[-1]) is not None for item in first)
     if joints[0] != joints[1] and (strict or (all(joints) and not plain)):
-        return False  # of statements, `and` is not `or`
+        return False  # between statements, `and` is not `or`
     return same_in_any_order(first, second, same)
 
 

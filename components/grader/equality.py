@@ -100,7 +100,7 @@ def by_words(left: str, right: str, same: Same) -> bool | None:
     """Compare words without case, and letters with it: `ab` is not `ba`, nor `A` `a`."""
     first, second = _as_words(left), _as_words(right)
     if any(side and "-" in side and max(map(len, side.split("-"))) < 3 for side in (first, second)):
-        return None  # letters with signs
+        return None  # letters with minus signs
     if first is None and second is None:
         return None
     if first is None or second is None:
@@ -141,7 +141,7 @@ def by_expression(left: str, right: str, same: Same) -> bool | None:
     if left.startswith("[") != right.startswith("["):
         return False  # [x] may be the whole part of x
     if _DERIVATIVE.search(left + " " + right):
-        return False  # a derivative is no fraction
+        return False  # a derivative is not a fraction
     try:
         first, second = (expression_parser.parse(_without_thousands(side)) for side in (left, right))
     except NotAnExpression:

@@ -62,9 +62,9 @@ def _same_difference(first: list[str], second: list[str]) -> bool:
     try:
         left, right = (expression_parser.parse(f"({sides[0]})-({sides[1]})") for sides in (first, second))
         if not names(left) or not names(right):
-            return False  # of numbers all true statements would be the same
+            return False  # all true statements about numbers would be equal
         if expression_equality.equal(left, expression_parser.Tree("-", (left,)), in_form=False):
-            return False  # an identity: it is its own opposite
+            return False  # an identity such as x = x: the difference equals its own negative
         return expression_equality.equal(left, right) or expression_equality.equal(
             left, expression_parser.Tree("-", (right,))
         )

@@ -58,7 +58,7 @@ def equal(first: Tree, second: Tree, *, in_form: bool = True) -> bool:
         except Risky:
             if compared < 4:
                 raise
-            continue  # far out only
+            continue  # too large at the later points only
         if same is False:
             return False
         compared += same is True
@@ -88,10 +88,10 @@ def _equal_at(first: Tree, second: Tree, at: Mapping[str, Fraction]) -> bool | N
         if _differ(left, right, DIGITS):
             are_complex = mpmath.im(left) != 0, mpmath.im(right) != 0
             trees = (first, second)
-            # Roots and logarithms of negative numbers say nothing, unless one side was made to take them.
+            # Roots and logarithms of negative numbers decide nothing, unless one side has an absolute value for them.
             silent = all(are_complex) or (any(are_complex) and not any(_holds_kind(tree, "abs") for tree in trees))
             return None if at and silent and not any(_holds(tree, "i") for tree in trees) else False
-        # Equal in 60 digits. A difference that is none vanishes further as digits are added; a tiny number stays.
+        # Equal in 60 digits. The rounding error of a zero shrinks as digits are added; a tiny number stays.
         more_one, more_two = _values(first, second, at, 3 * DIGITS)
         if _differ(more_one, more_two, 3 * DIGITS):
             return False
@@ -100,7 +100,7 @@ def _equal_at(first: Tree, second: Tree, at: Mapping[str, Fraction]) -> bool | N
         )
     except Risky:
         raise
-    except (ZeroDivisionError, ValueError, OverflowError):  # no value, or none but at whole numbers
+    except (ZeroDivisionError, ValueError, OverflowError):  # no value here, or only at whole numbers
         return None if at else False
 
 
@@ -115,7 +115,7 @@ def _differ(left: Any, right: Any, digits: int) -> bool:
         larger, smaller = max(abs(left), abs(right)), min(abs(left), abs(right))
         if not mpmath.isfinite(larger):
             raise NotAnExpression("no finite value")
-        # Beside a plain zero what cancelled leaves its rounding, some digits above the last one.
+        # Beside a plain zero, cancellation leaves a rounding error some digits above the last one.
         tolerance = mpmath.mpf(10) ** (15 - digits)
         return bool(abs(left - right) > tolerance * (larger if smaller > tolerance else 1))
 

@@ -15,8 +15,8 @@ import mpmath
 
 from components.grader.expression_parser import NotAnExpression, Risky, Tree
 
-_MAX_EXPONENT = 5_000  # of an exact power
-_MAX_BITS = 200_000  # of an exact number on the way
+_MAX_EXPONENT = 5_000  # in an exact power
+_MAX_BITS = 200_000  # of an intermediate exact number
 _MAX_FACTORIAL = 2_000
 DIGITS = 60
 
@@ -112,7 +112,7 @@ def numeric(tree: Tree, at: Mapping[str, Any]) -> Any:
         return values[0] / values[1]
     if tree.kind == "^":
         return _power(*values)
-    if tree.kind == "apply":  # some function, nobody knows which: equal only for equal arguments
+    if tree.kind == "apply":  # an unknown function: equal only for equal arguments
         return mpmath.cos(values[0] + zlib.crc32(tree.name.encode()) % 9973) + values[0] / 7
     return _apply(tree.kind, values)
 

@@ -87,7 +87,7 @@ def _parts_of_union(text: str) -> list[str]:
     return [interval(part) or part for part in items]
 
 
-_Bound = tuple[Fraction | float, int]  # a point, and 1 where an interval begins, or goes on, just above it
+_Bound = tuple[Fraction | float, int]  # a point; 1 for a bound just above it, 0 for one at it
 
 
 def _merged(parts: Sequence[str]) -> list[tuple[_Bound, _Bound]] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-Listener = Callable[[str, bool | None, str], None]  # (what, no verdict, library), as a worker's messages are
+Listener = Callable[[str, bool | None, str], None]  # (kind, no verdict, library), as a worker's messages are
 
 listener: Listener | None = None
 

@@ -8,7 +8,7 @@ import unicodedata
 from components.text.answer_extraction import to_text
 
 ROW = "¶"  # the end of a matrix row
-TEXT, END = "«", "»"  # around what LaTeX sets as text: a unit or a word, and no variables
+TEXT, END = "«", "»"  # around text in LaTeX's sense: a unit or a word, and no variables
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\u00ad]")
 _SYMBOLS = {
     **dict.fromkeys(("\\leq", "\\le", "\\leqslant", "<=", "=<"), "≤"),

@@ -107,9 +107,9 @@ def _elements(text: str) -> list[str]:
 
 def _element(item: str, wanted: str) -> bool:
     if _FRACTION.fullmatch(item) and _FRACTION.fullmatch(wanted):
-        return item == wanted  # reduced in the same way
+        return item == wanted  # fractions must be reduced alike
     if bool(_WHOLE.fullmatch(item)) != bool(_WHOLE.fullmatch(wanted)):
-        return False  # a whole number is wanted literally
+        return False  # a whole number must be given literally
     return item == wanted or _vanishes(item, wanted)
 
 

@@ -75,7 +75,7 @@ class GradingSandbox:
                         waiting.remove(culprit)
             except BaseException:
                 if self.worker is not None:
-                    self._end()  # what it still says would be taken for answers to the next pairs
+                    self._end()  # its late messages would be taken for answers to the next pairs
                 raise
         return [verdict if verdict is not None else done[index] for index, verdict in enumerate(verdicts)]
 
@@ -136,7 +136,7 @@ class GradingSandbox:
         worked, waits = 0.0, -1
         while b"\n" not in self.buffer:
             if not poller.poll(1000 * (patience if waits >= 0 else 0.05)):
-                if waits < 0:  # most lines are there by now, and need no look at the process
+                if waits < 0:  # most lines have arrived by now, and the process need not be looked at
                     worked = _cpu_seconds(self.worker.pid)
                 elif waits >= 20 or _cpu_seconds(self.worker.pid) - worked >= 0.8 * patience:
                     return None

@@ -93,7 +93,7 @@ _UNIT_NAMES = {
     "dollar": "$ usd buck", "cent": "¢", "unit": "", "euro": "€", "mph": "", "gal": "gallon", "qt": "quart",
 }  # fmt: skip
 _UNITS = {alias: unit for unit, aliases in _UNIT_NAMES.items() for alias in (unit, *aliases.split())}
-# Words that say more than a unit, or are mathematics.
+# Words with more meaning than a unit, or that are mathematics.
 _NO_UNIT = frozenset(
     "and or if for when where hundred thousand dozen score gross less more most least fewer above below plus "
     "minus times over divided multiplied choose root repeating recurring except excluding excluded nonzero "
@@ -104,7 +104,7 @@ _NO_UNIT = frozenset(
     "omega".split()
 )
 _NO_UNIT_LIKE = re.compile("[a-z]+illion|[a-z]+teenths?|[a-z]+tieths?|arc[a-z]+|[^aeiou]+")
-# What is counted, where it follows a number as plain text; set as text anything may.
+# Counted things that may follow a number as plain text; as LaTeX text, any word may.
 _SAID_UNIT = re.compile(r"«[A-Za-z .'()]+»(?:/«?[A-Za-z .]+»?)?(?:\^\{?[23]\}?)?|[%°¢€]")
 _COUNTED = frozenset(
     "way people person student child children boy girl point game marble apple orange ball card coin book page number "
@@ -129,7 +129,7 @@ def split_unit(text: str) -> tuple[str, str]:
     if match is None or not match["unit"]:
         return text, ""
     if match["unit"] == "°" and re.search(r"sin|cos|tan|cot|sec|csc", match["value"]):
-        return text, ""  # of the angle, not of the value
+        return text, ""  # a unit of the angle, not of the value
     word = match["unit"].startswith((TEXT, "%", "°", "¢", "€"))
     unit = _unit(match["unit"])
     spaced = text[match.end("value")] == " "

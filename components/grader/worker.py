@@ -25,7 +25,7 @@ def main(memory: int, cpu_seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     output = sys.stdout
-    sys.stdout = sys.stderr  # what a library prints is not a message
+    sys.stdout = sys.stderr  # a library's prints are no messages
     for line in sys.stdin:
         number, answer, truth = json.loads(line)
         used = resource.getrusage(resource.RUSAGE_SELF)

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-VLLM: dict[str, Any] = {"trust_remote_code": False, "load_format": "safetensors"}  # of a `vllm.LLM`
-# More would be saved with a tokenizer, and so change the files of each model that is trained from it.
+VLLM: dict[str, Any] = {"trust_remote_code": False, "load_format": "safetensors"}  # arguments of `vllm.LLM`
+# Further arguments would be saved with a tokenizer, and change the files of each model trained from it.
 _SAFE: dict[str, Any] = {"trust_remote_code": False}
-# What is read of config.json, here or by those who open it.
+# The fields of config.json that are read, here or by those who open the model.
 _CONFIG_TYPES: dict[str, tuple[type, str]] = {
     "dtype": (str, "text"),
     "torch_dtype": (str, "text"),

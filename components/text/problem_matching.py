@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_SET = re.compile(  # commands that change how a text is set, and not what it says
+_SET = re.compile(  # commands of layout, without meaning
     r"\\(?:left|right|displaystyle|textstyle|limits|big[lr]?|Big[lr]?|quad|qquad|hspace\{[^}]*\}|vspace\{[^}]*\}"
     r"|smallskip|medskip|bigskip|noindent)(?![a-z])|\\[,!;: ]|~|\$|\\[()\[\]]"
 )
 _FONT = re.compile(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|mathit|emph|operatorname)\s*\{([^{}]*)\}")
 _ONE = re.compile(r"\{\s*(\w)\s*\}")
-_ALIKE = [  # commands and signs that say the same
+_ALIKE = [  # commands and signs with the same meaning
     (re.compile(pattern + "(?![a-zA-Z])"), same)
     for pattern, same in (
         (r"\\[dtc]frac", r"\\frac"),

@@ -15,14 +15,14 @@ from components.text.rendering import ANSWER_HEADER, STEP_SEPARATOR
 NEWLINE, DOUBLE_NEWLINE, SENTENCE, AUTO = "newline", "double_newline", "sentence", "auto"
 RULES = (NEWLINE, DOUBLE_NEWLINE, SENTENCE, AUTO)
 
-# As text_format knows it, and with the carriage return that text_format leaves in the line.
+# As in rendering.py, and with the carriage return that rendering.py leaves in the line.
 _ANSWER_LINE = re.compile(rf"^{ANSWER_HEADER}[ \t\r]*$", re.MULTILINE)
 _LINE_END = re.compile(r"\n(?:[^\S\n]*\n)*")  # and the blank lines after it
 _BLANK_LINES = re.compile(r"\n(?:[^\S\n]*\n)+")
-# A full stop (not of an ellipsis), what may close a sentence behind it, and white space; CJK needs none.
+# A full stop (not of an ellipsis), closing quotes or brackets behind it, and white space; CJK needs none.
 _SENTENCE_END = re.compile(r"""(?<![.!?])(?<!\.\s)[.!?]++(?<!\.\.)["'”’»)\]*_]*\s+|[。！？]+[”’」』）]*\s*""")
 _OPENING_QUOTES = "\"'“‘([*_"
-_GOES_ON = ".,;:)"  # what no sentence begins with
+_GOES_ON = ".,;:)"  # no sentence begins with these
 # Before a stop, these end no sentence; the second kind only where a number or a reference follows: "no. 3", "so no."
 _ABBREVIATIONS = frozenset("eg ie eq eqs cf vs viz etc resp approx ca al mr mrs ms dr prof st jr sr".split())
 _BEFORE_NUMBERS = frozenset(
@@ -31,11 +31,11 @@ _BEFORE_NUMBERS = frozenset(
 _REFERENCE = re.compile(r"[(\[$\\]*(?:\d|\\?ref|\\?eqref|[IVX]+\b)")
 _LAST_WORD = re.compile(r"[^\W\d_][^\W\d_.]*(?:\.[^\W\d_]+)*$")
 _INITIALS = re.compile(r"[^\W\d_](?:\.[^\W\d_])+$")  # a.m, i.e, U.S
-_LONGEST_MARKER = 60  # characters before a stop that are looked at, so that no text takes square time
+_LONGEST_MARKER = 60  # characters looked at before a stop, so that no text takes quadratic time
 _LIST_MARKER = re.compile(
     r"[\s#*_>(\[-]*(?:(?:step|case|part|method|example|question|rule)\s+)?(?:\d+|[a-zA-Z]|[ivxIVX]+)", re.IGNORECASE
 )
-# What opens mathematics, or hides an opener: \\[2pt] is a line's end, \$ a price.
+# Openers of mathematics, and marks that look like them: \\[2pt] is a line's end, \$ a price.
 _OPENER = re.compile(r"\\\\|\\\$|\\\(|\\\[|\$\$|\$")
 _CLOSERS = {"\\(": "\\)", "\\[": "\\]", "$$": "$$"}
 _DOLLAR_END = re.compile(r"(?<!\\)\$|\n[^\S\n]*\n")
@@ -94,7 +94,7 @@ def rule_for(text: str, rule: str = AUTO) -> str:
     body, tail = _parts(text)
     if _BLANK_LINES.search(body.strip()):
         return DOUBLE_NEWLINE
-    # Who writes the section on a line of its own writes lines.
+    # A text with the section on a line of its own is written in lines.
     return NEWLINE if tail or "\n" in body.strip() else SENTENCE
 
 
@@ -167,7 +167,7 @@ def _mathematics(text: str) -> Iterator[tuple[int, int]]:
     r"""Yield the spans (start, end) of \(…\), \[…\], $$…$$ and $…$, in order. An opener that is never closed begins
     none.
     """
-    unclosed: set[str] = set()  # closers that do not come again, so that a text of openers takes no square time
+    unclosed: set[str] = set()  # closers that do not come again: a text of openers would else take quadratic time
     at = 0
     while match := _OPENER.search(text, at):
         at = match.end()

@@ -16,8 +16,8 @@ from components.text.segmentation import SENTENCE, steps
 _HEADING = re.compile(r"\s*(#{2,6}\s.*|#\s+[A-Z].*|\*\*[^*]+\*\*:?|[-*_]{3,})\s*")  # of markdown: a title, a rule
 _FIGURE = re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)  # MATH's drawings are code
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's annotations: 48/2 = <<48/2=24>>24
-_SAID_ALONE = re.compile(r"\W*(final\s+)?answer\W*:.*", re.IGNORECASE)  # a line that only tells the answer
-_LONGEST_FORMULA = 60  # lines of a displayed one; one that is open for longer is taken for a slip
+_SAID_ALONE = re.compile(r"\W*(final\s+)?answer\W*:.*", re.IGNORECASE)  # a line with the answer and nothing else
+_LONGEST_FORMULA = 60  # lines of a displayed formula; one that is open for longer is taken for a slip
 _OPENINGS = ((r"(?<!\\)\\\[", r"(?<!\\)\\\]"), (r"\\begin\{", r"\\end\{"))
 
 

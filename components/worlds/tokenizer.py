@@ -20,7 +20,7 @@ def build_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
 
     Lossless for any text: a word outside the vocabulary becomes its bytes (there are no merges to learn).
     """
-    from transformers import PreTrainedTokenizerFast  # takes a second, and most who import this module make none
+    from transformers import PreTrainedTokenizerFast  # a slow import, and most importers of this module need none
 
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     tokens = [PADDING, END_OF_TEXT, *sorted(pre_tokenizers.ByteLevel.alphabet())]

@@ -36,9 +36,9 @@ _OPERATION_WEIGHTS = {"+": 30, "-": 30, "*": 25, "%": 15}
 _CLAUSES = {"+": "adds {}.", "-": "subtracts {}.", "*": "multiplies by {}.", "%": "keeps the last digit."}
 _CLAUSE = re.compile(r"(?P<name>[A-Z][a-z]+) (?:adds (\d+)|subtracts (\d+)|multiplies by (\d+)|keeps the last digit)\.")
 _PROBLEM = re.compile(rf"Start with (\d+) modulo {MODULUS}\.((?: {_CLAUSE.pattern.replace('?P<name>', '?:')})+)")
-# Whoever acts is named once in a problem, in alphabetical order from anywhere, and a step says whose turn it is. So
-# which turn comes next is known, and what it does can be looked up: counting lines, or finding the next of names in
-# any order, proved to be the one thing that small models did not master in time.
+# Each operation has a name of its own, in alphabetical order from a random start, and each step repeats its name: so
+# the next operation is the one of the next name. Small models did not learn in time to count lines, or to find the
+# next of names in random order.
 NAMES = "Ann Bob Cid Dan Eve Fay Gus Hal Ida Jon Kim Leo Mia Ned Ola Pam".split()
 # Every word and number of the world is one token (the tokenizer falls back to bytes for all other text).
 WORDS = "Start with modulo adds subtracts multiplies by keeps the last digit So far Answer".split()
