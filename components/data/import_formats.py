@@ -151,7 +151,7 @@ def _problem(value: Any, name: str) -> str:
     if isinstance(value, list) and all(isinstance(turn, Mapping) for turn in value):
         raise InputError(f"{name!r} is a conversation; give the problem's text")
     if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{name!r} is {_short(value)}, which is no problem's text")
+        raise InputError(f"{name!r} is {_short(value)}, not a problem's text")
     return value
 
 

@@ -149,7 +149,7 @@ class _Check:
         names = {f"{folder}/part-{index:05d}.parquet" for index in range(len(shards))}
         for other in self.beside.get(folder, []):
             if other not in names and other.endswith(".parquet"):
-                yield Finding(other, "it is no part of this table, and pandas would read it with the folder", (other,))
+                yield Finding(other, "it is not part of this table, and pandas would read it with the folder", (other,))
 
     def _committed_meanwhile(self, shard: Shard) -> Shard | None:
         """Return the shard that is committed under a key, for a stage that was computed while the store was checked."""
@@ -171,7 +171,7 @@ class _Check:
             problem = _check_shard(self.store, shard, self.deep)
             before.append((shard, problem))
         if problem and self._is_whole(shard):
-            yield Finding(record, f"of its shard {shard.digest[:16]}… it says otherwise: {problem}", (record,))
+            yield Finding(record, f"it differs from its shard {shard.digest[:16]}…: {problem}", (record,))
         elif problem:
             yield Finding(shard.path, problem, (record, shard.path))
 
@@ -196,7 +196,7 @@ class _Check:
         for other in self.beside.get(folder, []):
             name = other.removeprefix(f"{inner}/")
             if other.startswith(f"{inner}/") and name not in files and is_name("file", name) and not _of_another(name):
-                yield Finding(other, "it is no file of this model, and a library could load it", (other,))
+                yield Finding(other, "it is not a file of this model, and a library could load it", (other,))
 
 
 def _of_another(name: str) -> bool:

@@ -75,7 +75,7 @@ def _named(folder: Path) -> Iterator[str]:
 def _checked(folder: Path, source: Path, name: Any) -> str:
     """Return a file name as a path in the folder. Raises StoreError when it names no file in the folder."""
     if not isinstance(name, str) or "\\" in name or "\0" in name or _leaves(name):
-        raise StoreError(f"{source} names {name!r}, which is no file of its folder")
+        raise StoreError(f"{source} names {name!r}, which is not a file of its folder")
     parents = [folder / parent for parent in PurePosixPath(name).parents]
     if any(parent.is_symlink() for parent in parents[:-1]):
         raise StoreError(f"{source} names {name}, which is behind a link to a folder; put the file itself there")

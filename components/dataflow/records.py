@@ -89,7 +89,7 @@ def unseal(data: bytes, name: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict):
-        raise _refused(name, "it is no record")
+        raise _refused(name, "it is not a record")
     return record
 
 
@@ -142,9 +142,9 @@ def shard_of(record: object, name: str, stage: str | None = None, key: str | Non
         if type(record[field]) is not kind:
             raise _refused(name, f"its {field} is not {_NAMES[kind]}")
     if not _SHARD_NAMES.fullmatch(f"{record['stage']} {record['key']} {record['digest']}"):
-        raise _refused(name, "its stage, key or digest is no name that a store gives")
+        raise _refused(name, "its stage, key or digest is not a name that a store gives")
     if not (0 <= record["size"] < _MOST and 0 <= record["rows_error"] <= record["rows"] < _MOST):
-        raise _refused(name, "its counts cannot be")
+        raise _refused(name, "its counts are not possible")
     if any(type(value) is not str for value in record["attributes"].values()):
         raise _refused(name, "an attribute is not text")
     _check_asked(record, name, stage, key)
@@ -159,24 +159,24 @@ def manifest_of(record: dict[str, Any], name: str, stage: str | None = None, key
         if not isinstance(record.setdefault(field, absent), kinds) or isinstance(record[field], bool):
             raise _refused(name, f"its {field} is not {' or '.join(_NAMES[kind] for kind in _kinds(kinds))}")
     if not is_name("stage", record.get("stage")) or not is_name("digest", record.get("key")):
-        raise _refused(name, "its stage or key is no name that a store gives")
+        raise _refused(name, "its stage or key is not a name that a store gives")
     if not is_name("digest", record.get("digest")):
-        raise _refused(name, "its digest is none")
+        raise _refused(name, "its digest is not a sha256")
     for inner in record["inputs"].values():
         if not (isinstance(inner, dict) and is_name("stage", inner.get("stage")) and "digest" in inner):
             raise _refused(name, "an input is not a stage and a digest")
     if not all(isinstance(files, dict) for files in record["model_files"].values()):
         raise _refused(name, "its model_files are not files by model")
     if not all(_is_count(record[field]) for field in ("rows_in", "rows_out", "rows_error")):
-        raise _refused(name, "its counts cannot be")
+        raise _refused(name, "its counts are not possible")
     if not _is_count(record["training_workers"] or 0):
-        raise _refused(name, "its training_workers are no number of workers")
+        raise _refused(name, "its training_workers is not a number of workers")
     if not _is_amount(record["seconds"]):
-        raise _refused(name, "its seconds are no such number")
+        raise _refused(name, "its seconds are not a number of seconds")
     if record["placement"] is not None and not all(_is_amount(record["placement"].get(n)) for n in ("cpus", "gpus")):
         raise _refused(name, "its placement is not CPUs and GPUs")
     if not all(_is_number(value) for value in record["metrics"].values()):
-        raise _refused(name, "a metric is no number")
+        raise _refused(name, "a metric is not a number")
     _check_asked(record, name, stage, key)
     return record
 
@@ -200,7 +200,7 @@ def model_files_of(record: dict[str, Any], name: str) -> dict[str, str]:
         raise _refused(name, "it names no files")
     for file, value in files.items():
         if not is_name("file", file) or not is_name("digest", value):
-            raise _refused(name, "a file in it has no name or digest that a store gives")
+            raise _refused(name, "a file in it has a name or digest that no store gives")
     return files
 
 
@@ -208,13 +208,13 @@ def run_of(record: dict[str, Any], name: str) -> dict[str, Any]:
     """Check a run's record and return it. Raises StoreError."""
     stages, making, uses = record.get("stages"), record.get("making"), record.get("uses", [])
     if not isinstance(record.get("study"), str) or not isinstance(record.get("finished"), bool):
-        raise _refused(name, "it does not say which study it is of, or whether that is finished")
+        raise _refused(name, "it does not name its study, or does not say whether that is finished")
     if not isinstance(stages, dict) or not all(is_name("folder", folder) for folder in stages.values()):
         raise _refused(name, "its stages are not folders of this store")
     if not isinstance(uses, list) or not all(is_name("folder", folder) for folder in uses):
-        raise _refused(name, "what it uses are not folders of this store")
+        raise _refused(name, "its `uses` are not folders of this store")
     if making is not None and not (isinstance(making, list) and all(is_name("stage", stage) for stage in making)):
-        raise _refused(name, "what it was making are not stages")
+        raise _refused(name, "its `making` are not stages")
     return record
 
 

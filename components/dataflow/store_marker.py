@@ -45,7 +45,7 @@ def require(files: Files, marks: bool = False) -> str:
         return ""
     if not _looks_like_a_store(files):
         nothing = "" if files.top() else ", and nothing else either"
-        raise NoStore(f"{files.root} is no store: it has no {MARKER}{nothing}")
+        raise NoStore(f"{files.root} is not a store: it has no {MARKER}{nothing}")
     if marks:
         return _mark(files, looked_like_one=True)
     return f"{files.root} is a store that was begun before stores were marked; the next run gives it a {MARKER}"

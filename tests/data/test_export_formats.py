@@ -219,7 +219,7 @@ def test_the_policies_of_what_is_lost() -> None:
     assert processbench_prediction(made, -1)["match"] is False
 
 
-def test_prm800k_rows_have_the_raw_schema_and_end_as_its_labelers_ended() -> None:
+def test_prm800k_rows_have_the_raw_schema_and_end_as_its_labellers_ended() -> None:
     wrong = row(("a", 1), ("b", -1), ("c", None), finished=True)
     wrong["steps"][1]["alternatives"] = [{"text": "d", "rating": 1}]
     made = prm800k(wrong, "rule", "9")

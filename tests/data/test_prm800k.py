@@ -24,7 +24,7 @@ RAW = REAL_ROWS / "prm800k_raw_samples.jsonl.gz"
 TOKENIZER = build_tokenizer(VOCABULARY)
 
 # The eight real lines, read by hand: per step of the solution its rating, the ratings of the others shown at a step,
-# and why the line is not used. None: the labeler wrote the step (0: step 1; 4: step 7; 7: steps 0 and 4).
+# and why the line is not used. None: the labeller wrote the step (0: step 1; 4: step 7; 7: steps 0 and 4).
 BY_HAND: list[tuple[list[int | None], dict[int, list[int]], str | None]] = [
     ([1, None, 1, 1, 1, 1], {1: [-1] * 5, 5: [0, 1, 1, 1]}, None),
     ([1, 0, 1, 1, 1, 1, -1], {6: [1, 1, 1]}, None),
@@ -94,7 +94,7 @@ def test_the_counts_of_real_lines_reconcile() -> None:
     assert counts["rows"] == 16 == sum(n for what, n in counts.items() if what.startswith("rows "))
     wanted = {"rows used": 10, "rows dropped, give_up": 4, "rows dropped, screening": 2}
     assert wanted.items() <= counts.items()
-    # By hand, in the five lines that are used: 31 steps, 3 of them by the labeler; 28 labels of theirs, 47 of others.
+    # By hand, in the five lines that are used: 31 steps, 3 of them by the labeller; 28 labels of theirs, 47 of others.
     assert counts["steps in rows used"] == 2 * 31
     assert counts["steps without a rating"] == counts["steps written by the labeler"] == 2 * 3
     assert counts["labels of alternatives in rows used"] == 2 * 47
@@ -120,7 +120,7 @@ def test_runs_of_null_ratings_are_steps_without_labels() -> None:
     assert [one["rating"] for one in row["steps"]] == [None, None, 1]
 
 
-def test_null_completions_are_the_labelers_own_step() -> None:
+def test_null_completions_are_the_labellers_own_step() -> None:
     human = {"text": "mine", "rating": None, "source": "human", "flagged": False}
     row = read_line(line([step(None, None, human), step([completion("b", 1)])]))
     assert [(one["text"], one["rating"]) for one in row["steps"]] == [("mine", None), ("b", 1)]
@@ -144,7 +144,7 @@ def test_at_a_found_error_the_first_completion_is_the_generators() -> None:
     assert [one["text"] for one in row["steps"][1]["alternatives"]] == ["right", "right too"]
 
 
-def test_a_labelers_step_beside_a_chosen_one_is_not_lost() -> None:
+def test_a_labellers_step_beside_a_chosen_one_is_not_lost() -> None:
     human = {"text": "mine", "rating": None, "source": "human", "flagged": False}
     row = read_line(line([step([completion("a", 1), completion("b", 0)], 1, human)]))
     assert row["steps"][0]["text"] == "b"

@@ -35,7 +35,7 @@ def test_both_kinds_of_rows_are_read_and_bad_ones_kept(tmp_path: Path) -> None:
     assert [row["ratings"] for row in rows[:3]] == [[1, -1], [1, 1], [0, -1]]
     assert [row["steps"] for row in rows[:3]] == [["a", "b", "c"], ["a", "b"], ["a", "b", "c"]]
     errors = [row["error"] for row in rows[3:]]
-    assert errors[0] == "row 3: 'problem' is '', which is no problem's text"
+    assert errors[0] == "row 3: 'problem' is '', not a problem's text"
     assert errors[1] == "row 4: 'label' is 1, not the index of one of 1 steps, or -1"
     assert errors[2] == "row 5: 'steps' is 'a', not a list of steps' texts"
     assert errors[3] == "row 6: steps[0] is unrated, so the first wrong step is not known"

@@ -86,7 +86,7 @@ def test_an_index_that_a_config_names_is_followed_too(folder: Path) -> None:
     assert folder_digest(folder)[1]["_w/model.safetensors"] == sha256(b"hidden")
     for name in ("/etc/passwd", "../model/_w/x", 7):
         index.write_text(json.dumps({"weight_map": {"a": name}}))
-        with pytest.raises(StoreError, match="which is no file of its folder"):
+        with pytest.raises(StoreError, match="which is not a file of its folder"):
             folder_digest(folder)
 
 
@@ -102,7 +102,7 @@ def test_names_that_leave_the_folder_are_refused(folder: Path, name: object, sou
     if name is None:  # as if there were none
         assert folder_digest(folder)[1]["model.safetensors"] == sha256(b"weights")
         return
-    with pytest.raises(StoreError, match="which is no file of its folder"):
+    with pytest.raises(StoreError, match="which is not a file of its folder"):
         folder_digest(folder)
 
 

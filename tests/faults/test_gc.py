@@ -67,7 +67,7 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path: Path, capsys: Printed, m
         more = ["--grace-days", "0"] if command[0] == "gc" else []
         status, printed = do(capsys, tmp_path, *command, *more)
         assert status == 2
-        assert "is no store: it has no store.json" in printed
+        assert "is not a store: it has no store.json" in printed
     monkeypatch.chdir(tmp_path)
     status, printed = do(capsys, Path(), "gc", "--delete", "--root", "")
     assert (status, tree(tmp_path)) == (2, before)

@@ -257,7 +257,7 @@ def test_a_damaged_or_foreign_shard_is_not_exported(root: Path, capsys: Printed)
 
 
 def filled_in(row: Row, ratings: list[int]) -> Row:
-    """As a labeler gives it back: through the first wrong step, or to the end."""
+    """As a labeller gives it back: through the first wrong step, or to the end."""
     filled = json.loads(json.dumps(row))
     steps = filled["label"]["steps"][: len(ratings)]
     for step, rating in zip(steps, ratings, strict=True):
@@ -267,7 +267,7 @@ def filled_in(row: Row, ratings: list[int]) -> Row:
     return filled | {"labeler": "me", "timestamp": "2024-01-01T00:00:00"}
 
 
-def test_what_was_chosen_goes_to_labelers_and_comes_back(small: Path, capsys: Printed) -> None:
+def test_what_was_chosen_goes_to_labellers_and_comes_back(small: Path, capsys: Printed) -> None:
     run(small, "labelling_queue", study="small", suffix="jsonl")
     assert "2 rows = 2 written + 0 left out" in capsys.readouterr().out
     out = small.parent / "labelling_queue.jsonl"
