@@ -89,9 +89,9 @@ def _placement(head: Table, workers: Sequence[Table], rendered: Sequence[Table])
         except placements.PlacementError as error:
             yield f"{at}: {error}"
             continue
-        promised, there = placements.total(placement.nodes), placements.total(nodes)
-        if promised != there:
-            yield f"{at}: placement: its [nodes] come to {promised}, the groups to {there}"
+        promised, available = placements.total(placement.nodes), placements.total(nodes)
+        if promised != available:
+            yield f"{at}: placement: its [nodes] come to {promised}, the groups to {available}"
 
 
 def _node(group: Table) -> placements.Node:

@@ -27,6 +27,8 @@ _TOKEN = re.compile(r"[a-z]+|\d+|[^\sa-z\d]")
 
 @settings
 class ContaminationConfig:
+    """Length of n-grams, and the share of them from which a problem is listed."""
+
     ngram: PositiveInt = 8  # tokens: words, numbers and signs
     near_share: Share = 0.5  # of an evaluation problem's n-grams in one training text, from which it is listed
 

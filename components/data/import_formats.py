@@ -13,10 +13,10 @@ from components.data.export_formats import SHEPHERD_FIRST, SHEPHERD_TAG, Record
 from components.dataflow.errors import InputError
 from components.text.answer_extraction import extract_answer
 from components.text.segmentation import steps
-from schemas.ratings import NO_ERROR
+from schemas.ratings import NEGATIVE, NO_ERROR, POSITIVE
 
 _ANY_FIRST = re.compile(r"\s*(?=\b[Ss]tep 1:)")
-_RATINGS = {True: 1, False: -1, None: None}
+_RATINGS = {True: POSITIVE, False: NEGATIVE, None: None}
 _SIGNS = {"+": True, "-": False}
 
 

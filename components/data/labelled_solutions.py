@@ -32,7 +32,7 @@ from components.data.solution_files import SHARD_ROWS, SolutionFiles, describe_s
 from components.dataflow.errors import InputError
 from components.dataflow.stage import TableStage
 from components.text.rendering import has_answer
-from schemas.ratings import PRM_LABELS, one_hot
+from schemas.ratings import NEGATIVE, NEUTRAL, POSITIVE, PRM_LABELS, one_hot
 from schemas.settings import NoSettings
 from schemas.tables import LABEL_COUNTS, LABELLED_SOLUTIONS
 
@@ -141,7 +141,7 @@ def _label(step: Any, where: str) -> dict[str, Any]:
     if not isinstance(step, dict) or not isinstance(step.get("text"), str):
         raise InputError(f"{where} has no text")
     rating, probabilities = step.get("rating"), step.get("probabilities")
-    if rating not in (None, -1, 0, 1) or isinstance(rating, bool):
+    if rating not in (None, NEGATIVE, NEUTRAL, POSITIVE) or isinstance(rating, bool):
         raise InputError(f"{where}.rating is {rating!r}, not −1, 0, 1 or null")
     if probabilities is not None:
         good = isinstance(probabilities, list | np.ndarray) and len(probabilities) == len(PRM_LABELS)

@@ -118,8 +118,8 @@ def _file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> pa.Tabl
     for row in file_rows(config, paths):
         if row["split"] == EXCLUDED:
             continue
-        named = row.pop("attributes")
-        rows.append(row | named | {"source": named["source"] or "file", "error": None})
+        attributes = row.pop("attributes")
+        rows.append(row | attributes | {"source": attributes["source"] or "file", "error": None})
     return pa.Table.from_pylist(rows, schema=PROBLEM_ATTRIBUTES)
 
 

@@ -34,6 +34,7 @@ class ScoredFile:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The verifiers' names."""
         return tuple(name for name, _ in self.scores)
 
 

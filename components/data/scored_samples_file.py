@@ -59,7 +59,7 @@ def scored_file_attributes(config: ScoredFile) -> TableStage:
 
 def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
     check_unchanged(path, config.digest)
-    kept = schema(config.names)
+    table_schema = schema(config.names)
     counts: Counter[str] = Counter()
     problems: dict[str, Row] = {}  # problem_id → the columns of its empty slots
     tables = []
@@ -73,19 +73,21 @@ def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
                 row["sample_index"] = counts[row["problem_id"]]
                 counts[row["problem_id"]] += 1
                 if row["split"] == SPLIT:
-                    known = problems.setdefault(
+                    empty_slot = problems.setdefault(
                         row["problem_id"], {name: row[name] for name in _OF_PROBLEM} | {"error": _BAD}
                     )
-                    known["error"] = None if row["error"] is None else known["error"]
-            tables.append(pa.Table.from_pylist(rows, schema=kept))  # text is far smaller there than as Python's objects
+                    empty_slot["error"] = None if row["error"] is None else empty_slot["error"]
+            tables.append(
+                pa.Table.from_pylist(rows, schema=table_schema)
+            )  # text is far smaller there than as Python's objects
     finally:
         pool.close()
     empty = [
-        known | {"sample_index": at, "is_correct": False}
-        for problem_id, known in problems.items()
+        empty_slot | {"sample_index": at, "is_correct": False}
+        for problem_id, empty_slot in problems.items()
         for at in range(counts[problem_id], config.slots)
     ]
-    return pa.concat_tables([*tables, pa.Table.from_pylist(empty, schema=kept)])
+    return pa.concat_tables([*tables, pa.Table.from_pylist(empty, schema=table_schema)])
 
 
 def _chunks(path: Path) -> Iterator[tuple[int, list[Row]]]:
@@ -190,8 +192,8 @@ def _scored_file_samples(config: ScoredFile, file_samples: pa.Table, candidates:
     frame = frame[frame["split"] == SPLIT]
     frame["answer"] = frame["answer"].where(frame["error"].isna())
     frame["is_correct"] = frame["is_correct"].where(frame["answer"].notna(), False)
-    named = candidates.select(["problem_id", "answer", "candidate", "candidate_is_correct"]).to_pandas()
-    rows = frame.merge(named, on=["problem_id", "answer"], how="left").assign(training_seed=1)
+    by_answer = candidates.select(["problem_id", "answer", "candidate", "candidate_is_correct"]).to_pandas()
+    rows = frame.merge(by_answer, on=["problem_id", "answer"], how="left").assign(training_seed=1)
     return pa.Table.from_pandas(rows, schema=scored_samples(config.names), preserve_index=False)
 
 

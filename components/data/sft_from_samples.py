@@ -22,6 +22,8 @@ from schemas.tables import TEACHER_SOLUTIONS
 
 @settings
 class KeepRightConfig:
+    """The number of right solutions that are kept of each problem."""
+
     max_per_problem: PositiveInt = 4  # so that easy problems do not crowd out the others
 
 

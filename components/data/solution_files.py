@@ -46,14 +46,14 @@ def describe_solutions(
     for number, path in enumerate(paths):
         for row in read(path, number):
             is_used = row["error"] is None and row["dropped"] is None
-            named = held_out.get(same_text(row["problem"])) if held_out and is_used else None
-            if named is not None and not drop_contaminated:
+            evaluation_row = held_out.get(same_text(row["problem"])) if held_out and is_used else None
+            if evaluation_row is not None and not drop_contaminated:
                 raise InputError(
-                    f"{path}: row {row['source_row']} is a solution of a held-out problem ({named}, spacing and LaTeX "
-                    "aside); remove such rows, or the curves would measure memory; or leave them out with "
+                    f"{path}: row {row['source_row']} is a solution of a held-out problem ({evaluation_row}, "
+                    "spacing and LaTeX aside); remove such rows, or the curves would measure memory; or leave them out with "
                     "--contaminated drop"
                 )
-            good = good or (is_used and named is None)
+            good = good or (is_used and evaluation_row is None)
             first = row["error"] or first
     if not good:
         raise InputError(f"{', '.join(map(str, paths))}: no row can be used; the first: {first}")

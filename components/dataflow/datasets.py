@@ -33,6 +33,7 @@ class Shard:
 
     @property
     def path(self) -> str:
+        """The shard's file, relative to the store's root."""
         return f"shards/{self.stage}/{self.digest}.parquet"
 
 
@@ -53,10 +54,12 @@ class Dataset:
 
     @property
     def rows(self) -> int:
+        """The number of rows, those with an error included."""
         return sum(shard.rows for shard in self.shards)
 
     @property
     def rows_error(self) -> int:
+        """The number of rows with an error."""
         return sum(shard.rows_error for shard in self.shards)
 
     def select(self, **attributes: str) -> Dataset:

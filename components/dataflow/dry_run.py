@@ -30,7 +30,7 @@ def of_map(stage: MapStage, source: Dataset, done: Sequence[Shard | None] = ()) 
         for item in stage.items(stage.config, shard.attributes)
     ]
     if done:
-        shards = [there or shard for there, shard in zip(done, shards, strict=True)]
+        shards = [committed or shard for committed, shard in zip(done, shards, strict=True)]
     return Dataset(stage.name, "", None, tuple(shards), source.rows_are)
 
 

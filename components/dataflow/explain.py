@@ -37,8 +37,12 @@ def why_missing(
     if nearest is None:
         return ("it was never computed in this store",)
     lines, manifest = nearest
-    more = [line for name, dataset in inputs.items() for line in _input_rows(store, name, dataset, manifest, foreseen)]
-    return tuple(map(printable, (*lines, *more, *_model_files(stage, manifest))))  # they quote rows and files' names
+    row_lines = [
+        line for name, dataset in inputs.items() for line in _input_rows(store, name, dataset, manifest, foreseen)
+    ]
+    return tuple(
+        map(printable, (*lines, *row_lines, *_model_files(stage, manifest)))
+    )  # they quote rows and files' names
 
 
 def describe(stage: MapStage | TableStage | ModelStage, inputs: Mapping[str, Dataset]) -> dict[str, Any]:

@@ -47,6 +47,7 @@ class Garbage:
 
     @property
     def size(self) -> int:
+        """The bytes of all files."""
         return sum(file.size for file in self.files)
 
 

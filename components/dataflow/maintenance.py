@@ -45,6 +45,8 @@ class Finding:
 
 @dataclass
 class Checked:
+    """The result of `verify`: how many shards, records and models were checked, and the faults."""
+
     shards: int = 0
     records: int = 0
     models: int = 0

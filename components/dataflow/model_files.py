@@ -21,6 +21,7 @@ _ADAPTER = "adapter_config.json"
 
 
 def file_digest(path: Path) -> str:
+    """Return the sha256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -40,6 +40,7 @@ def causes(table: pa.Table) -> dict[str, int]:
 
 
 def set_shards(stage: str, done: int, left: int) -> None:
+    """Set how many shards of a stage are done, and how many are left."""
     for state, value in (("done", done), ("left", left)):
         _set("stepverify_shards", value, stage=stage, state=state)
 

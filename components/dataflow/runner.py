@@ -99,12 +99,12 @@ class Runner:
         pending: list[TrainingRun] = []
         for stage, inputs in trainings:
             key = self._barrier_key(stage, inputs)
-            there = bool(key) and self.store.model(stage.name, key) is not None
-            if not there and not (key and self._computes(stage)):
+            is_done = bool(key) and self.store.model(stage.name, key) is not None
+            if not is_done and not (key and self._computes(stage)):
                 models[stage.name] = self._foresee_model(stage, inputs)
                 continue
-            keyed.append((self._begin(stage, inputs, "HIT" if there else "MISS", int(there)), key))
-            if not there:
+            keyed.append((self._begin(stage, inputs, "HIT" if is_done else "MISS", int(is_done)), key))
+            if not is_done:
                 pending.append(TrainingRun(stage, key, inputs, manifest_fields(stage, inputs, 0, 0.0), self.store))
         if pending:
             self._train(pending)
@@ -137,12 +137,12 @@ class Runner:
         """Return how far a training is, as `progress_of` reads it."""
         return progress_of(self.store, self.store.folder("scratch", stage.name, self._barrier_key(stage, inputs)))
 
-    def awaits(self, name: str, what: str, rows: int = 0) -> Dataset:
-        """Return a dataset for a stage that cannot be described before the user gives `what`; for plans only.
+    def awaits(self, name: str, missing: str, rows: int = 0) -> Dataset:
+        """Return a dataset for a stage that cannot be described before the user gives `missing`; for plans only.
 
         rows: how many rows to assume, 0: none.
         """
-        self.runs.append(run := StageRun(name, "WAITS", waits_for=what))
+        self.runs.append(run := StageRun(name, "WAITS", waits_for=missing))
         return run.gives(dry_run.assumed_rows(name, rows, "~", rows) if rows else dry_run.unknown(name))
 
     # Map stages -------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ class Runner:
             self.making |= {stage.name for stage, _ in pending}
             self.write_record()
             name = f"map-{digest([[stage.name, task.key] for stage, tasks in pending for task in tasks])[:32]}"
-            with self._lease(name, lambda: not any(self._left(*one) for one in pending)):
+            with self._lease(name, lambda: not any(self._left(stage, tasks) for stage, tasks in pending)):
                 if work_left := [(stage, left) for stage, tasks in pending if (left := self._left(stage, tasks))]:
                     self.start_engine()
                     self.stream_concurrently(work_left, self.pools, self.store)
@@ -357,6 +357,7 @@ class Runner:
 
     @property
     def record_path(self) -> str:
+        """The path of the run's record in the store."""
         return f"runs/{self.study}/{self.run_id}.json"
 
     def _barrier_key(self, stage: TableStage | ModelStage, inputs: Mapping[str, Dataset]) -> str:

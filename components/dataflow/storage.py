@@ -31,6 +31,8 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class FileInfo:
+    """A file as a listing shows it."""
+
     path: str  # relative to the root
     size: int  # bytes
     modified: float  # seconds since the epoch, by the clock of the storage
@@ -148,6 +150,7 @@ class Files:
     # Reading ----------------------------------------------------------------------------------------------------
 
     def read(self, path: str) -> bytes:
+        """Read a file whole."""
         if self.is_local:
             return Path(self.url(path)).read_bytes()
         return bytes(_patiently(lambda: self._fs.cat_file(self.url(path))))

@@ -54,9 +54,11 @@ class Store:
 
     @property
     def root(self) -> str:
+        """The folder or URL of the store."""
         return self.files.root
 
     def folder(self, kind: str, stage: str, key: str) -> str:
+        """Return the folder of a stage's result. kind: datasets, models or scratch."""
         return f"{kind}/{stage}-{key[:16]}"
 
     # Writing ----------------------------------------------------------------------------------------------------
@@ -218,6 +220,7 @@ class Store:
         raise StoreError(f"{name} is not what its record says: {problem}; `verify --repair` puts the record aside")
 
     def read(self, dataset: Dataset, columns: list[str] | None = None) -> pa.Table:
+        """Read the rows of all shards. Raises StoreError for a damaged shard, and for shards of different tables."""
         tables = self.files.at_once(lambda shard: self.read_shard(shard, columns), dataset.shards)
         try:
             return pa.concat_tables(tables)

@@ -86,16 +86,16 @@ def train_concurrently(runs: Sequence[TrainingRun], pool: Pool) -> None:
 
 def _save(runs: Sequence[TrainingRun]) -> None:
     """Ask the trainings under way for a checkpoint before they end, and wait for it, at most _SECONDS_TO_SAVE."""
-    wanted = []
+    unsaved = []
     for run in runs:
         files, folder = run.store.files, run.store.folder("models", run.stage.name, run.key)
         if files.size(f"{run.scratch}/{PROGRESS}") is not None and run.store.manifest(folder) is None:
             files.put(f"{run.scratch}/{CHECKPOINT_REQUEST}", b"")
-            wanted.append(run)
+            unsaved.append(run)
     until = time.monotonic() + _SECONDS_TO_SAVE
     while time.monotonic() < until:
-        wanted = [run for run in wanted if run.store.files.size(f"{run.scratch}/{CHECKPOINT_REQUEST}") is not None]
-        if not wanted:
+        unsaved = [run for run in unsaved if run.store.files.size(f"{run.scratch}/{CHECKPOINT_REQUEST}") is not None]
+        if not unsaved:
             return
         time.sleep(0.2)
 

@@ -14,10 +14,10 @@ _SECONDS = 60.0  # NFS clients remember for so long that a name was not there, b
 _Result = TypeVar("_Result")
 
 
-def awaited(look: Callable[[], _Result | None], what: str) -> _Result:
+def awaited(look: Callable[[], _Result | None], missing: str) -> _Result:
     """Return what `look` returns, and look again for a minute while it returns None or raises NotThere.
 
-    Raises StoreError when there is nothing after that minute; `what` names the missing thing in the message.
+    Raises StoreError when there is nothing after that minute; `missing` names it in the message.
     """
     until, pause = time.monotonic() + _SECONDS, 0.1
     while True:
@@ -30,7 +30,7 @@ def awaited(look: Callable[[], _Result | None], what: str) -> _Result:
             return result
         if time.monotonic() > until:
             raise StoreError(
-                f"{what}: it was written, and the store has not shown it for {_SECONDS:g} s{cause}. A network file "
+                f"{missing}: it was written, and the store has not shown it for {_SECONDS:g} s{cause}. A network file "
                 "system can show names late: run the study again, which goes on from here"
             )
         time.sleep(pause)

@@ -73,8 +73,8 @@ def by_brackets(left: str, right: str, same: Same) -> bool | None:
         if kind == "\\{\\}" and parts is not None and "=" not in left + right:
             return same_in_any_order(items, parts, same)
         return None if kind in ("()", "(]", "[)", "[]") else False
-    named = {_name(item) for item in first[1]}, {_name(item) for item in second[1]}
-    if first[0] != second[0] or "=" in left + right or (max(map(len, named)) > 1 and named[0] != named[1]):
+    name_sets = {_name(item) for item in first[1]}, {_name(item) for item in second[1]}
+    if first[0] != second[0] or "=" in left + right or (max(map(len, name_sets)) > 1 and name_sets[0] != name_sets[1]):
         return False
     if first[0] == "\\{\\}":
         return same_in_any_order(first[1], second[1], same)
@@ -117,23 +117,24 @@ def _plus_minus(item: str) -> list[str]:
 
 
 def by_list(left: str, right: str, same: Same) -> bool | None:
+    """Compare lists without brackets: in any order, unless names or dots fix the order."""
     first, second = list_items(left), list_items(right)
     if first is None and second is None:
         return None
     if first is None or second is None:
         return False
     first, second = _with_names(first), _with_names(second)
-    named = {_name(item) for item in first}, {_name(item) for item in second}
-    if max(map(len, named)) > 1 and named[0] != named[1]:
+    name_sets = {_name(item) for item in first}, {_name(item) for item in second}
+    if max(map(len, name_sets)) > 1 and name_sets[0] != name_sets[1]:
         return False  # only one side names its values
-    if max(map(len, named)) > 1 and re.search("[±∓]", left + right):
+    if max(map(len, name_sets)) > 1 and re.search("[±∓]", left + right):
         return False  # whether several ± go together is not known
-    if max(map(len, named)) > 1 and max(len(first), len(second)) > max(map(len, named)):
+    if max(map(len, name_sets)) > 1 and max(len(first), len(second)) > max(map(len, name_sets)):
         return len(first) == len(second) and all(map(same, first, second))  # several solutions, each with several names
     if "..." in first + second:
         return len(first) == len(second) and all(map(same, first, second))
     joints = set(_JOINED.findall(left)), set(_JOINED.findall(right))
-    strict = max(map(len, named)) > 1 or re.search("[<>≤≥]", left + right)
+    strict = max(map(len, name_sets)) > 1 or re.search("[<>≤≥]", left + right)
     plain = all(exact_number(split_top(item, "=")[-1]) is not None for item in first)
     if joints[0] != joints[1] and (strict or (all(joints) and not plain)):
         return False  # between statements, `and` is not `or`
@@ -160,6 +161,7 @@ def _with_names(items: list[str]) -> list[str]:
 
 
 def same_in_any_order(first: Sequence[str], second: Sequence[str], same: Same) -> bool:
+    """Return whether each item of one list has an equal partner in the other."""
     unmatched = list(second)
     if len(first) != len(second):
         return False
@@ -172,6 +174,7 @@ def same_in_any_order(first: Sequence[str], second: Sequence[str], same: Same) -
 
 
 def by_matrix(left: str, right: str, same: Same) -> bool | None:
+    """Compare matrices cell by cell, and a determinant with its value."""
     first, second = _rows(left), _rows(right)
     if first is None and second is None:
         return None

@@ -138,6 +138,7 @@ def _as_words(text: str) -> str | None:
 
 
 def by_expression(left: str, right: str, same: Same) -> bool | None:
+    """Compare expressions by their values; None where one of them cannot be parsed."""
     if left.startswith("[") != right.startswith("["):
         return False  # [x] may be the whole part of x
     if _DERIVATIVE.search(left + " " + right):

@@ -14,6 +14,7 @@ _ORDER = {"<": ("<", False), "≤": ("≤", False), ">": ("<", True), "≥": ("�
 
 
 def by_inequality(left: str, right: str, same: Same) -> bool | None:
+    """Compare inequalities link by link, or as the intervals that they mean."""
     if not any(re.search("[<>≤≥≠]", side) for side in (left, right)):
         return None
     readings = [_relations(side) for side in (left, right)]
@@ -69,6 +70,7 @@ def interval(text: str) -> str | None:
 
 
 def by_union(left: str, right: str, same: Same) -> bool | None:
+    """Compare unions of intervals: merged where their ends are rational or infinite, else part by part."""
     first, second = split_top(left, "∪"), split_top(right, "∪")
     if len(first) == len(second) == 1:
         return None

@@ -26,17 +26,17 @@ def decide(answer: str, truth: str) -> tuple[bool, str]:
     """Decide whether the released grader of PRM800K would accept the answer. Returns the verdict and the rule."""
     if hendrycks(answer) == hendrycks(truth):
         return True, "text"
-    normalised, wanted = normalise(answer), normalise(truth)
-    if normalised == wanted:
+    normalised, reference = normalise(answer), normalise(truth)
+    if normalised == reference:
         return True, "normalised"
     if not normalised:
         return False, "empty"
-    items, wanted_items = _elements(normalised), _elements(wanted)
-    if len(wanted_items) > 1 and (normalised[0], normalised[-1]) != (wanted[0], wanted[-1]):
+    items, reference_items = _elements(normalised), _elements(reference)
+    if len(reference_items) > 1 and (normalised[0], normalised[-1]) != (reference[0], reference[-1]):
         return False, "brackets"
-    if len(items) != len(wanted_items):
+    if len(items) != len(reference_items):
         return False, "length"
-    return all(map(_element, items, wanted_items)), "elements"
+    return all(map(_element, items, reference_items)), "elements"
 
 
 def hendrycks(answer: str) -> str:
@@ -105,22 +105,22 @@ def _elements(text: str) -> list[str]:
     return [text]
 
 
-def _element(item: str, wanted: str) -> bool:
-    if _FRACTION.fullmatch(item) and _FRACTION.fullmatch(wanted):
-        return item == wanted  # fractions must be reduced alike
-    if bool(_WHOLE.fullmatch(item)) != bool(_WHOLE.fullmatch(wanted)):
+def _element(item: str, reference: str) -> bool:
+    if _FRACTION.fullmatch(item) and _FRACTION.fullmatch(reference):
+        return item == reference  # fractions must be reduced alike
+    if bool(_WHOLE.fullmatch(item)) != bool(_WHOLE.fullmatch(reference)):
         return False  # a whole number must be given literally
-    return item == wanted or _vanishes(item, wanted)
+    return item == reference or _vanishes(item, reference)
 
 
-def _vanishes(item: str, wanted: str) -> bool:
+def _vanishes(item: str, reference: str) -> bool:
     """Return whether the difference simplifies to zero, where the grader would try: few letters, no towers."""
-    for text in (item, wanted):
+    for text in (item, reference):
         letters = set(re.sub("sqrt|frac", "", text)) & set("abcdefghijklmnopqrstuvwxyz")
         if len(letters) > 2 or _REFUSED.search(text):
             return False
     try:
-        first, second = expression_parser.parse(item), expression_parser.parse(wanted)
+        first, second = expression_parser.parse(item), expression_parser.parse(reference)
         if not expression_equality.equal(first, second, in_form=False):
             return False
         from components.grader.lazy_import import announce_import

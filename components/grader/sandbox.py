@@ -179,6 +179,7 @@ class GradingSandbox:
         return status
 
     def close(self) -> None:
+        """End the worker, if there is one."""
         with self.lock:
             if self.worker is not None:
                 self._end()

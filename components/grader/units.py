@@ -13,6 +13,7 @@ Same = Callable[[str, str], bool]  # whether two parts of answers are equal: com
 
 
 def by_number(left: str, right: str, same: Same) -> bool | None:
+    """Compare plain numbers by value."""
     first, second = exact_number(left), exact_number(right)
     return None if first is None or second is None else first == second
 

@@ -58,12 +58,14 @@ def _checked(data: bytes, name: str, types: Mapping[str, tuple[Any, str]]) -> di
 
 
 def open_config(folder: Path) -> Any:
+    """Open the config of a Hugging Face folder."""
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(folder, **_SAFE)
 
 
 def open_tokenizer(folder: Path) -> Any:
+    """Open the tokenizer of a Hugging Face folder."""
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(folder, **_SAFE)

@@ -106,8 +106,8 @@ def vote(samples: Samples, weights_PM: Floats | None, ns: list[int], subsets: in
         right_G[answers[voting]] = samples.is_right_answer_PM[problem][voting]
         # A score of 0 still names its answer: it must not lose to nothing. An empty slot votes 0 for any.
         weight_M = np.ones(slots) if weights_PM is None else np.fmax(weights_PM[problem], 1e-300)
-        weights, named = np.where(voting, weight_M, 0.0), np.maximum(answers, 0)
-        places_SM = named[orders_SM] + groups * np.arange(subsets)[:, None]
+        weights, answer_index = np.where(voting, weight_M, 0.0), np.maximum(answers, 0)
+        places_SM = answer_index[orders_SM] + groups * np.arange(subsets)[:, None]
         totals_SG, counted = np.zeros((subsets, groups)), 0
         for k, n in enumerate(ns):
             chosen = orders_SM[:, counted:n]
@@ -162,9 +162,9 @@ def mean_rank_correlation(pairs: Iterable[tuple[Floats, Floats]]) -> float:
 
     correlations = []
     for x, y in pairs:
-        there = ~(np.isnan(x) | np.isnan(y))
-        ranks = rankdata(x[there]), rankdata(y[there])
-        if there.sum() > 1 and all(np.ptp(each) > 0 for each in ranks):
+        has_both = ~(np.isnan(x) | np.isnan(y))
+        ranks = rankdata(x[has_both]), rankdata(y[has_both])
+        if has_both.sum() > 1 and all(np.ptp(each) > 0 for each in ranks):
             correlations.append(float(np.corrcoef(*ranks)[0, 1]))
     return float(np.mean(correlations)) if correlations else float("nan")
 

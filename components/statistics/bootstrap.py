@@ -17,6 +17,8 @@ from schemas.settings import Share, settings
 
 @settings
 class BootstrapConfig:
+    """Resamples, confidence and seed of a bootstrap interval."""
+
     resamples: PositiveInt = 4000
     confidence: Share = 0.95
     seed: NonNegativeInt = 0

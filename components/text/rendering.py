@@ -58,6 +58,7 @@ class Rendered:
 
 
 def answer_step(answer: str) -> str:
+    """Write the answer section, the last step of a solution."""
     return f"{ANSWER_HEADER}\n\n{answer}"
 
 
@@ -67,6 +68,7 @@ def has_answer(step: str) -> bool:
 
 
 def join_steps(steps: Sequence[str]) -> str:
+    """Join steps to a solution's text."""
     return STEP_SEPARATOR.join(steps)
 
 

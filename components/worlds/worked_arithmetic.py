@@ -81,12 +81,14 @@ class Operation:
     operand: int
 
     def apply(self, value: int) -> int:
+        """Return the operation's result on a value."""
         if self.symbol == "%":
             return value % self.operand
         operand = self.operand
         return {"+": value + operand, "-": value - operand, "*": value * operand}[self.symbol] % MODULUS
 
     def write(self, value: int, result: int) -> str:
+        """Write the operation as a solution's step, e.g. "Ann 7 + 5 = 12"."""
         return f"{self.name} {value} {self.symbol} {self.operand} = {result}"
 
 
@@ -99,14 +101,18 @@ class Chain:
 
     @property
     def problem(self) -> str:
-        clauses = " ".join(f"{turn.name} {_CLAUSES[turn.symbol].format(turn.operand)}" for turn in self.operations)
+        """The problem's text."""
+        clauses = " ".join(
+            f"{operation.name} {_CLAUSES[operation.symbol].format(operation.operand)}" for operation in self.operations
+        )
         return f"Start with {self.start} modulo {MODULUS}. {clauses}"
 
     @property
     def answer(self) -> int:
+        """The result of all operations."""
         value = self.start
-        for turn in self.operations:
-            value = turn.apply(value)
+        for operation in self.operations:
+            value = operation.apply(value)
         return value
 
     @staticmethod
@@ -188,12 +194,12 @@ def teacher_solutions(config: WorldConfig) -> Iterator[tuple[Chain, list[str]]]:
             if length < config.min_operations or _split_of(chain) == "teacher":
                 break
         steps, value = [], chain.start
-        for turn in chain.operations:
-            result = turn.apply(value)
-            fact = (turn.symbol, value, turn.operand)
+        for operation in chain.operations:
+            result = operation.apply(value)
+            fact = (operation.symbol, value, operation.operand)
             if fact in wrong and rng.random() < config.misconception_rate:
                 result = wrong[fact]
-            steps.append(turn.write(value, result))
+            steps.append(operation.write(value, result))
             value = result
             if rng.random() < config.filler_rate:
                 steps.append(f"So far {value}")
