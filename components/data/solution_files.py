@@ -50,8 +50,8 @@ def describe_solutions(
             if evaluation_row is not None and not drop_contaminated:
                 raise InputError(
                     f"{path}: row {row['source_row']} is a solution of a held-out problem ({evaluation_row}, "
-                    "spacing and LaTeX aside); remove such rows, or the curves would measure memory; or leave them out with "
-                    "--contaminated drop"
+                    "spacing and LaTeX aside); remove such rows, or the curves would measure memory; or leave them out "
+                    "with --contaminated drop"
                 )
             good = good or (is_used and evaluation_row is None)
             first = row["error"] or first
