@@ -65,8 +65,7 @@ def choose(placement: Placement | None, present: Sequence[Node], sharding: str |
 
 
 def auto(resources: Mapping[str, float]) -> Placement:
-    """Choose a placement for the resources of a Ray cluster ("CPU", "GPU"): an engine on each GPU, or two engines on
-    CPUs.
+    """Choose a placement for a Ray cluster's "CPU" and "GPU": an engine on each GPU, or two engines on CPUs.
 
     Shares of a CPU are logical: a pipeline's actors hold at most four fifths of the CPUs, so that another task always
     fits. Raises PlacementError for a cluster with less than one CPU.

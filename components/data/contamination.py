@@ -34,9 +34,7 @@ class ContaminationConfig:
 
 
 def contamination(config: ContaminationConfig) -> TableStage:
-    """Make the stage (problems, and labelled_solutions and graded_solutions if any) → evaluation problems similar to a
-    training text.
-    """
+    """Make the stage (problems, labelled_solutions, graded_solutions) → evaluation problems near a training text."""
     columns = ["problem", "source_file", "source_row", "dropped", "error"]
     reads = {"labelled_solutions": columns, "graded_solutions": columns}
     return TableStage("contamination", 1, config, CONTAMINATION, _contamination, reads=reads)

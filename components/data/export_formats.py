@@ -31,8 +31,7 @@ class LeftOut(ValueError):
 
 
 def hard_rating(step: Record, where: str = "step") -> int | None:
-    """Return a step's rating, −1, 0 or 1, from its `probabilities` (which count first, as for our PRM) or its rating;
-    None: unrated.
+    """Return a step's rating by its `probabilities`, which count first as for our PRM, or its rating; None: unrated.
 
     Raises InputError, naming the field.
     """

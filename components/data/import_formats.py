@@ -21,8 +21,7 @@ _SIGNS = {"+": True, "-": False}
 
 
 def as_labelled(record: Record) -> dict[str, Any]:
-    r"""Convert a published row to our labelled row {"problem", "steps": [{"text", "rating"}], "finished"}; ours is
-    unchanged.
+    r"""Convert a row to our labelled row {"problem", "steps": [{"text", "rating"}], "finished"}; ours stay.
 
     {"prompt": "What is 7 + 5 - 3?", "completions": ["7 + 5 = 12", "12 - 3 = 8"], "labels": [true, false]}
     {"input": "What is … Step 1: 7 + 5 = 12 ки\nStep 2: …", "label": "What is … 12 +\nStep 2: …", "task": "MATH"}

@@ -124,9 +124,7 @@ def _file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> pa.Tabl
 
 
 def file_rows(config: ProblemFiles, paths: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """Read the rows of all splits, as read_problems gives them. Raises InputError when a file has changed since it was
-    described.
-    """
+    """Read the rows of all splits by read_problems. Raises InputError when a file has changed since."""
     rows = []
     for split, file in (("train", config.train), ("test", config.test), ("ood", config.ood)):
         if file is not None:

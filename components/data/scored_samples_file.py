@@ -144,9 +144,7 @@ def _steps(value: object) -> list[str] | None:
 
 
 def _probabilities(value: object) -> list[list[float]] | None:
-    """Read P(negative), P(neutral), P(positive) per step, from lists or from maps by rating; None where they are
-    anything else.
-    """
+    """Read P(negative), P(neutral), P(positive) per step, from lists or maps by rating; None for other values."""
     if not isinstance(value, list) or not value:
         return None
     steps = []

@@ -71,9 +71,7 @@ class Dataset:
         return self._keep(lambda shard: all(shard.attributes.get(k) != v for k, v in attributes.items()))
 
     def first(self, rows: int, **attributes: str) -> Dataset:
-        """Return the dataset without the later shards of these attributes: those after the first ones that hold at
-        least `rows` rows together.
-        """
+        """Drop shards with these attributes after the first that hold at least `rows` rows together."""
         before = 0
         kept = []
         for shard in self.shards:
@@ -93,9 +91,7 @@ class Dataset:
 
 
 def content_digest(shards: Iterable[Shard]) -> str:
-    """Return the digest of a dataset's content: the hash of its shards' digests, in order. Raises ValueError for
-    foreseen shards.
-    """
+    """Return the hash of the shards' digests, in order. Raises ValueError for foreseen shards."""
     digests = [shard.digest for shard in shards]
     if "" in digests:
         raise ValueError("a shard that is only foreseen has no content, and no part in a key")
@@ -112,9 +108,7 @@ def parquet(table: pa.Table) -> bytes:
 def encode(
     stage: str, key: str, schema: pa.Schema, table: pa.Table, attributes: Mapping[str, str]
 ) -> tuple[Shard, bytes]:
-    """Encode a table as the bytes of a shard. Returns the shard's record and the bytes. Raises StoreError when the
-    table breaks its schema.
-    """
+    """Return a shard's record and its bytes. Raises StoreError when the table breaks its schema."""
     try:
         table = table.select(schema.names).cast(schema)
         table.validate(full=True)

@@ -35,8 +35,7 @@ def of_map(stage: MapStage, source: Dataset, done: Sequence[Shard | None] = ()) 
 
 
 def of_table(stage: TableStage, inputs: Mapping[str, Dataset]) -> Dataset:
-    """Return the dataset of a barrier stage whose number of rows follows from those of its inputs; else one without
-    shards.
+    """Return a barrier stage's dataset, without shards unless its inputs' numbers of rows decide its own.
 
     A stage whose rows are cut by a column is foreseen where its `expected_rows` gives a number for each value of the
     column.
@@ -73,8 +72,7 @@ def unknown(name: str) -> Dataset:
 
 
 def compute_unstored(stage: TableStage, key: str) -> tuple[Dataset, dict[str, pa.Table]]:
-    """Compute the table of a stage without inputs, and do not store it; the dataset has the digest that a run would
-    give it.
+    """Compute the table of a stage without inputs, with the digest that a run would give it; store nothing.
 
     Returns the dataset, and the rows of its shards by digest.
     """

@@ -22,8 +22,7 @@ def why_missing(
     inputs: Mapping[str, Dataset],
     foreseen: Mapping[str, pa.Table],
 ) -> tuple[str, ...]:
-    """Return lines like `config.temperature: 0.7 before, 0.8 now`; none when nothing differs (then only shards are
-    missing).
+    """Return lines like `config.temperature: 0.7 before, 0.8 now`; none when only shards are missing.
 
     The nearest earlier recipe is the one with the fewest differing fields, inputs included. foreseen: by digest, the
     rows of input shards that a plan made and the store does not hold.
@@ -129,9 +128,7 @@ def _parts(manifest: Mapping[str, Any]) -> Iterator[Dataset]:
 
 
 def _identity(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the columns that identify a row. A problem keeps its place in its file when its text (and so its id) is
-    edited.
-    """
+    """Return what identifies a row: a problem's place in its file, which stays when its text is edited, or its key."""
     if "source_row" in row:
         return (row.get("split"), row.get("source_row"))
     return tuple(row[name] for name in ("problem_id", "sample_index") if name in row)

@@ -32,8 +32,7 @@ _KEPT_FOLDERS = {"studies", "quarantine", ".probes"}  # their files have names o
 
 @dataclass(frozen=True)
 class Garbage:
-    """The files that gc would remove, or has removed, in this order: records first, so that no record names a missing
-    file.
+    """The files for gc to remove, in this order: records first, so that no record names a missing file.
 
     foreign: files in the store's own folders, and names in its root, that the store did not give; they are left. notes:
     what is kept beyond what finished runs need, and why, a sentence each.
@@ -154,9 +153,7 @@ def _is_kept(file: FileInfo, stage: str, live: set[str], making: set[str], young
 
 
 def _needed(store: Store, folder: str) -> set[str]:
-    """Return the paths of a finished stage's records, rows or files, and of the folder of its logs; none where the
-    manifest is gone.
-    """
+    """Return a finished stage's records, rows or files, and folder of logs; none where the manifest is gone."""
     manifest = store.manifest(folder)
     if manifest is None:
         return set()
@@ -172,9 +169,7 @@ def _needed(store: Store, folder: str) -> set[str]:
 
 
 def _named_model_files(store: Store) -> dict[str, str]:
-    """Return the files inside models' folders that a record beside them names, also one that was put aside: path →
-    stage.
-    """
+    """Return the model files that records name, also records put aside: path → stage."""
     named: dict[str, str] = {}
     for file in (*store.files.find("models"), *store.files.find("quarantine/models")):
         path = file.path.removeprefix("quarantine/")
@@ -192,9 +187,7 @@ def _named_model_files(store: Store) -> dict[str, str]:
 
 
 def _removal_order(file: FileInfo) -> tuple[int, str]:
-    """Sort manifests first, then commit records, then the files that they name; a model's list of files after its
-    files.
-    """
+    """Sort manifests before commit records before the files that they name; a model's list of files comes last."""
     name = file.path.rpartition("/")[2]
     if name == MANIFEST:
         return 0, file.path

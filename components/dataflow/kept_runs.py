@@ -18,9 +18,7 @@ Run = tuple[FileInfo, dict[str, Any]]  # its record's file, and the record
 
 
 def runs_by_study(store: Store, keep_runs: int) -> dict[str, list[Run]]:
-    """Return the run records of each study. Raises StoreError where a damaged record was put aside that may be one to
-    keep.
-    """
+    """Return the run records of each study. Raises StoreError where a record put aside may be one to keep."""
     runs: dict[str, list[Run]] = {}
     for file in store.files.find("runs"):
         if stage_of(file.path) is not None and file.path.endswith(".json"):

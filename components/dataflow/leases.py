@@ -26,8 +26,7 @@ _DEAD_AFTER = 20.0  # seconds without a change, by the watcher's monotonic clock
 
 
 class Lease:
-    """A lease, as `with Lease(files, name, finished, say):`, which waits while another run holds it and `finished()` is
-    false.
+    """A lease on a name: `with Lease(…):` waits while another run holds the name and `finished()` is false.
 
     run: the path of the holder's run record, which `gc` keeps while the lease is live; "": none.
     """
@@ -126,9 +125,7 @@ def _is_dead(held: bytes) -> bool:
 
 @functools.cache
 def _processes() -> str:
-    """Return a name for the process table of this machine or container: host names are not unique, and pids count in
-    one table.
-    """
+    """Return a name for this machine's or container's process table, in which pids count: host names are not unique."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"

@@ -33,9 +33,7 @@ _CHANGED = "its bytes are not those that were committed"
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault: the file, what is wrong, the files to put aside so that it is computed again, and the record that was
-    checked.
-    """
+    """One fault: the file, its problem, the files to put aside so that it is computed again, and the checked record."""
 
     path: str
     problem: str

@@ -33,9 +33,7 @@ class Task:
 
 
 def tasks_of(stage: MapStage, recipe_digest: str, shard: Shard) -> list[Task]:
-    """Return the output shards to make of one input shard. Raises ValueError for a foreseen shard: it has no content to
-    key on.
-    """
+    """Return the output shards to make of one input shard. Raises ValueError for a foreseen one: it has no content."""
     if not shard.digest:
         raise ValueError(f"stage {stage.name}: a shard of {shard.stage} is only foreseen, and has no part in a key")
     items = stage.items(stage.config, shard.attributes)

@@ -16,8 +16,7 @@ from components.dataflow.storage import Files
 
 
 def local_folder(files: Files, model: Model) -> Path:
-    """Return the folder of a model's files on this machine, checked against the digest; a remote model is fetched
-    once into a cache.
+    """Return a model's folder on this machine, checked by its digest; a remote model is fetched once into a cache.
 
     Raises StoreError when the files do not have the digest.
     """

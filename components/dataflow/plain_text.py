@@ -9,8 +9,7 @@ _ACTS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud
 
 
 def printable(text: object, keep: str = "") -> str:
-    r"""Return the text on one line, without characters that move a cursor, colour, retitle, reorder or cannot be
-    encoded.
+    r"""Return the text on one line: what moves a cursor, colours, reorders or cannot be encoded is escaped.
 
     All other characters stay. keep: characters that may stay, e.g. a newline where lines are our own.
 

@@ -41,8 +41,7 @@ class Attempts:
         self.here = _here()
 
     def compute(self, worker: MapWorker, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
-        """Return the worker's rows for a shard: at once, or row by row when processes died on the shard or the worker
-        fails.
+        """Return the worker's rows for a shard: at once, or one by one when processes died on it or the worker fails.
 
         Raises the worker's exception when it is no row's fault: a disk or store that fails, or a worker that fails on
         every row other than by refusing it (ValueError). Such rows would else be stored as errors for good.

@@ -12,9 +12,7 @@ LIBRARIES = ("numpy", "pandas", "pyarrow", "ray", "tokenizers", "torch", "transf
 
 @functools.cache
 def git_commit() -> str | None:
-    """Return the commit of this checkout, with "+changes" when files differ from it; None outside of one (a job's
-    copy).
-    """
+    """Return this checkout's commit, with "+changes" when files differ; None outside of one (a job's copy)."""
     folder = Path(__file__).parents[2]
     try:
         if not (folder / ".git").exists():

@@ -110,8 +110,7 @@ def is_name(form: str, value: object) -> bool:
 
 
 def stage_of(path: str) -> str | None:
-    """Return the stage of a path that the store itself may have given; "" for one of no stage, None for a path of
-    others.
+    """Return the stage of a path that the store may have given; "" for one of no stage, None for other paths.
 
     The files inside a model's folder are named by its records alone, so None is returned for them.
     """
@@ -152,9 +151,7 @@ def shard_of(record: object, name: str, stage: str | None = None, key: str | Non
 
 
 def manifest_of(record: dict[str, Any], name: str, stage: str | None = None, key: str | None = None) -> dict[str, Any]:
-    """Check that all fields of a manifest but its shards are there and of their types, and return it. Raises
-    StoreError.
-    """
+    """Check the fields of a manifest, all but its shards, and return it. Raises StoreError."""
     for field, (kinds, absent) in _MANIFEST.items():
         if not isinstance(record.setdefault(field, absent), kinds) or isinstance(record[field], bool):
             raise _refused(name, f"its {field} is not {' or '.join(_NAMES[kind] for kind in _kinds(kinds))}")

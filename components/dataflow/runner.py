@@ -361,9 +361,7 @@ class Runner:
         return f"runs/{self.study}/{self.run_id}.json"
 
     def _barrier_key(self, stage: TableStage | ModelStage, inputs: Mapping[str, Dataset]) -> str:
-        """Return the key of a barrier stage, from its recipe and the digests of its inputs; "" while an input is only
-        foreseen.
-        """
+        """Return a barrier stage's key, from its recipe and its inputs' digests; "" while an input is only foreseen."""
         if unknown(inputs, getattr(stage, "models", {})):
             return ""
         return digest([digest(recipe(stage)), {name: dataset.digest for name, dataset in inputs.items()}])

@@ -80,9 +80,7 @@ def _names(file: str) -> frozenset[str]:
 
 
 def _file(module: str) -> str | None:
-    """Find the source of a module without importing it, which can take seconds; None for what is no module, like a
-    class in one.
-    """
+    """Find a module's source without importing it, which can take seconds; None for other names, like a class."""
     top, *inner = module.split(".")
     path = Path(__file__).parents[2].joinpath(top, *inner)
     for source in (path.with_suffix(".py"), path / "__init__.py"):
@@ -93,8 +91,7 @@ def _file(module: str) -> str | None:
 
 @functools.cache
 def _text(file: str) -> str:
-    """Return a module's code without what may change and mean the same: comments, layout, docstrings and the modules
-    that it imports from.
+    """Return a module's code without comments, layout, docstrings and the modules that it imports from.
 
     The names that it imports of ours count, with their aliases.
     """

@@ -72,9 +72,7 @@ def digest(value: object) -> str:
 
 
 def seed_for(*parts: str | int) -> int:
-    """Return a seed in [0, 2^31) from its parts, by hash: similar parts give unrelated seeds, the same on every
-    machine.
-    """
+    """Hash parts to a seed in [0, 2^31): similar parts give unrelated seeds, the same on every machine."""
     return int(digest(list(parts))[:8], 16) >> 1
 
 

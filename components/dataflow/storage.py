@@ -53,9 +53,7 @@ class Files:
         return Files, (self.root,)  # a connection does not travel to other processes
 
     def url(self, path: str) -> str:
-        """Return the full name of a file, for people and for pandas. Raises PermissionError for one outside of the
-        root.
-        """
+        """Return a file's full name, for people and for pandas. Raises PermissionError for one outside of the root."""
         if _LEAVES.search(f"/{path}/"):
             raise PermissionError(f"{path!r} is not the path of a file of this store")
         return f"{self.root}/{path}"
@@ -72,9 +70,7 @@ class Files:
             _patiently(lambda: self._fs.pipe_file(self.url(path), data))
 
     def create(self, path: str, data: bytes) -> bytes:
-        """Write a file if there is none of this name. Returns the file's content: `data`, or what the first writer
-        wrote.
-        """
+        """Write a file if there is none of this name. Returns its content: `data`, or the first writer's."""
         if self.is_local:
             with _temporary(self.url(path)) as part:
                 _write_synced(part, data)
@@ -131,9 +127,7 @@ class Files:
             _patiently(lambda: self._fs.rm_file(self.url(path)))
 
     def at_once(self, call: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-        """Call a function on all items, and return the results in order: in turn on a disk, sixteen at a time over a
-        network.
-        """
+        """Return a function's results on all items, in order: in turn on a disk, sixteen at a time over a network."""
         if self.is_local:
             return [call(item) for item in items]
         with ThreadPoolExecutor(16) as threads:

@@ -97,8 +97,7 @@ class Store:
         return dataset_of(record, folder, self.files.url(name))
 
     def write_model(self, stage: str, key: str, built: Path, fields: Mapping[str, Any]) -> None:
-        """Publish a model folder built on this machine: its files under a folder named by their digest, then the
-        manifest.
+        """Publish a model folder of this machine: its files in a folder named by their digest, then the manifest.
 
         Two publishers never mix their files so, and the first manifest counts.
         """

@@ -66,9 +66,7 @@ def is_empty(files: Files) -> bool:
 
 
 def _read(files: Files) -> bool:
-    """Return whether there is a marker of this format. Raises StoreError for another format, and for folders that are
-    links.
-    """
+    """Return whether there is a marker of this format. Raises StoreError for other formats and for linked folders."""
     for folder in (*OWN_FOLDERS, "studies", "quarantine"):
         if files.is_local and os.path.islink(files.url(folder)):
             raise StoreError(

@@ -101,8 +101,7 @@ def _save(runs: Sequence[TrainingRun]) -> None:
 
 
 def progress_of(store: Store, scratch: str) -> dict[str, Any] | None:
-    """Read how far a training is from the note in its scratch folder: step, steps, loss, tokens_per_second, and
-    notices.
+    """Read a training's progress from its scratch folder: step, steps, loss, tokens_per_second and notices.
 
     Returns None where it was not begun, or where the note cannot be read.
     """

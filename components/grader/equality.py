@@ -56,9 +56,7 @@ def decide(answer: str, truth: str) -> tuple[bool, str]:
 
 
 def canonical(answer: str) -> str:
-    """Return one text for answers that are plainly the same: a number as a fraction, else the text without separating
-    marks.
-    """
+    """Return one text for plainly equal answers: a number as a fraction, else the text without separating marks."""
     cleaned = clean(answer)
     number = exact_number(split_unit(cleaned)[0]) if len(cleaned) <= MAX_LENGTH else None
     return _squeezed(cleaned) if number is None else str(number)

@@ -146,9 +146,7 @@ def _infinite(tree: Tree) -> int | None:
 
 
 def _form(tree: Tree) -> str:
-    """Return "sum" for several terms that hold variables, "product" for several such factors with a sum among them,
-    else "".
-    """
+    """Return "sum" for terms with variables, "product" for several factors with variables and a sum, else ""."""
     while tree.kind == "-":
         tree = tree.parts[0]
     if tree.kind == "+":

@@ -93,9 +93,7 @@ def _bounded(value: Fraction | None) -> Fraction | None:
 
 
 def numeric(tree: Tree, at: Mapping[str, Any]) -> Any:
-    """Return the value of a tree at a point, as an mpmath number in the working precision. Raises Risky,
-    ZeroDivisionError.
-    """
+    """Return a tree's value at a point as an mpmath number in working precision. Raises Risky, ZeroDivisionError."""
     if tree.kind == "number":
         assert tree.value is not None
         return mpmath.mpf(tree.value.numerator) / tree.value.denominator

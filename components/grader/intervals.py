@@ -93,9 +93,7 @@ _Bound = tuple[Fraction | float, int]  # a point; 1 for a bound just above it, 0
 
 
 def _merged(parts: Sequence[str]) -> list[tuple[_Bound, _Bound]] | None:
-    """Return a union's intervals in order, with those that touch merged; None where an end is neither rational nor
-    infinite.
-    """
+    """Return a union's intervals in order, touching ones merged; None for ends neither rational nor infinite."""
     spans = []
     for part in parts:
         inside = bracketed(part)

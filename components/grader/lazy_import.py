@@ -11,9 +11,7 @@ listener: Listener | None = None
 
 
 def announce_import(name: str) -> None:
-    """Import a slow library unless it is there. The listener gets ("loading", None, name) before, and "" for the name
-    after.
-    """
+    """Import a slow library unless it is there; the listener gets ("loading", None, name) before, with "" after."""
     if name not in sys.modules:
         if listener is not None:
             listener("loading", None, name)

@@ -148,9 +148,7 @@ def words_number(text: str) -> Fraction | None:
 
 
 def _part(words: str) -> Fraction | None:
-    """Read `a half` or `two thirds`: fewer than twenty of a part, and the part in the plural when there are more than
-    one.
-    """
+    """Read `a half` or `two thirds`: fewer than twenty parts, and a plural where there are several."""
     number, _, name = words.rpartition(" ")
     top = Fraction(1) if number in ("a", "") else _whole_words(number)
     plural = {"halves": "half"}.get(name, name.removesuffix("s"))

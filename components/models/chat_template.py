@@ -22,9 +22,7 @@ TOO_SLOW = f"its chat template took longer than {TEMPLATE_SECONDS:.0f} s to rend
 
 
 class TemplateTooSlow(TimeoutError):
-    """A chat template that renders too slowly. An OSError, like a failing disk: it is no row's fault, and so in no
-    row's error.
-    """
+    """A chat template that renders too slowly: an OSError, since it is no row's fault and in no row's error."""
 
 
 def apply_chat_template(tokenizer: Any, turns: Sequence[Mapping[str, str]], **options: Any) -> Any:
@@ -67,8 +65,7 @@ class _Limit:
 
 
 def template_is_too_slow(folder: Path) -> bool:
-    """Return whether a folder's chat template takes longer than TEMPLATE_SECONDS to render a short chat, in a process
-    of its own.
+    """Return whether a folder's chat template takes over TEMPLATE_SECONDS for a short chat, in its own process.
 
     A template can also get stuck in a single operation, which only the end of its process interrupts.
     """
@@ -79,9 +76,7 @@ def template_is_too_slow(folder: Path) -> bool:
 
 
 def _render_once(folder: Path) -> None:
-    """Render a short chat; end by SIGALRM where that takes too long. Other errors are left to the study's own
-    rendering.
-    """
+    """Render a short chat; end by SIGALRM where that takes too long."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     tokenizer = open_tokenizer(folder)
     question = {"role": "user", "content": "What is 1 + 1?"}

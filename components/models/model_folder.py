@@ -36,9 +36,7 @@ def read_config(data: bytes, name: str) -> dict[str, Any]:
 
 
 def read_tokenizer_config(folder: Path) -> dict[str, Any]:
-    """Read the tokenizer_config.json of a folder; {} where there is none. Raises ValueError, in one line, for a
-    malformed one.
-    """
+    """Read a folder's tokenizer_config.json; {} where there is none. Raises ValueError, in one line."""
     path = folder / "tokenizer_config.json"
     return _checked(path.read_bytes(), str(path), _TOKENIZER_TYPES) if path.is_file() else {}
 
@@ -72,8 +70,7 @@ def open_tokenizer(folder: Path) -> Any:
 
 
 def open_tokenizer_without_torch(folder: Path) -> Any:
-    """Open the tokenizer of a Hugging Face folder as AutoTokenizer does, without importing torch where that is
-    possible.
+    """Open a folder's tokenizer as AutoTokenizer does, without importing torch where that is possible.
 
     It is where the folder names the class that needs no model's code, as the embedded generator's does. The import can
     take longer than making the examples.

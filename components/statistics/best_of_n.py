@@ -73,9 +73,7 @@ def best_of_n(scores_PM: Floats, is_correct_PM: Bools, ns: list[int]) -> Floats:
 
 
 def _keys(scores: Floats) -> Floats:
-    """Return the keys that rank slots: the scores, and −∞ for empty slots, below every score (a log-probability may be
-    −∞ too).
-    """
+    """Return the keys that rank slots: scores with log-probabilities of −∞ raised, and −∞ for empty slots."""
     return np.where(np.isnan(scores), -np.inf, np.maximum(scores, np.finfo(np.float64).min))
 
 
@@ -153,8 +151,7 @@ def best_of_n_by_shuffling(samples: Samples, scores_PM: Floats, ns: list[int], t
 
 
 def mean_rank_correlation(pairs: Iterable[tuple[Floats, Floats]]) -> float:
-    """Return Spearman's correlation within each pair of arrays, averaged over the pairs in which both vary; NaN where
-    none is.
+    """Return Spearman's correlation, averaged over the pairs of arrays in which both vary; NaN without such a pair.
 
     Values without a counterpart (NaN) are left out, and equal values share their mean rank.
     """

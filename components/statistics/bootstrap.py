@@ -50,9 +50,7 @@ def _student_quantile(probability: float, freedom: float) -> float:
 
 
 def estimates(values_SPK: Floats, config: BootstrapConfig, name: str) -> list[dict[str, Any]]:
-    """Return per size the mean over seeds and problems (as `name`), its interval over problems, and its spread over
-    seeds.
-    """
+    """Return per size the mean (as `name`), its interval over problems, and its spread over seeds."""
     seeds = len(values_SPK)
     low, high = bootstrap_interval(values_SPK.mean(0), config)
     mean = values_SPK.mean((0, 1))

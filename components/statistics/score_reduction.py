@@ -18,8 +18,7 @@ _LEAST = 1e-38  # a probability that rounded to 0 still has an order
 
 
 def solution_score(probabilities: np.ndarray[Any, Any], reduction: str, neutral: str) -> float:
-    """Return a solution's score in [0, 1] from its steps' class probabilities, shape (steps, 3): negative, neutral,
-    positive.
+    """Return a solution's score in [0, 1]. probabilities: (steps, 3), of the classes negative, neutral, positive.
 
     With p = P(positive), plus P(neutral) where neutral counts as positive: product: exp Σ log p; min: the lowest p;
     last: the last p; mean: the mean of p. Raises ValueError for another reduction, or for no steps.
@@ -43,9 +42,7 @@ def solution_score(probabilities: np.ndarray[Any, Any], reduction: str, neutral:
 def solution_scores(
     step_probabilities: Sequence[Sequence[Sequence[float]] | NDArray[Any] | None], reduction: str, neutral: str
 ) -> NDArray[np.float64]:
-    """Return `solution_score` of each row of the scores table's column, shape (rows,); NaN where a row has no
-    probabilities.
-    """
+    """Return `solution_score` of each row, shape (rows,); NaN where a row has no probabilities."""
     return np.array(
         [
             np.nan if steps is None else solution_score(np.array([*steps]), reduction, neutral)

@@ -165,8 +165,7 @@ def render(
 
 
 def _encode_lines(tokenizer: Tokenizer, steps: list[str]) -> list[list[int]]:
-    """Tokenise each step as it stands on a line of its own: without the space that SentencePiece puts before every
-    text.
+    """Tokenise each step as on a line of its own: without the space that SentencePiece puts before every text.
 
     With that space, a generator would learn to begin steps by a space, and its samples, rendered in their turn, have
     two.

@@ -22,8 +22,7 @@ _OPENINGS = ((r"(?<!\\)\\\[", r"(?<!\\)\\\]"), (r"\\begin\{", r"\\end\{"))
 
 
 def solution_steps(text: str, answer: str) -> list[str]:
-    r"""Cut a solution's text into steps, and add the section with its answer as the last; no steps where the text is
-    only the answer.
+    r"""Cut a solution into steps, the section with its answer last; no steps where the text is only the answer.
 
     >>> solution_steps("### Adding\n\nThe sum is $2 + 2$.\n\nSo it is $\\boxed{4}$.", "4")
     ['The sum is $2 + 2$.', 'So it is $4$.', '# Answer\n\n4']

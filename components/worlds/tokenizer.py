@@ -15,8 +15,7 @@ PADDING = "<|pad|>"
 
 
 def build_tokenizer(words: Iterable[str]) -> PreTrainedTokenizerFast:
-    """Build a byte-level tokenizer whose vocabulary is the 256 bytes and `words`, each with and without a space before
-    it.
+    """Build a byte-level tokenizer of the 256 bytes and `words`, each with and without a space before it.
 
     Lossless for any text: a word outside the vocabulary becomes its bytes (there are no merges to learn).
     """

@@ -179,8 +179,7 @@ def chains(config: WorldConfig, split: str, count: int) -> list[Chain]:
 
 
 def teacher_solutions(config: WorldConfig) -> Iterator[tuple[Chain, list[str]]]:
-    """Yield the solutions that the generator learns from, easy ones first: problems and worked steps, misconceptions
-    included.
+    """Yield problems and their worked steps, misconceptions included, to train the generator on; easy ones first.
 
     The teacher carries on from its wrong results, as people do.
     """
