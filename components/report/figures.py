@@ -10,8 +10,11 @@ from components.dataflow.plain_text import printable
 
 
 def figure_png(draw: Callable[[Any], list[str]], ticks: list[Any], x: str, y: str, title: str = "") -> bytes:
-    """A figure whose x axis is logarithmic (base 2), as PNG. draw: puts lines on the axes, and returns their names for
-    the legend, in the order of the lines. Names are shown as they are: `$` begins no formula in them."""
+    """Draw a figure whose x axis is logarithmic (base 2), and return it as PNG.
+
+    draw: puts lines on the axes, and returns their names for the legend, in the order of the lines. Names are shown as
+    they are: `$` begins no formula in them.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")

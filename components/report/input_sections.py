@@ -1,4 +1,4 @@
-"""The sections of report.html on what a study was given: who rated the steps, and what is near evaluation problems."""
+"""The sections of report.html on the inputs of a study: who rated the steps, and what is near evaluation problems."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from components.report.sections import Section, listing, percent, section, table
 
 
 def input_sections(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
-    """Those that have something to say. frames: table's name → its rows."""
-    return [made for build in (labels, contaminated) for made in build(frames) if made["tables"]]
+    """Return the sections that have a table. frames: table's name → its rows."""
+    return [part for build in (labels, contaminated) for part in build(frames) if part["tables"]]
 
 
 def labels(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
-    """Who rated the steps, and whether they agree."""
+    """Yield the section on who rated the steps, and on agreement between them."""
     tables = []
     if "label_sources" in frames:
         tables.append(listing("What each source gave and took", frames["label_sources"], _SOURCES))
@@ -26,7 +26,7 @@ def labels(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
         names = list(dict.fromkeys(rows["source"]))
         for column, title, form in _AGREEMENT:
             cells = {(row["source"], row["reference"]): form(row[column]) for row in records(rows)}
-            body = [[one, *(cells.get((one, other), "") for other in names)] for one in names]
+            body = [[source, *(cells.get((source, other), "") for other in names)] for source in names]
             note = "Rows: the source; columns: the reference, on the same solutions."
             tables.append(table(title, ["source", *names], body, note))
     if "label_counts" in frames:
@@ -60,7 +60,7 @@ _SOURCES: dict[str, Callable[[Row], Any]] = {
 
 
 def contaminated(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
-    """Evaluation problems that are much like something trained on."""
+    """Yield the section on evaluation problems that are much like something trained on."""
     if "contamination" not in frames:
         return
     text = (

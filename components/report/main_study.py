@@ -1,8 +1,11 @@
-"""What people see at the end: a table on the terminal, `best_of_n.png` in the style of the paper's figure 3, and
-`summary.json`."""
+"""The main study's results for people: a table on the terminal, a figure like the paper's figure 3, verdicts in words.
+
+Also the tables of stages that a run and a plan print.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -21,13 +24,13 @@ LABELS = {
     "pass": "any of N (upper bound)",
 }
 Row = dict[str, Any]
-_FEWEST_PROBLEMS = 5  # fewer say nothing of problems, however alike they are
+_FEWEST_PROBLEMS = 5  # fewer problems support no verdict, however alike their differences are
 _WHY_SHOWN = 4  # lines under a stage of a plan
 _STANDING = 42  # width of a plan's column
 
 
 def label(method: str) -> str:
-    """For legends."""
+    """Return the name of a method for legends."""
     base, weighted = method.removesuffix("_weighted"), method.endswith("_weighted")
     if is_other_prm(base):
         base = f"PRM by {base.removeprefix('prm_').replace('_', ' ')}"
@@ -35,31 +38,31 @@ def label(method: str) -> str:
 
 
 def is_other_prm(method: str) -> bool:
-    """Of a study with several sources of step labels, the PRM of one that is not the first: prm_rollouts."""
+    """Tell whether a method is the PRM of a source of step labels that is not the first: prm_rollouts."""
     return method.startswith("prm_") and not method.endswith("_weighted")
 
 
 def short_name(method: str) -> str:
-    """As sentences say it."""
+    """Return the name of a method for sentences."""
     known = {"pass_at_1": "a single sample", "majority": "majority voting", "prm": "PRM", "orm": "ORM"}
     return known.get(method, label(method) if is_other_prm(method) else method)
 
 
 def table_name(method: str) -> str:
-    """For the heads of tables."""
+    """Return the name of a method for the heads of tables."""
     base, weighted = method.removesuffix("_weighted"), method.endswith("_weighted")
     return {"pass": "any of N"}.get(method, short_name(base) + (", weighted" if weighted else ""))
 
 
 def in_order(methods: Iterable[str]) -> list[str]:
-    """Each once: those with a name of their own first, as LABELS has them, but the upper bound last."""
-    found = dict.fromkeys(methods)
-    own = [method for method in LABELS if method in found and method != "pass"]
-    return [*own, *(method for method in found if method not in LABELS), *(["pass"] if "pass" in found else [])]
+    """Return each method once: those of LABELS first, in its order, but the upper bound last."""
+    present = dict.fromkeys(methods)
+    known = [method for method in LABELS if method in present and method != "pass"]
+    return [*known, *(method for method in present if method not in LABELS), *(["pass"] if "pass" in present else [])]
 
 
 def table(best_of_n: pd.DataFrame, split: str) -> str:
-    """The curves as text: one line per method, accuracy in per cent by N, and the interval at the largest N."""
+    """Return the curves as text: a line per method, accuracy in per cent by N, and the interval at the largest N."""
     rows = best_of_n[best_of_n["split"] == split]
     ns = sorted(rows["n"].unique())
     names = {method: printable(label(method)) for method in in_order(rows["method"])}
@@ -74,7 +77,7 @@ def table(best_of_n: pd.DataFrame, split: str) -> str:
 
 
 def picture(best_of_n: pd.DataFrame, title: str) -> bytes:
-    """best_of_n.png: accuracy against N of the test split, bands are 95 % intervals over problems."""
+    """Return best_of_n.png: accuracy against N of the test split; bands are 95 % intervals over problems."""
     rows = best_of_n[best_of_n["split"] == "test"]
     methods = in_order(rows["method"][rows["method"] != "pass"])
     by_name = colours([method for method in methods if not method.endswith("_weighted")])
@@ -99,51 +102,47 @@ def _draw(axes: Any, line: pd.DataFrame, colour: str, weighted: bool) -> None:
 
 
 def records(frame: pd.DataFrame) -> list[Row]:
-    """The rows as dicts."""
+    """Return the rows as dicts."""
     return cast(list[Row], frame.to_dict("records"))
 
 
 def verdicts(comparisons: pd.DataFrame, num_problems: int) -> list[str]:
-    """The question's answer in words, from paired differences on the test split."""
+    """Return the study's answers in words, from paired differences on the test split, its own question first."""
     rows = comparisons[comparisons["split"] == "test"]
     largest = int(rows["n"].max())
-    found = dict.fromkeys(rows["method"])
-    names = [name for name in found if name != "majority" and not name.endswith("_weighted")]
-    others = [name for name in names if is_other_prm(name)]  # told beside the first PRM and the ORM alone
+    names = [name for name in dict.fromkeys(rows["method"]) if name != "majority" and not name.endswith("_weighted")]
+    others = [name for name in names if is_other_prm(name)]  # compared with the first PRM and the ORM alone
     named = [name for name in names if name not in others]
-    pairs = [(one, other) for at, one in enumerate(names) for other in names[at + 1 :]]
-    # The study's own question first.
-    asked = [(*pair, largest) for pair in pairs if not set(pair) & set(others)]
-    asked += [(name, "majority", largest) for name in named]
-    asked += [(name, "pass_at_1", max(n for n in rows["n"].unique() if n <= 16)) for name in named]
-    asked += [(*pair, largest) for pair in pairs if len(set(pair) & set(others)) == 1]
-    sentences = []
-    by_question = {(row["method"], row["baseline"], row["n"]): row for row in records(rows)}
-    for question in asked:
-        if question not in by_question:
-            continue
-        (method, baseline, n), row = question, by_question[question]
-        names_said = short_name(method), short_name(baseline)
-        sentences.append(compared(row | {"num_problems": num_problems}, *names_said, f"at N = {n}"))
-    return sentences
+    pairs = list(itertools.combinations(names, 2))
+    questions = [(*pair, largest) for pair in pairs if not set(pair) & set(others)]
+    questions += [(name, "majority", largest) for name in named]
+    questions += [(name, "pass_at_1", max(n for n in rows["n"].unique() if n <= 16)) for name in named]
+    questions += [(*pair, largest) for pair in pairs if len(set(pair) & set(others)) == 1]
+    answers = {
+        (row["method"], row["baseline"], row["n"]): row | {"num_problems": num_problems} for row in records(rows)
+    }
+    return [
+        compared(answers[method, baseline, n], short_name(method), short_name(baseline), f"at N = {n}")
+        for method, baseline, n in questions
+        if (method, baseline, n) in answers
+    ]
 
 
 def compared(row: Row, method: str, baseline: str, where: str) -> str:
-    """A paired difference in words: beats, loses to, or cannot be told from. row: difference, ci_low, ci_high, as
-    shares; num_problems, num_seeds, std_over_seeds."""
+    """Return a paired difference in words: beats, loses to, or no clear difference.
+
+    row: difference, ci_low, ci_high, as shares; num_problems, num_seeds, std_over_seeds.
+    """
     points, low, high = (100 * row[name] for name in ("difference", "ci_low", "ci_high"))
-    verb, by = "cannot be told from", f"({points:+.1f} points)"
+    sentence = f"{method} shows no clear difference from {baseline} {where} ({points:+.1f} points)"
     if row["num_problems"] >= _FEWEST_PROBLEMS and (low > 0 or high < 0):
-        verb, by = ("beats" if low > 0 else "loses to"), f"by {abs(points):.1f} points"
+        sentence = f"{method} {'beats' if low > 0 else 'loses to'} {baseline} {where} by {abs(points):.1f} points"
     low, high = (-high, -low) if high < 0 else (low, high)
-    return (
-        f"{method} {verb} {baseline} {where} {by}, 95 % interval {low:.1f} to {high:.1f}, "
-        f"{row['num_problems']} problems{_seeds(row)}"
-    )
+    return f"{sentence}, 95 % interval {low:.1f} to {high:.1f}, {row['num_problems']} problems{_seeds(row)}"
 
 
 def _seeds(row: Row) -> str:
-    """How far apart the same difference is between trainings: a noise of its own."""
+    """Return how far apart the same difference is between trainings: a noise of its own."""
     if row["num_seeds"] == 1:
         return ""
     return (
@@ -152,8 +151,10 @@ def _seeds(row: Row) -> str:
 
 
 def plan_table(runs: Sequence[Any], columns: Mapping[str, Mapping[str, str]] | None = None) -> str:
-    """What a plan found: each stage's standing before any work, its shards and rows, and under it why it is not there.
-    Up to 120 characters wide with short names. columns: further ones, name → stage → cell."""
+    """Return a plan as text: each stage's state before any work, its shards and rows, and under it why it is not there.
+
+    Up to 120 characters wide with short names. columns: further ones, name → stage → cell.
+    """
     columns = columns or {}
     widths = {name: max(9, len(name) + 1) for name in columns}
     more = "".join(f"{name:>{width}}" for name, width in widths.items())
@@ -173,7 +174,7 @@ def plan_table(runs: Sequence[Any], columns: Mapping[str, Mapping[str, str]] | N
 
 
 def _waits(names: str) -> str:
-    """The first of the names, as many as there is room for."""
+    """Return the first of the names, as many as there is room for."""
     [first, *others] = names.split(", ")
     for shown in range(len(others), -1, -1):
         rest = f" and {len(others) - shown} more" if shown < len(others) else ""
@@ -184,14 +185,14 @@ def _waits(names: str) -> str:
 
 
 def _rows(run: Any) -> str:
-    """How many rows a stage gives, and how sure that is; nothing for a model."""
+    """Return how many rows a stage gives, and how sure that is; nothing for a model."""
     if run.output is None:
         return ""
     return f"{run.output.rows_are}{run.output.rows:,}" if run.output.shards else "?"
 
 
 def stage_table(runs: Sequence[Any]) -> str:
-    """What was reused and what was computed, and how long each stage took when it was computed."""
+    """Return as text what was reused and what was computed, and how long each stage took when it was computed."""
     wide = max(20, *(len(run.name) + 2 for run in runs))
     lines = [f"{'stage':<{wide}}{'reused':>8}{'computed':>10}{'rows':>12}{'errors':>8}{'seconds':>9}"]
     for run in runs:
@@ -204,7 +205,7 @@ def stage_table(runs: Sequence[Any]) -> str:
 
 
 def error_causes(tables: Mapping[str, pd.Series]) -> dict[str, dict[str, int]]:
-    """Table → cause → rows; digits in a cause are folded so that alike causes are counted together."""
+    """Return table → cause → rows; digits in a cause are folded so that alike causes are counted together."""
     causes = {}
     for name, errors in tables.items():
         kept = errors.dropna().astype(str).str.replace(r"\d+", "#", regex=True)

@@ -66,11 +66,11 @@ function plot(holder, tip, spec) {
   const ticks = spec.log ? xs : [0, 20, 40, 60, 80, 100];
   let reached = -Infinity;
   for (const x of ticks) {
-    const said = number(x), wide = 7 * said.length + 8;
+    const text = number(x), wide = 7 * text.length + 8;
     if (px(x) - wide / 2 < reached) continue;
     reached = px(x) + wide / 2;
     const middle = Math.min(px(x), width - wide / 2);
-    picture.append(draw("text", { x: middle, y: height - 22, "text-anchor": "middle" }, said));
+    picture.append(draw("text", { x: middle, y: height - 22, "text-anchor": "middle" }, text));
   }
   picture.append(draw("text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, spec.x));
   for (const series of spec.series) {

@@ -19,9 +19,12 @@ _HERE = Path(__file__).parent
 
 
 def page(content: dict[str, Any]) -> bytes:
-    """The whole file. content: title, verdicts, notes, sections (`sections`), browser (`solution_browser`; None:
+    """Return the whole file.
+
+    content: title, heading, subtitle, verdicts, notes, sections (`sections.py`), browser (`solution_browser.py`; None:
     there are no solutions to show) and provenance, all plain JSON values. Raises ValueError for NaN, which JSON has
-    not."""
+    not.
+    """
     style, script = css() + (_HERE / "page.css").read_text(), (_HERE / "page.js").read_text()
     template = Template((_HERE / "page.html").read_text())
     policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; img-src data:; base-uri 'none'"
@@ -29,7 +32,7 @@ def page(content: dict[str, Any]) -> bytes:
 
 
 def embedded(value: Any) -> str:
-    """JSON that is inert inside a script element: no `<`, `>` or `&`, and no line separators."""
+    """Return JSON that is inert inside a script element: no `<`, `>` or `&`, and no line separators."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

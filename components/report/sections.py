@@ -22,45 +22,38 @@ _PERCENT = "% of problems solved"
 
 
 def sections(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
-    """What the tables that are there have to say, in the order of the page. frames: table's name → its rows."""
-    made: list[Section] = []
-    for build in (
-        _best_of_n,
-        _out_of_distribution,
-        _difficulty,
-        _reductions,
-        _scores,
-        _first_errors,
-        _shares,
-    ):
-        made += [section for section in build(frames) if section["charts"] or section["tables"]]
-    return made
+    """Return the sections of the tables that are there, in the order of the page. frames: table's name → its rows."""
+    builders = (_best_of_n, _out_of_distribution, _difficulty, _reductions, _scores, _first_errors, _shares)
+    return [part for build in builders for part in build(frames) if part["charts"] or part["tables"]]
 
 
 def section(heading: str, text: str, charts: list[Chart], tables: list[Table]) -> Section:
+    """Return a section of the page."""
     return {"heading": heading, "text": text, "charts": charts, "tables": tables}
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]], note: str = "") -> Table:
+    """Return a table of the page."""
     return {"title": title, "columns": columns, "rows": rows, "note": note}
 
 
 def listing(title: str, frame: pd.DataFrame, columns: Mapping[str, Callable[[Row], Any]], note: str = "") -> Table:
-    """A table with a line per row. columns: heading → what a row has there."""
+    """Return a table with a line per row. columns: heading → the cell of a row."""
     return table(title, list(columns), [[cell(row) for cell in columns.values()] for row in records(frame)], note)
 
 
 def percent(value: float | None) -> str:
+    """Return a share in per cent: 46.0; – where there is none."""
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"
 
 
 def interval(row: Any) -> str:
-    """46.0 (39.5 to 52.5)"""
+    """Return an accuracy with its interval in per cent: 46.0 (39.5 to 52.5)."""
     return f"{percent(row['accuracy'])} ({percent(row['ci_low'])} to {percent(row['ci_high'])})"
 
 
 def curves(rows: pd.DataFrame, title: str, methods: list[str] | None = None) -> Chart:
-    """A chart of accuracies against N, one series per method."""
+    """Return a chart of accuracies against N, one series per method."""
     series = []
     for method in in_order(rows["method"] if methods is None else rows["method"][rows["method"].isin(methods)]):
         points = [
@@ -75,38 +68,38 @@ def _best_of_n(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
     rows = frames["best_of_n"].query("split == 'test'")
     tables = [_by_n(rows, "Best of N, % of problems solved (95 % interval over problems)")]
     if "subsampling_band" in frames:
-        found = frames["subsampling_band"].query("split == 'test'")
+        band = frames["subsampling_band"].query("split == 'test'")
         columns: dict[str, Callable[[Row], Any]] = {
             "method": lambda row: table_name(row["method"]),
             "N": lambda row: row["n"],
             "mean": lambda row: percent(row["accuracy"]),
             "standard deviation": lambda row: f"{100 * row['std']:.2f}",
         }
-        note = f"{found['trials'].max()} shuffles, as the released evaluation does: the noise of subsampling alone."
-        tables.append(listing("The paper's own band", found, columns, note))
+        note = f"{band['trials'].max()} shuffles, as the released evaluation does: the noise of subsampling alone."
+        tables.append(listing("The paper's own band", band, columns, note))
     text = "Of N samples of each problem a method picks one answer. The band is the 95 % interval over problems."
     drawn = [method for method in rows["method"].unique() if not is_other_prm(method.removesuffix("_weighted"))]
     drawn += [method for method in rows["method"].unique() if is_other_prm(method)]  # without their votes: too many
-    yield section("Best of N", text, [curves(rows, "Held-out test problems", drawn)], tables)
+    yield section("Best of N", text, [curves(rows, "Test problems", drawn)], tables)
 
 
 def _by_n(rows: pd.DataFrame, title: str) -> Table:
     ns = sorted(rows["n"].unique())
-    found = {(row["method"], row["n"]): interval(row) for row in records(rows)}
-    cells = [[table_name(m), *(found.get((m, n), "") for n in ns)] for m in dict.fromkeys(rows["method"])]
+    intervals = {(row["method"], row["n"]): interval(row) for row in records(rows)}
+    cells = [[table_name(m), *(intervals.get((m, n), "") for n in ns)] for m in dict.fromkeys(rows["method"])]
     return table(title, ["method", *(f"N = {n}" for n in ns)], cells)
 
 
 def _groups(rows: pd.DataFrame, title: str, first: str, note: str) -> Table:
-    """One line per group at the largest N of its split, its problems counted."""
+    """Return a table with a line per group at the largest N of its split, its problems counted."""
     rows = rows[rows["n"] == rows["n"].max()]
     methods = list(dict.fromkeys(rows["method"]))
     cells = []
     for group, of_group in rows.groupby("group", sort=False):
         by_method = {row["method"]: row for row in records(of_group)}
-        one = of_group.iloc[0]
+        first_row = of_group.iloc[0]
         shown = [interval(by_method[m]) if m in by_method else "" for m in methods]
-        cells.append([group, int(one["num_problems"]), percent(one["pass_rate"]), *shown])
+        cells.append([group, int(first_row["num_problems"]), percent(first_row["pass_rate"]), *shown])
     columns = [first, "problems", "pass rate", *(table_name(m) for m in methods)]
     return table(f"{title} (best of {rows['n'].max()}, %)" if len(rows) else title, columns, cells, note)
 
@@ -143,9 +136,9 @@ def _reductions(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
         return
     rows = frames["reductions"].query("split == 'test'")
     rows = rows[rows["n"] == rows["n"].max()]
-    found = {(row["reduction"], row["neutral"]): interval(row) for row in records(rows)}
+    intervals = {(row["reduction"], row["neutral"]): interval(row) for row in records(rows)}
     neutrals = list(dict.fromkeys(rows["neutral"]))
-    cells = [[r, *(found[r, n] for n in neutrals)] for r in dict.fromkeys(rows["reduction"])]
+    cells = [[r, *(intervals[r, n] for n in neutrals)] for r in dict.fromkeys(rows["reduction"])]
     columns = ["reduction", *(f"neutral as {n}" for n in neutrals)]
     title = f"Best of {rows['n'].max()} by the PRM, %"
     note = "Product and min are the paper's table 4; last and mean are used since."
@@ -172,8 +165,8 @@ def _scores(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
         ]
         if series:
             series.append({"name": "as it should be", "kind": "", "points": [{"x": 0, "y": 0}, {"x": 100, "y": 100}]})
-            about = {"x": "mean score of the bin, %", "y": "% right", "log": False, "series": series}
-            charts.append({"title": f"Calibration of {unit}"} | about)
+            axes = {"x": "mean score of the bin, %", "y": "% right", "log": False, "series": series}
+            charts.append({"title": f"Calibration of {unit}"} | axes)
     note = "AUC: does a right sample outscore a wrong one of its problem? Correlation: of ranks, within problems."
     tables = [listing("Quality of scores", frames["score_quality"], _QUALITY, note)]
     lengths = frames["score_by_length"].query("split == 'test'")
@@ -207,9 +200,9 @@ def _shares(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
             continue
         splits = list(dict.fromkeys(part["split"]))
         lines = records(part)
-        found = {(line["value"], line["split"]): f"{percent(line['share'])} ({line['count']})" for line in lines}
+        shares = {(line["value"], line["split"]): f"{percent(line['share'])} ({line['count']})" for line in lines}
         values = sorted(dict.fromkeys(part["value"]), key=lambda value: (len(value), value))
-        cells = [[value, *(found.get((value, split), "0") for split in splits)] for value in values]
+        cells = [[value, *(shares.get((value, split), "0") for split in splits)] for value in values]
         tables.append(table(f"{str(attribute).capitalize()}, % (problems)", [str(attribute), *splits], cells))
     yield section("Are the test problems like the others?", "The paper's figure 5.", [], tables)
 

@@ -1,5 +1,7 @@
-"""The small-scale study for people (paper §4): its verdicts in words, a table on the terminal, and its figures 4a and
-4b. Its sections of report.html: `scaling_sections`."""
+"""The small-scale study's results for people (paper §4): verdicts in words, a table on the terminal, figures 4a and 4b.
+
+Its sections of report.html are in `small_scale_sections.py`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ LABELS = {
     "top_k": "Process, highest scores first",
     "iterated": "Process, active learning in rounds",
 }
-_SAID = {
+_IN_SENTENCES = {
     "process": "process supervision",
     "outcome_prm": "outcome supervision by the labeller",
     "outcome_final_answer": "outcome supervision by the final answer",
@@ -39,28 +41,35 @@ _UNCOUNTABLE = 1000.0  # times as much data: what a nearly flat line asks for
 
 
 def series_label(series: str) -> str:
-    """For legends and tables."""
+    """Return the name of a series for legends and tables."""
     return LABELS.get(series, series)
 
 
+def _in_sentence(series: str) -> str:
+    return _IN_SENTENCES.get(series, series)
+
+
 def in_order(frame: pd.DataFrame) -> list[str]:
-    """The series that a table has rows of, as LABELS has them, then others."""
+    """Return the series that a table has rows of: those of LABELS first, in its order."""
     found = dict.fromkeys(frame["series"])
     return [*(name for name in LABELS if name in found), *(name for name in found if name not in LABELS)]
 
 
 def at_largest_n(data_scaling: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the largest N."""
     return data_scaling[data_scaling["n"] == data_scaling["n"].max()]
 
 
 def at_largest_size(frame: pd.DataFrame) -> pd.DataFrame:
-    """Of each series the rows of its largest size."""
+    """Return the rows of each series at its largest size."""
     return frame[frame["size"] == frame.groupby("series")["size"].transform("max")]
 
 
 def fitted_line(rows: pd.DataFrame) -> tuple[list[int], list[float]] | None:
-    """Least squares of accuracy in log2 of the size: (sizes, accuracies); None through a single size. rows: of one
-    series and N."""
+    """Return the least squares of accuracy in log2 of the size: (sizes, accuracies); None through a single size.
+
+    rows: of one series and N.
+    """
     sizes = sorted(rows["size"].tolist())
     if len(sizes) < 2:
         return None
@@ -72,38 +81,33 @@ def fitted_line(rows: pd.DataFrame) -> tuple[list[int], list[float]] | None:
 
 
 def scaling_verdicts(frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """The study's answers in words, of the tables that are there: series_comparisons, data_efficiency, rounds (with
-    data_scaling), label_budget."""
+    """Return the study's answers in words, from the tables that are there.
+
+    frames: series_comparisons, data_efficiency, rounds (with data_scaling), label_budget → their rows.
+    """
     sentences = []
-    for name, say in (
+    for name, sentences_of in (
         ("series_comparisons", _of_comparisons),
         ("data_efficiency", _of_efficiency),
         ("rounds", _of_rounds),
         ("label_budget", _of_labels),
     ):
         if name in frames and len(frames[name]):
-            sentences += say(frames)
+            sentences += sentences_of(frames)
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]
 
 
 def _of_comparisons(frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Each pair at the largest size that it has."""
-    found = frames["series_comparisons"].sort_values("size", kind="stable")
-    last = {(row["series"], row["baseline"]): row for row in records(found)}
-    order = [*(pair for pair in _FIRST if pair in last)]
-    order += [
-        pair
-        for pair in dict.fromkeys(
-            zip(*(frames["series_comparisons"][name] for name in ("series", "baseline")), strict=True)
-        )
-        if pair not in _FIRST
-    ]
-    said = []
-    for series, baseline in order:
-        row = last[series, baseline]
-        where = f"at {row['size']} solutions per problem and N = {row['n']}"
-        said.append(compared(row, _SAID.get(series, series), _SAID.get(baseline, baseline), where))
-    return said
+    """Compare each pair at the largest size that it has."""
+    rows = records(frames["series_comparisons"])
+    last = {(row["series"], row["baseline"]): row for row in sorted(rows, key=lambda row: row["size"])}
+    pairs = dict.fromkeys([*_FIRST, *((row["series"], row["baseline"]) for row in rows)])
+    sentences = []
+    for series, baseline in pairs:
+        if (row := last.get((series, baseline))) is not None:
+            where = f"at {row['size']} solutions per problem and N = {row['n']}"
+            sentences.append(compared(row, _in_sentence(series), _in_sentence(baseline), where))
+    return sentences
 
 
 def _of_efficiency(frames: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -112,18 +116,18 @@ def _of_efficiency(frames: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def _efficiency(row: Row) -> str:
-    name = _SAID.get(row["series"], row["series"])
+    name = _in_sentence(row["series"])
     slopes = f"{100 * row['slope']:+.1f} against {100 * row['baseline_slope']:+.1f} points per doubling"
     if pd.isna(row["efficiency"]):
         return (
-            f"how data-efficient {name} is cannot be told, since process supervision does not gain from more solutions "
+            f"the data efficiency of {name} is not known, since process supervision does not gain from more solutions "
             f"({slopes})"
         )
-    found = f"{row['efficiency']:.1f} times as data-efficient as process supervision by the ratio of slopes"
+    ratio = f"{row['efficiency']:.1f} times as data-efficient as process supervision by the ratio of slopes"
     papers = f"; the paper found {_PAPERS_EFFICIENCY}" if row["series"] == "active" else ""
     if pd.isna(row["efficiency_low"]):
         return (
-            f"how data-efficient {name} is cannot be told: {found} ({slopes}{papers}), but in "
+            f"the data efficiency of {name} is not known: {ratio} ({slopes}{papers}), but in "
             f"{100 * row['share_no_rise']:.0f} % of resamples process supervision does not gain from more solutions"
         )
     interval = f"(95 % interval {row['efficiency_low']:.1f} to {row['efficiency_high']:.1f}{papers}), {slopes}"
@@ -132,11 +136,12 @@ def _efficiency(row: Row) -> str:
         f"({times(row['equivalent_low'])} to {times(row['equivalent_high'])})"
     )  # fmt: skip
     if row["efficiency_low"] > 1 or row["efficiency_high"] < 1:
-        return f"{name} is {found} {interval}{worth}"
-    return f"{name} cannot be told from process supervision in data efficiency: {found} {interval}{worth}"
+        return f"{name} is {ratio} {interval}{worth}"
+    return f"{name} shows no clear difference from process supervision in data efficiency: {ratio} {interval}{worth}"
 
 
 def times(value: float) -> str:
+    """Return a factor in words."""
     return f"over {_UNCOUNTABLE:,.0f} times" if value > _UNCOUNTABLE else f"{value:.1f} times"
 
 
@@ -147,9 +152,9 @@ def _of_rounds(frames: Mapping[str, pd.DataFrame]) -> list[str]:
         return []
     worst = records(changes.sort_values("change", kind="stable"))[0]
     falls = int((changes["change"] < 0).sum())
-    said = "the loop of active learning that retrains its selector never lost accuracy from one round to the next"
+    sentence = "the loop of active learning that retrains its selector never lost accuracy from one round to the next"
     if falls:
-        said = (
+        sentence = (
             f"the loop of active learning that retrains its selector lost accuracy in {falls} of {len(changes)} steps "
             f"from one round to the next, at most {-100 * worst['change']:.1f} points (round {worst['round']}, "
             f"training seed {worst['training_seed']})"
@@ -157,35 +162,41 @@ def _of_rounds(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     spreads = at_largest_size(at_largest_n(frames["data_scaling"])).set_index("series")["std_over_seeds"]
     spreads = spreads.dropna()
     if {"iterated", "active"} <= {*spreads.index}:
-        said += (
+        sentence += (
             f"; standard deviation over training seeds {100 * spreads['iterated']:.1f} points, of choosing at once "
             f"{100 * spreads['active']:.1f}"
         )
     agreement = rows["selector_agreement"].dropna()
     if len(agreement):
-        said += f"; the selectors of successive rounds rank the pool alike to {agreement.mean():.2f} (rank correlation)"
-    return [said]
+        sentence += (
+            f"; the selectors of successive rounds rank the pool alike to {agreement.mean():.2f} (rank correlation)"
+        )
+    return [sentence]
 
 
 def _of_labels(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     rows = at_largest_size(frames["label_budget"]).dropna(subset=["gain_per_1000_labels"])
-    found = {row["series"]: row for row in records(rows)}
+    by_series = {row["series"]: row for row in records(rows)}
     gained: list[str] = []
     more: list[str] = []
     for series in in_order(rows):
-        row, name = found[series], _SAID.get(series, series)
+        row, name = by_series[series], _in_sentence(series)
         gained.append(f"{100 * row['gain_per_1000_labels']:.2f} points ({name}, {row['num_step_labels']:,.0f} labels)")
         if not pd.isna(row["next_1000_labels"]):
             more.append(f"{100 * row['next_1000_labels']:.2f} ({name})")
     if not gained:
         return []
-    said = f"per 1,000 step labels, best-of-N gained over a single sample {', '.join(gained)}, each at its largest size"
-    return [said + (f"; by the fitted lines the next 1,000 would add {', '.join(more)}" if more else "")]
+    sentence = (
+        f"per 1,000 step labels, best-of-N gained over a single sample {', '.join(gained)}, each at its largest size"
+    )
+    return [sentence + (f"; by the fitted lines the next 1,000 would add {', '.join(more)}" if more else "")]
 
 
 def text_table(data_scaling: pd.DataFrame) -> str:
-    """Accuracy at the largest N in per cent as text: one line per series, one column per size, and at its largest size
-    the interval over problems and the standard deviation over training seeds."""
+    """Return accuracy at the largest N in per cent as text: one line per series, one column per size.
+
+    At its largest size a series has the interval over problems, and the standard deviation over training seeds.
+    """
     rows = at_largest_n(data_scaling)
     sizes = sorted(rows["size"].unique())
     wide = max(20, *(len(series_label(series)) + 2 for series in in_order(rows)))
@@ -205,8 +216,11 @@ def text_table(data_scaling: pd.DataFrame) -> str:
 
 
 def figure_4a(data_scaling: pd.DataFrame) -> bytes:
-    """PNG: accuracy at the largest N against the solutions labelled per problem; bands: ± standard deviation over
-    training seeds. Thin dashed lines: least squares of process supervision and of active learning."""
+    """Return a PNG of accuracy at the largest N against the solutions labelled per problem.
+
+    Bands: ± standard deviation over training seeds. Thin dashed lines: least squares of process supervision and of
+    active learning.
+    """
     rows = at_largest_n(data_scaling)
     lines = {series: rows[rows["series"] == series] for series in in_order(rows)}
     fitted = {series: line for series in FITTED if series in lines and (line := fitted_line(lines[series]))}
@@ -214,7 +228,7 @@ def figure_4a(data_scaling: pd.DataFrame) -> bytes:
 
 
 def figure_4b(data_scaling: pd.DataFrame) -> bytes:
-    """PNG: accuracy against N, of each series at its largest size; bands as in figure 4a."""
+    """Return a PNG of accuracy against N, of each series at its largest size; bands as in figure 4a."""
     rows = at_largest_size(data_scaling)
     lines = {series: rows[rows["series"] == series] for series in in_order(rows)}
     return _figure(lines, "n", {}, "N = number of solutions per problem", "best-of-N")
@@ -237,7 +251,7 @@ def _figure(
             axes.plot(sizes, percents, color=by_series[series], linewidth=1, linestyle="--")
         return [series_label(series) for series in lines]
 
-    ticks = sorted({value for found in lines.values() for value in found[against]})
+    ticks = sorted({value for rows in lines.values() for value in rows[against]})
     return figure_png(draw, ticks, x, f"% problems solved ({y})")
 
 

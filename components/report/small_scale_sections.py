@@ -1,4 +1,4 @@
-"""The sections of the small-scale study's report.html, as `report_sections` has them for the main study."""
+"""The sections of the small-scale study's report.html, as `sections.py` has them for the main study."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _PERCENT = "% of problems solved"
 
 
 def scaling_sections(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
-    """What the tables that are there have to say. frames: data_scaling, series_comparisons, data_efficiency,
-    label_budget, rounds → their rows; those without rows are left out."""
-    made = []
-    for name, build in (
-        ("data_scaling", _scaling),
-        ("series_comparisons", _comparisons),
-        ("data_efficiency", _efficiency),
-        ("label_budget", _budget),
-        ("rounds", _rounds),
-    ):
-        if name in frames and len(frames[name]):
-            made.append(build(frames[name]))
-    return made
+    """Return the sections of the tables that are there, in the order of the page.
+
+    frames: data_scaling, series_comparisons, data_efficiency, label_budget, rounds → their rows; those without rows are
+    left out.
+    """
+    builders = {
+        "data_scaling": _scaling,
+        "series_comparisons": _comparisons,
+        "data_efficiency": _efficiency,
+        "label_budget": _budget,
+        "rounds": _rounds,
+    }
+    return [build(frames[name]) for name, build in builders.items() if name in frames and len(frames[name])]
 
 
 def _scaling(rows: pd.DataFrame) -> Section:
@@ -65,7 +65,7 @@ def _chart(rows: pd.DataFrame, against: str, title: str, x: str, fits: list[dict
     for name in in_order(rows):
         points = [_point(row, row[against]) for row in records(rows[rows["series"] == name].sort_values(against))]
         series.append({"name": series_label(name), "kind": name, "points": points})
-    lowest = min(point.get("low", point["y"]) for one in series for point in one["points"])
+    lowest = min(point.get("low", point["y"]) for line in series for point in line["points"])
     start = max(0, 10 * math.floor(lowest / 10))
     return {"title": title, "x": x, "y": _PERCENT, "log": True, "from": start, "series": [*series, *fits]}
 
@@ -80,9 +80,12 @@ def _point(row: Row, x: int) -> dict[str, float]:
 
 def _by_size(rows: pd.DataFrame, n: int) -> Table:
     sizes = sorted(rows["size"].unique().tolist())
-    found = {(row["series"], row["size"]): row for row in records(rows)}
+    by_size = {(row["series"], row["size"]): row for row in records(rows)}
     cells = [
-        [series_label(series), *(_accuracy(found[series, size]) if (series, size) in found else "" for size in sizes)]
+        [
+            series_label(series),
+            *(_accuracy(by_size[series, size]) if (series, size) in by_size else "" for size in sizes),
+        ]
         for series in in_order(rows)
     ]
     title = f"Best of {n}, % of problems solved (95 % interval over problems) ± standard deviation over training seeds"
@@ -134,12 +137,12 @@ def _points(name: str) -> Callable[[Row], str]:
     return lambda row: "–" if pd.isna(row[name]) else f"{100 * row[name]:+.1f}"
 
 
-def _between(low: str, high: str, say: Callable[[float], str]) -> Callable[[Row], str]:
-    return lambda row: "–" if pd.isna(row[low]) else f"{say(row[low])} to {say(row[high])}"
+def _between(low: str, high: str, write: Callable[[float], str]) -> Callable[[Row], str]:
+    return lambda row: "–" if pd.isna(row[low]) else f"{write(row[low])} to {write(row[high])}"
 
 
-def _said(name: str, say: Callable[[float], str]) -> Callable[[Row], str]:
-    return lambda row: "–" if pd.isna(row[name]) else say(row[name])
+def _or_dash(name: str, write: Callable[[float], str]) -> Callable[[Row], str]:
+    return lambda row: "–" if pd.isna(row[name]) else write(row[name])
 
 
 def _signed(value: float) -> str:
@@ -153,43 +156,43 @@ _COMPARED: dict[str, Callable[[Row], Any]] = {
     "difference": _points("difference"),
     "95 % interval": _between("ci_low", "ci_high", _signed),
     "seeds": lambda row: row["num_seeds"],
-    "std over seeds": _said("std_over_seeds", percent),
+    "std over seeds": _or_dash("std_over_seeds", percent),
     "problems": lambda row: row["num_problems"],
 }
 _EFFICIENCY: dict[str, Callable[[Row], Any]] = {
     "series": lambda row: series_label(row["series"]),
     "slope": _points("slope"),
     "its 95 % interval": _between("slope_low", "slope_high", _signed),
-    "efficiency": _said("efficiency", "{:.2f}".format),
+    "efficiency": _or_dash("efficiency", "{:.2f}".format),
     "95 % interval": _between("efficiency_low", "efficiency_high", "{:.2f}".format),
-    "equivalent data": _said("equivalent_data", times),
+    "equivalent data": _or_dash("equivalent_data", times),
     "95 % interval of it": _between("equivalent_low", "equivalent_high", times),
-    "no rise, %": _said("share_no_rise", percent),
+    "no rise, %": _or_dash("share_no_rise", percent),
     "seeds": lambda row: row["num_seeds"],
 }
 _BUDGET: dict[str, Callable[[Row], Any]] = {
     "series": lambda row: series_label(row["series"]),
     "solutions per problem": lambda row: row["size"],
-    "solutions labelled": _said("num_solutions", "{:,.0f}".format),
-    "step labels": _said("num_step_labels", "{:,.0f}".format),
-    "accuracy, %": _said("accuracy", percent),
+    "solutions labelled": _or_dash("num_solutions", "{:,.0f}".format),
+    "step labels": _or_dash("num_step_labels", "{:,.0f}".format),
+    "accuracy, %": _or_dash("accuracy", percent),
     "gain, points": _points("gain"),
-    "per 1,000 labels": _said("gain_per_1000_labels", lambda value: f"{100 * value:+.2f}"),
-    "the next 1,000": _said("next_1000_labels", lambda value: f"{100 * value:+.2f}"),
-    "tokens sampled": _said("tokens_sampled", "{:.2e}".format),
-    "read by selectors": _said("tokens_read", "{:.2e}".format),
-    "read by the labeller": _said("tokens_labelled", "{:.2e}".format),
-    "trained on": _said("tokens_trained", "{:.2e}".format),
-    "FLOPs": _said("flops", "{:.2e}".format),
+    "per 1,000 labels": _or_dash("gain_per_1000_labels", lambda value: f"{100 * value:+.2f}"),
+    "the next 1,000": _or_dash("next_1000_labels", lambda value: f"{100 * value:+.2f}"),
+    "tokens sampled": _or_dash("tokens_sampled", "{:.2e}".format),
+    "read by selectors": _or_dash("tokens_read", "{:.2e}".format),
+    "read by the labeller": _or_dash("tokens_labelled", "{:.2e}".format),
+    "trained on": _or_dash("tokens_trained", "{:.2e}".format),
+    "FLOPs": _or_dash("flops", "{:.2e}".format),
 }
 _ROUNDS: dict[str, Callable[[Row], Any]] = {
     "training seed": lambda row: row["training_seed"],
     "round": lambda row: row["round"],
     "solutions per problem": lambda row: row["size"],
-    "accuracy, %": _said("accuracy", percent),
+    "accuracy, %": _or_dash("accuracy", percent),
     "change, points": _points("change"),
-    "chosen at once, %": _said("one_shot", percent),
-    "agreement": _said("selector_agreement", "{:.2f}".format),
-    "wrong, %": _said("share_wrong_answer", percent),
-    "negative, %": _said("share_negative", percent),
+    "chosen at once, %": _or_dash("one_shot", percent),
+    "agreement": _or_dash("selector_agreement", "{:.2f}".format),
+    "wrong, %": _or_dash("share_wrong_answer", percent),
+    "negative, %": _or_dash("share_negative", percent),
 }

@@ -1,4 +1,4 @@
-"""What report.html shows of single solutions: the browser of problems, and the paper's appendix I.
+"""Single solutions in report.html: the browser of problems, and the examples of the paper's appendix I.
 
 Of each held-out problem the picks of PRM, ORM and majority voting are embedded, and a few more samples drawn by seed;
 when that is more than the budget, whole problems are drawn by seed too, and the page says of how many.
@@ -26,7 +26,7 @@ _EXAMPLES = 3  # of each kind
 
 
 def browser(tables: Mapping[str, pa.Table], seed: int) -> dict[str, Any]:
-    """{problems: [...], shown, of, methods, examples}.
+    """Return the data of the browser: {problems: [...], shown, of, methods, examples}.
 
     tables: problems (problem_id, split, problem, ground_truth_answer), solutions (…, steps), grades (…, answer),
     scored_samples; and where they are, scores (…, step_probabilities) and held_out_step_labels (…, ratings). Of several
@@ -45,16 +45,16 @@ def browser(tables: Mapping[str, pa.Table], seed: int) -> dict[str, Any]:
     grouped = dict(list(samples.groupby("problem_id", sort=False)))
     picks = {problem_id: _picks(grouped[problem_id], methods) for problem_id in ids}
     chosen = pd.concat(
-        [_chosen(grouped[one], picks[one], seed_for("report", seed, one)) for one in ids] or [samples.iloc[:0]]
+        [_chosen(grouped[at], picks[at], seed_for("report", seed, at)) for at in ids] or [samples.iloc[:0]]
     )
     shown = dict(list(_details(tables, chosen).groupby("problem_id", sort=False)))
     problems, used = {}, 0
     for problem_id in random.Random(seed).sample(ids, len(ids)):
         every = grouped[problem_id]
-        made = _problem(known[problem_id], every, picks[problem_id], shown[problem_id], methods)
-        size = len(json.dumps(made))
+        content = _problem(known[problem_id], every, picks[problem_id], shown[problem_id], methods)
+        size = len(json.dumps(content))
         if used + size <= BUDGET:
-            problems[problem_id] = {"id": problem_id} | made
+            problems[problem_id] = {"id": problem_id} | content
             used += size
     in_order = [problems[problem_id] for problem_id in ids if problem_id in problems]
     return {
@@ -67,8 +67,10 @@ def browser(tables: Mapping[str, pa.Table], seed: int) -> dict[str, Any]:
 
 
 def _picks(samples: pd.DataFrame, methods: list[str]) -> dict[str, int]:
-    """Method → the sample that it picks out of all. Of equal scores, and of the winner's samples, the first; of answers
-    with equally many votes the lower candidate."""
+    """Return method → the sample that it picks out of all.
+
+    Of equal scores, and of the winner's samples, the first; of answers with equally many votes the lower candidate.
+    """
     answered = samples[samples["candidate"].notna()]
     picks: dict[str, int] = {}
     for method in methods:
@@ -83,14 +85,14 @@ def _picks(samples: pd.DataFrame, methods: list[str]) -> dict[str, int]:
 
 
 def _chosen(samples: pd.DataFrame, picks: Mapping[str, int], seed: int) -> pd.DataFrame:
-    """The rows of the picks, and of a few more samples."""
+    """Return the rows of the picks, and of a few more samples."""
     rest = [int(index) for index in samples["sample_index"] if index not in picks.values()]
     more = random.Random(seed).sample(rest, min(MORE_SAMPLES, len(rest)))
     return samples[samples["sample_index"].isin([*picks.values(), *more])]
 
 
 def _details(tables: Mapping[str, pa.Table], chosen: pd.DataFrame) -> pd.DataFrame:
-    """The chosen samples with all that the page says of them; no other row leaves Arrow."""
+    """Return the chosen samples with all that the page shows of them; no other row leaves Arrow."""
     rows = chosen
     wanted = {
         "grades": "answer",
@@ -103,15 +105,17 @@ def _details(tables: Mapping[str, pa.Table], chosen: pd.DataFrame) -> pd.DataFra
             rows = rows.assign(**{column: None})
             continue
         keys = tables[name].select(SAMPLE_KEY).to_pandas().reset_index()
-        found = keys.merge(chosen[SAMPLE_KEY], on=SAMPLE_KEY)["index"].to_numpy()
-        rows = rows.merge(tables[name].take(found).select([*SAMPLE_KEY, column]).to_pandas(), on=SAMPLE_KEY, how="left")
+        indices = keys.merge(chosen[SAMPLE_KEY], on=SAMPLE_KEY)["index"].to_numpy()
+        rows = rows.merge(
+            tables[name].take(indices).select([*SAMPLE_KEY, column]).to_pandas(), on=SAMPLE_KEY, how="left"
+        )
     return rows
 
 
 def _problem(
     known: Mapping[str, Any], every: pd.DataFrame, picks: dict[str, int], shown: pd.DataFrame, methods: list[str]
 ) -> dict[str, Any]:
-    """What the page has of one problem."""
+    """Return the data of one problem."""
     return {
         "split": str(known["split"]),
         "problem": str(known["problem"]),
@@ -124,7 +128,7 @@ def _problem(
 
 
 def _sample(row: Mapping[str, Any], methods: list[str]) -> dict[str, Any]:
-    """One solution: its steps as [text, P(neutral) + P(positive) or None, rating or None]."""
+    """Return the data of one solution: its steps as [text, P(neutral) + P(positive) or None, rating or None]."""
     steps = _list(row["steps"])
     probabilities = [1 - float(step[0]) for step in _list(row["step_probabilities"])]
     ratings = [int(rating) for rating in _list(row["ratings"])]
@@ -160,9 +164,11 @@ def _score(value: float) -> float | None:
 
 
 def _examples(problems: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
-    """Appendix I by rule: true positives (the PRM's pick is right, and fewer than half of the samples are), true
-    negatives (the majority's pick is wrong and the PRM's is not that one), false positives (the PRM's pick is wrong);
-    of each kind so many, drawn by seed from the test problems."""
+    """Draw the examples of appendix I by seed from the test problems, so many of each kind.
+
+    True positives: the PRM's pick is right, and fewer than half of the samples are. True negatives: the majority's pick
+    is wrong and the PRM's is not that one. False positives: the PRM's pick is wrong.
+    """
     kinds: dict[str, list[tuple[str, int]]] = {"true positive": [], "true negative": [], "false positive": []}
     for problem in problems:
         picks, samples = problem["picks"], problem["samples"]
@@ -178,6 +184,6 @@ def _examples(problems: list[dict[str, Any]], seed: int) -> list[dict[str, Any]]
     rng = random.Random(seed)
     return [
         {"kind": kind, "problem": problem_id, "sample": sample}
-        for kind, found in kinds.items()
-        for problem_id, sample in rng.sample(found, min(_EXAMPLES, len(found)))
+        for kind, candidates in kinds.items()
+        for problem_id, sample in rng.sample(candidates, min(_EXAMPLES, len(candidates)))
     ]

@@ -141,7 +141,8 @@ def test_verdicts_in_words() -> None:
     assert said == [
         "PRM beats ORM at N = 64 by 6.1 points, 95 % interval 2.4 to 9.8, 500 problems",
         "PRM loses to majority voting at N = 64 by 5.0 points, 95 % interval 2.0 to 8.0, 500 problems",
-        "ORM cannot be told from majority voting at N = 64 (+1.0 points), 95 % interval -2.0 to 4.0, 500 problems",
+        "ORM shows no clear difference from majority voting at N = 64 (+1.0 points), 95 % interval -2.0 to 4.0, "
+        "500 problems",
         "PRM beats a single sample at N = 16 by 10.0 points, 95 % interval 5.0 to 20.0, 500 problems",
     ]
     rows[0] |= {"num_seeds": 3, "std_over_seeds": 0.012}

@@ -80,8 +80,8 @@ def test_verdicts_say_what_is_clear_and_what_is_not() -> None:
     assert scaling_verdicts(frames()) == [
         "Process supervision beats outcome supervision by the final answer at 4 solutions per problem and N = 4 by "
         f"3.1 points, 95 % interval 1.2 to 5.0, {about}",
-        "Process supervision cannot be told from outcome supervision by the labeller at 4 solutions per problem "
-        f"and N = 4 (+1.0 points), 95 % interval -2.0 to 4.0, {about}",
+        "Process supervision shows no clear difference from outcome supervision by the labeller at 4 solutions per "
+        f"problem and N = 4 (+1.0 points), 95 % interval -2.0 to 4.0, {about}",
         "Active learning in rounds loses to active learning at 4 solutions per problem and N = 4 by 3.0 points, "
         f"95 % interval 1.0 to 5.0, {about}",
         "Active learning is 1.8 times as data-efficient as process supervision by the ratio of slopes (95 % interval "
@@ -99,13 +99,16 @@ def test_verdicts_say_what_is_clear_and_what_is_not() -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        (efficiency(efficiency_low=0.7), "Active learning cannot be told from process supervision in data efficiency"),
+        (
+            efficiency(efficiency_low=0.7),
+            "Active learning shows no clear difference from process supervision in data efficiency",
+        ),
         (efficiency("top_k", efficiency_low=0.7, efficiency_high=0.9), "Labelling the highest scores first is 1.8"),
         (
             efficiency(efficiency_low=None, efficiency_high=None, share_no_rise=0.12),
             "in 12 % of resamples process supervision does not gain",
         ),
-        (efficiency(efficiency=None, efficiency_low=None), "cannot be told, since process supervision does not gain"),
+        (efficiency(efficiency=None, efficiency_low=None), "is not known, since process supervision does not gain"),
     ],
 )
 def test_an_efficiency_that_cannot_be_told_is_not_told(row: dict[str, Any], said: str) -> None:
