@@ -1,5 +1,4 @@
-"""Candidates: the answers that count as one in a vote, since the grader calls them equal, so that 1/2 and 0.5 do not
-split it.
+"""Candidates of a vote: answers that the grader calls equal count as one, so that 1/2 and 0.5 do not split it.
 
 The reference answer plays no part. Equality of answers is not always transitive, so each answer is compared with the
 most frequent one of each candidate (of equally frequent ones the first in text order), most frequent candidate first,
@@ -24,7 +23,7 @@ from schemas.settings import settings
 
 @settings
 class CandidatesConfig:
-    """Whose equality it is."""
+    """Settings of candidates."""
 
     grader_version: int  # version of the grader that compares
 

@@ -28,7 +28,7 @@ QUINTILES = 5
 
 @settings
 class VoteConfig:
-    """How votes at N are estimated."""
+    """Settings of the estimates of votes."""
 
     vote_subsets: PositiveInt = 200  # random subsets of N samples per problem
     seed: NonNegativeInt = 0  # draws the subsets
@@ -36,7 +36,7 @@ class VoteConfig:
 
 @settings
 class BandConfig:
-    """How the paper's own band is computed."""
+    """Settings of the paper's own band."""
 
     trials: PositiveInt = 400  # shuffles of the samples, as in the released evaluation
     seed: NonNegativeInt = 0  # draws the shuffles
@@ -105,7 +105,7 @@ def _methods(config: VoteConfig, samples: Samples, ns: list[int]) -> dict[str, F
 
 @dataclass(frozen=True)
 class _MethodAccuracies:
-    """Of one split: method → accuracies of shape (S, P, K), with S training seeds, P problems and the K sizes `ns`."""
+    """The accuracies of one split: method → shape (S, P, K), with S training seeds, P problems and the K sizes `ns`."""
 
     ns: list[int]
     problem_ids: list[str]

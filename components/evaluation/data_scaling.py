@@ -51,7 +51,7 @@ class VerifierName:
 
 @settings
 class VerifiersConfig:
-    """The verifiers, and how their scores are read."""
+    """The verifiers, and the reduction of their scores."""
 
     reduction: ReductionConfig  # of step probabilities to a PRM's score
     verifiers: tuple[VerifierName, ...]  # in the order of the table

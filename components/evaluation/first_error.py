@@ -25,7 +25,7 @@ from schemas.settings import Share, settings
 
 @settings
 class StepErrorsConfig:
-    """From which P(negative) on a step is called wrong."""
+    """Thresholds of P(negative), from which on a step is called wrong."""
 
     # All thresholds of step_errors.
     thresholds: tuple[Share, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)

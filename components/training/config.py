@@ -13,7 +13,7 @@ from schemas.settings import Share, settings
 
 @settings
 class TrainingConfig:
-    """How a model is optimised: AdamW; the rate warms up, stays, and falls to zero; no dropout."""
+    """Settings of an optimisation: AdamW; the rate warms up, stays, and falls to zero; no dropout."""
 
     epochs: PositiveInt  # passes over all examples
     batch_size: PositiveInt  # solutions per optimiser step, over all workers
@@ -44,7 +44,7 @@ class Architecture:
 
 @settings
 class GeneratorConfig:
-    """How the generator is trained: from nothing, or finetuned."""
+    """Settings of the generator's training: from nothing, or finetuned."""
 
     training: TrainingConfig  # how it is optimised
     architecture: Architecture | None  # of a model from nothing; None: finetune the base model
@@ -52,7 +52,7 @@ class GeneratorConfig:
 
 @settings
 class EvaluationConfig:
-    """How a reward model is evaluated while it trains: on validation problems, which it does not train on."""
+    """Settings of a reward model's validation while it trains, on problems that it does not train on."""
 
     held_out_share: Share = 0.05  # share of the train problems that are for validation, by a hash of their text
     per_epoch: PositiveInt = 4  # evaluations per epoch, evenly spaced; one more at the end
@@ -71,7 +71,7 @@ WATCHED = {
 
 @settings
 class RewardModelConfig:
-    """How an ORM or a PRM is trained, and what its targets are."""
+    """Settings of an ORM or a PRM: its training, and its targets."""
 
     kind: Literal["orm", "prm"]  # outcome or process supervision
     training: TrainingConfig  # how it is optimised

@@ -196,7 +196,10 @@ def _kept(
 
 @dataclass(frozen=True)
 class ExampleConfig:
-    """How rows become examples. kind: generator, orm or prm. max_tokens: a longer example is left out, and counted."""
+    """Settings of the conversion of rows to examples.
+
+    kind: generator, orm or prm. max_tokens: a longer example is left out, and counted.
+    """
 
     kind: str
     max_tokens: int

@@ -52,7 +52,7 @@ class SelectiveLogits(nn.Module):
     """A model's logits at chosen tokens only: a PRM has targets at a few per cent of them, and a vocabulary is wide."""
 
     def __init__(self, model: Any, max_tokens: int, head: nn.Module | None = None) -> None:
-        """Take the parts of a model. head: in place of the model's own.
+        """Wrap a model. head: in place of the model's own.
 
         Raises ValueError for a model that this does not compute as it does.
         """
@@ -127,7 +127,7 @@ def row_tokens(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class _ExampleSet:
-    """Examples, their numbers of tokens, and the sums of the weights of their targets."""
+    """Examples, the number of tokens of each, and the sum of the weights of its targets."""
 
     examples: Sequence[Example]
     lengths: np.ndarray
@@ -260,7 +260,7 @@ def predict(
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's and PyTorch's generators."""
+    """Seed the generators of Python, NumPy and PyTorch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

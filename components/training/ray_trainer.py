@@ -33,8 +33,10 @@ def fit(trainings: Sequence[tuple[TrainingJob, Mapping[str, Dataset]]], pool: Po
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # the end of a training is seen as much later
 
     class Trainer(TorchTrainer):
-        """On one machine without the actor that frees the workers' places when a controller dies with its node: where
-        Ray's dashboard does not answer it, each training would end twelve seconds later."""
+        """A trainer that, on one machine, does without the actor that frees the places of a lost controller's workers.
+
+        Where Ray's dashboard does not answer that actor, each training would end twelve seconds later.
+        """
 
         def _create_default_callbacks(self) -> list[Any]:
             callbacks: list[Any] = super()._create_default_callbacks()  # type: ignore[misc] # v2's

@@ -1,5 +1,7 @@
-"""Rows of a study's joined tables as rows of each published format (`components/data/export_formats.py`), and what the
-written ones have lost."""
+"""Conversion of a study's joined rows into each published format (`components/data/export_formats.py`).
+
+What the written rows have lost is counted.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ Convert = Callable[[Row, argparse.Namespace, Lost], Row]
 
 
 def _record(row: Row) -> Row:
-    """Our labelled row of a row of labelled_solutions, or of solutions and step labels (through the first −1)."""
+    """Return our labelled row of a row of labelled_solutions, or of solutions and step labels (through the first
+    −1)."""
     texts, ratings, soft = row["steps"], row["ratings"], row["probabilities"] or []
     if max(len(ratings), len(soft)) > len(texts):
         raise InputError("it has more ratings than steps")
@@ -38,55 +41,62 @@ def _record(row: Row) -> Row:
 
 
 def _note_lost(lost: Lost, record: Row, steps: int, alternatives: int) -> None:
-    """steps, alternatives: how many of the record's are in the written row."""
+    """Count what a written row has lost. steps, alternatives: how many of the record's are in the written row."""
     written = record["steps"][:steps]
     lost["steps are not in written rows: they are behind the labels"] += len(record["steps"]) - steps
-    given = sum(len(step["alternatives"]) for step in record["steps"])
-    lost["alternatives to steps are not in written rows"] += given - alternatives
+    in_record = sum(len(step["alternatives"]) for step in record["steps"])
+    lost["alternatives to steps are not in written rows"] += in_record - alternatives
     lost["soft labels became the likelier class"] += sum(max(step["probabilities"] or [1]) < 1 for step in written)
 
 
 def _signed(row: Row, lost: Lost, convert: Callable[[Row], Row]) -> Row:
-    """A row of a format that knows right and wrong alone, with a label per step in it."""
+    """Return a row of a format that knows right and wrong alone, with a label per step in it."""
     record = _record(row)
-    made, labelled = convert(record), formats.trl_stepwise(record)["labels"]
+    converted, labelled = convert(record), formats.trl_stepwise(record)["labels"]
     _note_lost(lost, record, len(labelled), 0)
     neutral = [formats.hard_rating(step) == 0 for step in record["steps"][: len(labelled)]]
     lost["neutral steps count as right"] += sum(neutral)
-    return made
+    return converted
 
 
 def trl_stepwise(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
+    """Return a row of TRL's stepwise supervision."""
     return _signed(row, lost, formats.trl_stepwise)
 
 
 def math_shepherd(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
+    """Return a row of Math-Shepherd's data."""
     return _signed(row, lost, lambda record: formats.math_shepherd(record, options.task))
 
 
 def prm800k(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
+    """Return a row of PRM800K's format."""
     record = _record(row)
-    made = export_prm800k.prm800k(record, row.get("label_source"), row.get("ground_truth_answer"))
-    steps = made["label"]["steps"]
+    converted = export_prm800k.prm800k(record, row.get("label_source"), row.get("ground_truth_answer"))
+    steps = converted["label"]["steps"]
     _note_lost(lost, record, len(steps), sum(len(step["completions"]) - 1 for step in steps))
-    return made
+    return converted
 
 
 def labelling_queue(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
+    """Return a row of the labelling queue."""
     return export_prm800k.labelling_queue(row)
 
 
 def trl_unpaired(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
+    """Return a row of TRL's unpaired preference."""
     return formats.trl_unpaired(row)
 
 
 def processbench(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
+    """Return a row of ProcessBench's data."""
     identity = f"{row['problem_id']}-{row['sample_index']}"
     return formats.processbench(_record(row), identity, row["generator"], row["is_correct"])
 
 
 def processbench_predictions(row: Row, options: argparse.Namespace, lost: Lost) -> Row:
+    """Return a row of ProcessBench's data with the PRM's prediction. Raises LeftOut where there is no score."""
     if row["step_probabilities"] is None:
         raise formats.LeftOut("the PRM did not score it")
-    found = first_wrong([negative for negative, *_ in row["step_probabilities"]], options.threshold)
-    return formats.processbench_prediction(processbench(row, options, lost), found)
+    prediction = first_wrong([negative for negative, *_ in row["step_probabilities"]], options.threshold)
+    return formats.processbench_prediction(processbench(row, options, lost), prediction)

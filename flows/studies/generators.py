@@ -1,4 +1,4 @@
-"""How a study comes to its generator (paper §2.2): a finetuned base model, or a tiny one trained from nothing."""
+"""The generator of a study (paper §2.2): a finetuned base model, or a tiny one trained from nothing."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from flows.study import Study
 
 
 def train_generator(study: Study, problems: Dataset) -> Model:
-    """A base model finetuned for the format; without one, a tiny model trained from nothing on the embedded world's
-    teacher, whatever the problems are."""
+    """Train the generator: finetune the base model for the format.
+
+    Without a base model: a tiny model from nothing, on the embedded world's teacher, whatever the problems are.
+    """
     preset, run = study.preset, study.runner
     if study.base_model is not None or preset.needs_files:
         base = study.base_model or Model("--base-model", None)  # only a plan comes so far without one
@@ -27,8 +29,10 @@ def train_generator(study: Study, problems: Dataset) -> Model:
 
 
 def finetune(study: Study, problems: Dataset, base: Model, config: GeneratorConfig, prefix: str = "") -> Model:
-    """A base model after some epochs on its own right few-shot solutions, or on those that come with the problems.
-    prefix: of the stages' names."""
+    """Finetune a base model on its own right few-shot solutions, or on those that come with the problems.
+
+    prefix: of the stages' names.
+    """
     preset, run, stage = study.preset, study.runner, generator(config, base, f"{prefix}generator")
     if study.learns_from_solutions and study.files is not None:
         rows = functools.partial(file_rows, study.files, study.problem_paths)

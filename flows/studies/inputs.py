@@ -11,19 +11,19 @@ from flows.study import Study
 
 
 def read_problems(study: Study) -> tuple[Dataset, Dataset]:
-    """The tables of problems and of their attributes."""
+    """Return the tables of problems and of their attributes."""
     preset, run = study.preset, study.runner
     if study.files is not None:
         problems = run.table(file_problems(study.files, study.problem_paths))
         return problems, run.table(file_attributes(study.files, study.problem_paths))
     if preset.needs_files:
-        what = "--train-problems, --test-problems"
-        return run.awaits("problems", what), run.awaits("problem_attributes", what)
+        options = "--train-problems, --test-problems"
+        return run.awaits("problems", options), run.awaits("problem_attributes", options)
     return run.table(world_problems(preset.world)), run.table(world_attributes(preset.world))
 
 
 def labelled_by_people(study: Study) -> Dataset | None:
-    """Solutions that people rated: PRM800K's files, or any. None where the study has none."""
+    """Return solutions that people rated: PRM800K's files, or any. None where the study has none."""
     preset, run = study.preset, study.runner
     if study.labelled is not None:
         excluded = study.held_out if study.labelled.excluded else ()
@@ -36,7 +36,7 @@ def labelled_by_people(study: Study) -> Dataset | None:
 
 
 def graded_by_others(study: Study) -> Dataset | None:
-    """Solutions that come with their outcome, in place of the study's own samples. None where the study has none."""
+    """Return solutions that come with their outcome, in place of the study's own samples. None where it has none."""
     if study.graded is None:
         return None
     excluded = study.held_out if study.graded.excluded else ()
@@ -44,8 +44,10 @@ def graded_by_others(study: Study) -> Dataset | None:
 
 
 def look_for_contamination(study: Study, problems: Dataset, **trained_on: Dataset | None) -> None:
-    """List the evaluation problems that are much like a text that is trained on (§2.1); the same ones were refused
-    before any work. The embedded world's splits differ by construction."""
+    """List the evaluation problems that are much like a text that is trained on (§2.1).
+
+    The same problems were refused before any work. The embedded world's splits differ by construction.
+    """
     if study.files is not None:
-        given = {name: table for name, table in trained_on.items() if table is not None}
-        study.runner.table(contamination(study.preset.contamination), problems=problems, **given)
+        present = {name: table for name, table in trained_on.items() if table is not None}
+        study.runner.table(contamination(study.preset.contamination), problems=problems, **present)

@@ -1,5 +1,7 @@
-"""Where step labels come from: people's files, the embedded world's exact rule, rollouts, a PRM, or a judge. Each
-source gives the same table, and has a PRM of its own on the same solutions, so that sources can be swept as a factor.
+"""The sources of step labels: people's files, the embedded world's exact rule, rollouts, a PRM, or a judge.
+
+Each source gives the same table, and has a PRM of its own on the same solutions, so that sources can be swept as a
+factor.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from flows.study import Study
 
 @dataclass
 class Labels:
-    """Step labels of the same solutions by source, in the order asked for, and what rollouts and judges gave."""
+    """Step labels of the same solutions by source, in the order of the sources, and the tables of rollouts and
+    judgements."""
 
     solutions: Dataset | None  # None: only people's labels are wanted
     by_people: Dataset | None  # of solutions of their own: table labelled_solutions
@@ -32,7 +35,7 @@ class Labels:
     evidence: dict[str, Dataset] = field(default_factory=dict)
 
     def inputs(self, source: str) -> dict[str, Dataset]:
-        """What a PRM learns from."""
+        """Return the tables that a PRM learns from."""
         if source == "human":
             assert self.by_people is not None  # checked before any work
             return {"labelled_solutions": self.by_people}
@@ -40,7 +43,7 @@ class Labels:
         return {"solutions": self.solutions, "step_labels": self.by_source[source]}
 
     def compare(self, run: Runner) -> None:
-        """The tables of how far sources agree, and of what each gave and took."""
+        """Run the tables of the agreement of sources, and of what each gave and cost."""
         config = AgreementConfig(tuple(self.by_source))
         evidence = {f"{source}_evidence": table for source, table in self.evidence.items()}
         run.table(label_sources(config), **self.by_source, **evidence)
@@ -49,8 +52,10 @@ class Labels:
 
 
 def step_supervision(study: Study, base: Model, labels: Labels) -> dict[str, Dataset] | None:
-    """What the first PRM learns from, or None where no source rates the steps. labels: takes the source's, if they are
-    of the study's own solutions."""
+    """Return the tables that the first PRM learns from, or None where no source rates the steps.
+
+    labels: the source's are added, if they are of the study's own solutions.
+    """
     if not study.label_sources:
         return None
     rate(study, study.label_sources[0], base, None, labels)
@@ -70,25 +75,26 @@ def rate(study: Study, source: str, generator_model: Model, prm: Model | None, t
         config = dataclasses.replace(preset.rollouts, search="first_error" if searching else "every_step")
         stage = rollouts(config, generator_model, "rollouts_search" if searching else "rollouts")
         # Soft and hard labels are of the same continuations.
-        found = to.evidence.get("rollouts") if source == "rollouts_soft" else None
-        if found is None:
-            [found] = run.map(solutions, stage)
+        evidence = to.evidence.get("rollouts") if source == "rollouts_soft" else None
+        if evidence is None:
+            [evidence] = run.map(solutions, stage)
         target = RolloutLabelsConfig("soft" if source == "rollouts_soft" else "hard", errors_stay=searching)
         labels = rollout_labels(target, f"{source}_labels")
-        to.by_source[source] = run.table(labels, solutions=solutions, rollouts=found)
-        to.evidence[source] = found
+        to.by_source[source] = run.table(labels, solutions=solutions, rollouts=evidence)
+        to.evidence[source] = evidence
     elif source == "prm":
         labeller = study.labelling_prm or prm
         assert labeller is not None  # checked before any work
         [to.by_source[source]] = run.map(solutions, label_by_prm(preset.verifier_labels, labeller))
     elif source == "judge":
-        [found] = run.map(solutions, judgements(preset.judge, judge(study, generator_model)))
-        to.by_source[source] = run.table(judge_labels(), solutions=solutions, judgements=found)
-        to.evidence[source] = found
+        [evidence] = run.map(solutions, judgements(preset.judge, judge(study, generator_model)))
+        to.by_source[source] = run.table(judge_labels(), solutions=solutions, judgements=evidence)
+        to.evidence[source] = evidence
 
 
 def judge(study: Study, generator_model: Model) -> Model:
-    """The instruction model given; in the embedded world one that learned to write verdicts from the exact rule."""
+    """Return the judge: the study's instruction model; in the embedded world a model trained on the exact rule's
+    verdicts."""
     preset, run = study.preset, study.runner
     if study.judge is not None:
         return study.judge
@@ -107,9 +113,11 @@ def train_others(
     held_out: Dataset,
     scores: str,
 ) -> dict[str, Dataset]:
-    """The PRMs of the sources after the first, trained at once, and their scores of the held-out solutions, as the
-    inputs of scored_samples. config: the first PRM's; None where a plan cannot tell its learning rate, and takes the
-    preset's. scores: what the first PRM's scores are called."""
+    """Train the PRMs of the sources after the first, at once, and return their scores of the held-out solutions.
+
+    The scores are named as scored_samples takes them. config: the first PRM's; None where a plan cannot know its
+    learning rate, and takes the preset's. scores: the name of the first PRM's scores.
+    """
     preset, run = study.preset, study.runner
     config = config or preset.prm
     training = dataclasses.replace(config.training, seed=config.training.seed + seed)

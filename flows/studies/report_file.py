@@ -1,4 +1,4 @@
-"""report.html of a study, or of anyone's scored samples: what its tables hold, put together for the page."""
+"""report.html of a study, or of anyone's scored samples, from its tables."""
 
 from __future__ import annotations
 
@@ -93,11 +93,13 @@ def report_page(
 
 
 def provenance(run: Runner) -> dict[str, Any]:
-    """Every number's descent: a stage's key is made of its recipe and of what its inputs contain."""
+    """Return every number's descent: a stage's key is made of its recipe and of the contents of its inputs."""
     rows = []
     for name, result in run.results.items():
         manifest = run.store.manifest(run.store.folder_of(result)) or {}
-        inputs = ", ".join(f"{one['stage']} {str(one['digest'])[:12]}" for one in manifest.get("inputs", {}).values())
+        inputs = ", ".join(
+            f"{table['stage']} {str(table['digest'])[:12]}" for table in manifest.get("inputs", {}).values()
+        )
         size = f"{result.rows:,}" if isinstance(result, Dataset) else "model"
         computed = [manifest.get("created_at") or "–", str(manifest.get("git_commit") or "–")[:12]]
         rows.append(
@@ -111,7 +113,7 @@ def provenance(run: Runner) -> dict[str, Any]:
 
 
 def costs(run: Runner, best_of_n: pd.DataFrame, published_prm: Model | None) -> tuple[pd.DataFrame, Section]:
-    """What each stage of a study cost, and the section with it and with what accuracy costs."""
+    """Return the cost of each stage of a study, and the section with it and with the compute that accuracy takes."""
     solutions = run.results["solutions"]
     assert isinstance(solutions, Dataset)
     lengths = run.store.read(solutions, ["split", "num_tokens"]).to_pandas()
@@ -130,7 +132,7 @@ def costs(run: Runner, best_of_n: pd.DataFrame, published_prm: Model | None) -> 
     for name in ("orm", "prm"):
         if name in sizes:
             per_sample[name] = sampling * (1 + sizes[name] / sizes["generator"])
-    series = [{"name": label(one["kind"])} | one for one in accuracy_against_compute(best_of_n, per_sample)]
+    series = [{"name": label(line["kind"])} | line for line in accuracy_against_compute(best_of_n, per_sample)]
     chart = {"title": "Accuracy against compute", "x": "FLOPs per problem, sampling and scoring", "log": True}
     chart |= {"y": "% of problems solved", "series": series}
     note = "FLOPs: 6 per parameter and token in training, 2 in sampling and scoring; tokens of solutions alone."
@@ -141,7 +143,7 @@ def costs(run: Runner, best_of_n: pd.DataFrame, published_prm: Model | None) -> 
 def _of_label_sources(
     run: Runner, sizes: Mapping[str, float], held_out: float
 ) -> dict[str, tuple[float | None, float]]:
-    """What rollouts, judges and the PRMs of further sources took: stage → (tokens, FLOPs per token)."""
+    """Return the work of rollouts, judges and the PRMs of further sources: stage → (tokens, FLOPs per token)."""
     work: dict[str, tuple[float | None, float]] = {}
     for name, result in run.results.items():
         prm = name.partition("_scores")[0]
@@ -155,31 +157,31 @@ def _of_label_sources(
     return work
 
 
-def _said(name: str, form: str) -> Callable[[Row], str]:
+def _or_dash(name: str, form: str) -> Callable[[Row], str]:
     return lambda row: "–" if pd.isna(row[name]) else format(row[name], form)
 
 
 _COSTS: dict[str, Callable[[Row], Any]] = {
     "stage": lambda row: row["stage"],
-    "rows": _said("rows", ",.0f"),
-    "tokens": _said("tokens", ",.0f"),
-    "seconds": _said("seconds", ",.1f"),
-    "CPU-seconds held": _said("cpu_seconds", ",.0f"),
-    "GPU-seconds held": _said("gpu_seconds", ",.0f"),
-    "FLOPs": _said("flops", ".2e"),
+    "rows": _or_dash("rows", ",.0f"),
+    "tokens": _or_dash("tokens", ",.0f"),
+    "seconds": _or_dash("seconds", ",.1f"),
+    "CPU-seconds held": _or_dash("cpu_seconds", ",.0f"),
+    "GPU-seconds held": _or_dash("gpu_seconds", ",.0f"),
+    "FLOPs": _or_dash("flops", ".2e"),
 }
 
 
-def graders(found: Mapping[str, Any]) -> Section:
-    """Where our verdict is not that of the paper's grader. found: as in summary.json."""
-    said = {True: "equal", False: "not equal"}
+def graders(disagreement: Mapping[str, Any]) -> Section:
+    """Return the section on where our verdict is not that of the paper's grader. disagreement: as in summary.json."""
+    words = {True: "equal", False: "not equal"}
     columns: dict[str, Callable[[Row], Any]] = {
         "answer": lambda row: row["answer"],
         "reference": lambda row: row["ground_truth_answer"],
-        "ours": lambda row: said[row["is_correct"]],
-        "the paper's": lambda row: said[row["is_correct_prm800k"]],
+        "ours": lambda row: words[row["is_correct"]],
+        "the paper's": lambda row: words[row["is_correct_prm800k"]],
         "our rule": lambda row: row["method"],
     }
-    title = f"{found['rows']:,} of {found['of']:,} graded samples differ"
+    title = f"{disagreement['rows']:,} of {disagreement['of']:,} graded samples differ"
     text = "Our grader beside the paper's own, which is there for comparison with published numbers."
-    return section("Grader disagreement", text, [], [listing(title, pd.DataFrame(found["examples"]), columns)])
+    return section("Grader disagreement", text, [], [listing(title, pd.DataFrame(disagreement["examples"]), columns)])

@@ -1,4 +1,4 @@
-"""The tables of results that any scored samples give, of a study or of anyone's file."""
+"""The tables of results of any scored samples, of a study or of anyone's file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from components.evaluation.split_composition import attribute_shares
 
 
 def compute(run: Runner, config: EstimationConfig, samples: Dataset, attributes: Dataset) -> None:
-    """samples, attributes: tables scored_samples and problem_attributes."""
+    """Run the tables of results. samples, attributes: tables scored_samples and problem_attributes."""
     accuracy = run.table(problem_accuracy(config.votes), scored_samples=samples)
     run.table(best_of_n_curves(config.bootstrap), problem_accuracy=accuracy)
     run.table(comparisons(config.bootstrap), problem_accuracy=accuracy)

@@ -1,4 +1,4 @@
-"""What labels cost and give, by policy: the small-scale study's budget, from what its stages took."""
+"""The costs and gains of labels, by policy: the small-scale study's budget, from the costs of its stages."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ from flows.studies.small_scale_series import SmallScaleContext, TrainedVerifier
 from schemas.small_scale import POLICIES
 
 
-def budget(world: SmallScaleContext, verifiers: list[TrainedVerifier], accuracy: Dataset, efficiency: Dataset) -> None:
-    """The table label_budget. A plan cannot tell it: it counts tokens of trainings that have not run."""
-    run = world.study.runner
-    models = [one.model for one in verifiers]
-    if accuracy.digest is None or world.pool.digest is None or any(model.digest is None for model in models):
+def budget(
+    context: SmallScaleContext, verifiers: list[TrainedVerifier], accuracy: Dataset, efficiency: Dataset
+) -> None:
+    """Run the table label_budget. A plan cannot: it counts tokens of trainings that have not run."""
+    run = context.study.runner
+    models = [verifier.model for verifier in verifiers]
+    if accuracy.digest is None or context.pool.digest is None or any(model.digest is None for model in models):
         run.awaits("label_budget", "the trainings")
         return
-    pool_tokens = float(run.store.read(world.pool, ["num_tokens"])["num_tokens"].to_pandas().sum())
-    tables = {one.chosen.supervised.name: one.chosen.supervised for one in verifiers}
-    lines = [_line(one, verifiers, pool_tokens, tables) for one in verifiers]
+    pool_tokens = float(run.store.read(context.pool, ["num_tokens"])["num_tokens"].to_pandas().sum())
+    tables = {verifier.chosen.supervised.name: verifier.chosen.supervised for verifier in verifiers}
+    lines = [_line(verifier, verifiers, pool_tokens, tables) for verifier in verifiers]
     config = BudgetConfig(
         tuple(lines),
-        labeller_parameters=parameters(run.store, world.labeller) if world.labeller is not None else 0.0,
+        labeller_parameters=parameters(run.store, context.labeller) if context.labeller is not None else 0.0,
         verifier_parameters=parameters(run.store, models[0]),
-        generator_parameters=parameters(run.store, world.generator),
+        generator_parameters=parameters(run.store, context.generator),
     )
     run.table(label_budget(config), verifier_accuracy=accuracy, data_efficiency=efficiency, **tables)
 
 
 def _line(
-    one: TrainedVerifier, verifiers: list[TrainedVerifier], pool_tokens: float, tables: dict[str, Dataset]
+    verifier: TrainedVerifier, verifiers: list[TrainedVerifier], pool_tokens: float, tables: dict[str, Dataset]
 ) -> BudgetLine:
-    """A verifier's line. One of solutions as they come needs no more of them than it is trained on."""
-    name, trained = one.name, float(one.model.metrics["tokens_trained"])
+    """Return a verifier's line. One of solutions as they come needs no more of them than it is trained on."""
+    name, trained = verifier.name, float(verifier.model.metrics["tokens_trained"])
     readings, uniform = 0, None
     if name.series in POLICIES:
         first = min(other.name.size for other in verifiers if other.name.series == "process")
@@ -47,7 +49,7 @@ def _line(
         name.series,
         name.size,
         name.seed,
-        supervised=one.chosen.supervised.name,
+        supervised=verifier.chosen.supervised.name,
         selector_supervised=uniform,
         pool_tokens_sampled=pool_tokens if readings else 0.0,
         pool_tokens_read=readings * pool_tokens,

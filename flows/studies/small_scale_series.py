@@ -1,5 +1,5 @@
-"""What the small-scale study does again and again: label what was chosen, train verifiers on it, let them score, and
-let them choose what is labelled next."""
+"""The repeated work of the small-scale study: label what was chosen, train verifiers on it, score, and choose what is
+labelled next."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ from flows.study import Study
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a policy chose, at all sizes; parts: solutions with their labels, as they were labelled; supervised: both,
-    joined, which is what verifiers are trained on."""
+    """The solutions that a policy chose, at all sizes.
+
+    parts: solutions with their labels, as they were labelled. supervised: both, joined, which is what verifiers are
+    trained on.
+    """
 
     selection: Dataset
     parts: tuple[tuple[Dataset, Dataset], ...]
@@ -33,7 +36,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class TrainedVerifier:
-    """A trained one, and the solutions that it was trained on, among them."""
+    """A trained verifier. chosen: contains the solutions that it was trained on."""
 
     name: VerifierName
     model: Model
@@ -51,7 +54,10 @@ class ActiveLearningRound:
 
 @dataclass(frozen=True)
 class SmallScaleContext:
-    """What all series share: the small generator, its solutions with their grades, and who labels; None: the rule."""
+    """The parts that all series share: the small generator, its solutions with their grades, and the labeller.
+
+    labeller: None where the embedded world's rule labels.
+    """
 
     study: Study
     generator: Model
@@ -61,48 +67,55 @@ class SmallScaleContext:
 
     @property
     def small(self) -> SmallScaleConfig:
+        """The numbers of the small-scale study."""
         return self.study.preset.small_scale
 
     @property
     def pool(self) -> Dataset:
+        """The train solutions."""
         return self.solutions.select(split="train")
 
     @property
     def pool_grades(self) -> Dataset:
+        """The grades of the pool."""
         return self.grades.select(split="train")
 
 
 def label(
-    world: SmallScaleContext, selections: dict[str, Dataset], before: Mapping[str, Chosen] | None = None
+    context: SmallScaleContext, selections: dict[str, Dataset], before: Mapping[str, Chosen] | None = None
 ) -> dict[str, Chosen]:
-    """What was chosen, with all three supervisions, by name. before: of an earlier round, which is labelled already."""
-    run = world.study.runner
+    """Label what was chosen, and return it with all three supervisions, by name.
+
+    before: of an earlier round, which is labelled already.
+    """
+    run = context.study.runner
     new = {
-        name: run.table(chosen_solutions(f"chosen_{name}"), selection=one, solutions=world.pool)
-        for name, one in selections.items()
+        name: run.table(chosen_solutions(f"chosen_{name}"), selection=chosen, solutions=context.pool)
+        for name, chosen in selections.items()
     }
-    stages = [(solutions, labels_stage(world, f"labels_{name}")) for name, solutions in new.items()]
-    found = {}
+    stages = [(solutions, labels_stage(context, f"labels_{name}")) for name, solutions in new.items()]
+    chosen_by_name = {}
     for name, labels in zip(new, run.map_concurrently(*stages), strict=True):
         parts = (*(before[name].parts if before else ()), (new[name], labels))
         inputs = {"selection": selections[name]}
-        for number, (solutions, given) in enumerate(parts, start=1):
-            inputs |= {f"solutions_{number}": solutions, f"labels_{number}": given}
+        for number, (solutions, rated) in enumerate(parts, start=1):
+            inputs |= {f"solutions_{number}": solutions, f"labels_{number}": rated}
         supervised = run.table(supervised_solutions(f"supervised_{name}"), **inputs)
-        found[name] = Chosen(selections[name], parts, supervised)
-    return found
+        chosen_by_name[name] = Chosen(selections[name], parts, supervised)
+    return chosen_by_name
 
 
-def labels_stage(world: SmallScaleContext, name: str) -> MapStage:
-    """The stage by which the labeller labels (§4.1: wrong iff P(negative) > 0.20)."""
-    if world.labeller is None:
+def labels_stage(context: SmallScaleContext, name: str) -> MapStage:
+    """Return the stage by which the labeller labels (§4.1: wrong iff P(negative) > 0.20)."""
+    if context.labeller is None:
         return label_steps(LabellingConfig(), name)
-    return label_by_prm(world.study.preset.verifier_labels, world.labeller, name)
+    return label_by_prm(context.study.preset.verifier_labels, context.labeller, name)
 
 
-def train(world: SmallScaleContext, wanted: Sequence[tuple[str, int, int, Chosen]]) -> list[TrainedVerifier]:
-    """Verifiers by (series, size, training seed, solutions), side by side, all from the small generator's weights."""
-    small = world.small
+def train(context: SmallScaleContext, wanted: Sequence[tuple[str, int, int, Chosen]]) -> list[TrainedVerifier]:
+    """Train verifiers by (series, size, training seed, solutions), side by side, all from the small generator's
+    weights."""
+    small = context.small
     by_steps = dataclasses.replace(small.outcome, orm_target="is_correct_by_steps")
     configs = {"outcome_prm": by_steps, "outcome_final_answer": small.outcome}
     trainings, names = [], []
@@ -111,71 +124,79 @@ def train(world: SmallScaleContext, wanted: Sequence[tuple[str, int, int, Chosen
         training = dataclasses.replace(config.training, seed=config.training.seed + seed)
         name = of_seed(f"{series}_{size}", seed)
         names.append(VerifierName(series, size, seed, f"{name}_scores", config.kind))
-        stage = reward_model(dataclasses.replace(config, training=training), world.generator, name)
+        stage = reward_model(dataclasses.replace(config, training=training), context.generator, name)
         trainings.append((stage, {"supervised_solutions": chosen.supervised.select(size=str(size))}))
-    models = world.study.runner.train_concurrently(*trainings)
-    return [TrainedVerifier(name, model, one[3]) for name, model, one in zip(names, models, wanted, strict=True)]
+    models = context.study.runner.train_concurrently(*trainings)
+    return [
+        TrainedVerifier(name, model, chosen) for name, model, (*_, chosen) in zip(names, models, wanted, strict=True)
+    ]
 
 
 def score_all(
-    world: SmallScaleContext, solutions: Dataset, verifiers: Sequence[TrainedVerifier], prefix: str = ""
+    context: SmallScaleContext, solutions: Dataset, verifiers: Sequence[TrainedVerifier], prefix: str = ""
 ) -> dict[str, Dataset]:
-    """Each verifier's scores of the same solutions, by the scores' name."""
-    config = ScoringConfig(dtype=world.study.preset.scoring.dtype)
+    """Return each verifier's scores of the same solutions, by the scores' name."""
+    config = ScoringConfig(dtype=context.study.preset.scoring.dtype)
     stages = []
-    for one in verifiers:
-        orm, prm = (one.model, None) if one.name.kind == "orm" else (None, one.model)
-        stages.append(score(config, orm, prm, f"{prefix}{one.name.scores}"))
-    found = world.study.runner.map_concurrently(*((solutions, stage) for stage in stages))
-    return {stage.name: scores for stage, scores in zip(stages, found, strict=True)}
+    for verifier in verifiers:
+        orm, prm = (verifier.model, None) if verifier.name.kind == "orm" else (None, verifier.model)
+        stages.append(score(config, orm, prm, f"{prefix}{verifier.name.scores}"))
+    results = context.study.runner.map_concurrently(*((solutions, stage) for stage in stages))
+    return {stage.name: scores for stage, scores in zip(stages, results, strict=True)}
 
 
 def select_one_shot(
-    world: SmallScaleContext, selectors: Sequence[TrainedVerifier]
+    context: SmallScaleContext, selectors: Sequence[TrainedVerifier]
 ) -> tuple[list[TrainedVerifier], list[ActiveLearningRound]]:
-    """The verifiers of the policies that choose all sizes by one selector, which is another for each training seed; and
-    the first round of the iterated loop, which is active learning's at the smallest size."""
-    run, small = world.study.runner, world.small
-    scores = score_all(world, world.pool, selectors, "pool_")
-    selections, asked = {}, {}
+    """Train the verifiers of the policies that choose all sizes by one selector, another for each training seed.
+
+    Also return the first round of the iterated loop, which is active learning's at the smallest size.
+    """
+    run, small = context.study.runner, context.small
+    scores = score_all(context, context.pool, selectors, "pool_")
+    selections, policies = {}, {}
     for policy in small.policies:
         sizes = small.sizes[:1] if policy == "iterated" else small.sizes
         config = ActiveLearningConfig("active" if policy == "iterated" else policy, sizes, small.wrong_share)
-        for one in selectors:
-            name = of_seed(f"iterated_{sizes[0]}" if policy == "iterated" else policy, one.name.seed)
-            asked[name] = policy, one.name.seed, sizes
-            inputs = {"grades": world.pool_grades, "scores": scores[f"pool_{one.name.scores}"]}
+        for selector in selectors:
+            seed = selector.name.seed
+            name = of_seed(f"iterated_{sizes[0]}" if policy == "iterated" else policy, seed)
+            policies[name] = policy, seed, sizes
+            inputs = {"grades": context.pool_grades, "scores": scores[f"pool_{selector.name.scores}"]}
             selections[name] = run.table(selection(config, f"selection_{name}"), **inputs)
-    chosen = label(world, selections)
-    trained = train(
-        world, [(policy, n, seed, chosen[name]) for name, (policy, seed, sizes) in asked.items() for n in sizes]
-    )
-    of_seeds = {one.name.seed: scores[f"pool_{one.name.scores}"] for one in selectors}
-    turns = [ActiveLearningRound(1, one, of_seeds[one.name.seed]) for one in trained if one.name.series == "iterated"]
-    return [one for one in trained if one.name.series != "iterated"], turns
+    chosen = label(context, selections)
+    wanted = [(policy, n, seed, chosen[name]) for name, (policy, seed, sizes) in policies.items() for n in sizes]
+    verifiers = train(context, wanted)
+    by_seed = {selector.name.seed: scores[f"pool_{selector.name.scores}"] for selector in selectors}
+    iterated = [verifier for verifier in verifiers if verifier.name.series == "iterated"]
+    first_round = [ActiveLearningRound(1, verifier, by_seed[verifier.name.seed]) for verifier in iterated]
+    return [verifier for verifier in verifiers if verifier.name.series != "iterated"], first_round
 
 
-def run_remaining_rounds(world: SmallScaleContext, turns: list[ActiveLearningRound]) -> list[ActiveLearningRound]:
-    """The iterated loop: the last round's verifier is the selector that chooses more, and so on. All rounds."""
-    run, small = world.study.runner, world.small
-    last = turns
-    for number, size in enumerate(small.round_sizes if turns else (), start=2):
-        scores = score_all(world, world.pool, [turn.verifier for turn in last], "pool_")
+def run_remaining_rounds(
+    context: SmallScaleContext, first_round: list[ActiveLearningRound]
+) -> list[ActiveLearningRound]:
+    """Run the iterated loop, and return all rounds: the last round's verifier is the selector that chooses more."""
+    run, small = context.study.runner, context.small
+    rounds, last = list(first_round), first_round
+    for number, size in enumerate(small.round_sizes if first_round else (), start=2):
+        scores = score_all(context, context.pool, [round_.verifier for round_ in last], "pool_")
         config = ActiveLearningConfig("active", (size,), small.wrong_share)
         selections, before, by_selector = {}, {}, {}
-        for turn in last:
-            one = turn.verifier
-            name = of_seed(f"iterated_{size}", one.name.seed)
-            before[name], by_selector[name] = one.chosen, scores[f"pool_{one.name.scores}"]
-            inputs = {"grades": world.pool_grades, "scores": by_selector[name], "previous": one.chosen.selection}
+        for round_ in last:
+            verifier, chosen_before = round_.verifier.name, round_.verifier.chosen
+            name = of_seed(f"iterated_{size}", verifier.seed)
+            before[name], by_selector[name] = chosen_before, scores[f"pool_{verifier.scores}"]
+            inputs = {"grades": context.pool_grades, "scores": by_selector[name], "previous": chosen_before.selection}
             selections[name] = run.table(selection(config, f"selection_{name}"), **inputs)
-        chosen = label(world, selections, before)
+        chosen = label(context, selections, before)
         wanted = [
-            ("iterated", size, turn.verifier.name.seed, chosen[name]) for turn, name in zip(last, chosen, strict=True)
+            ("iterated", size, round_.verifier.name.seed, chosen[name])
+            for round_, name in zip(last, chosen, strict=True)
         ]
         last = [
-            ActiveLearningRound(number, one, by_selector[name])
-            for one, name in zip(train(world, wanted), chosen, strict=True)
+            ActiveLearningRound(number, verifier, by_selector[name])
+            for verifier, name in zip(train(context, wanted), chosen, strict=True)
         ]
-        turns = turns + last
-    return turns
+        rounds += last
+    return rounds

@@ -1,4 +1,4 @@
-"""What every run of the small-scale study ends with: the table on the terminal, and the study's folder."""
+"""The end of every run of the small-scale study: the table on the terminal, and the study's folder."""
 
 from __future__ import annotations
 
@@ -55,37 +55,41 @@ def write(study: Study) -> None:
 
 
 def shortages(study: Study) -> dict[str, dict[str, int]]:
-    """By selection, at its largest size: solutions chosen, by reason. What stands in a missing wrong answer's place has
-    a reason of its own."""
-    run, found = study.runner, {}
+    """Return by selection, at its largest size: the solutions chosen, by reason.
+
+    A solution in a missing wrong answer's place has a reason of its own.
+    """
+    run, by_selection = study.runner, {}
     for name, result in run.results.items():
         if name.startswith("selection_") and isinstance(result, Dataset):
             rows = run.store.read(result, ["size", "reason"]).to_pandas()
-            found[name] = {
+            by_selection[name] = {
                 str(reason): int(count)
                 for reason, count in rows[rows["size"] == rows["size"].max()]["reason"].value_counts().items()
             }
-    return found
+    return by_selection
 
 
 def labeller_notes(frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """That the labeller is not to be trusted, where its agreement with the exact rule says so. frames: with
-    `agreement`, where there is one."""
+    """Return a note that the labeller is not to be trusted, where its agreement with the exact rule says so.
+
+    frames: with `agreement`, where there is one.
+    """
     if "agreement" not in frames:
         return []
     rows = frames["agreement"]
-    [found] = rows[(rows["source"] == "prm_large") & (rows["reference"] == "rule")].to_dict("records")
-    if found["kappa"] >= _TRUSTED_KAPPA:
+    [with_rule] = rows[(rows["source"] == "prm_large") & (rows["reference"] == "rule")].to_dict("records")
+    if with_rule["kappa"] >= _TRUSTED_KAPPA:
         return []
     return [
-        f"PRM_large labels badly: kappa {found['kappa']:.2f} with the exact rule, the same first error in "
-        f"{100 * found['same_first_error']:.0f} % of the solutions; what process supervision and active learning "
+        f"PRM_large labels badly: kappa {with_rule['kappa']:.2f} with the exact rule, the same first error in "
+        f"{100 * with_rule['same_first_error']:.0f} % of the solutions; what process supervision and active learning "
         "gained is bounded by that (--labeller rule has exact labels)"
     ]
 
 
 def _notes(study: Study) -> list[str]:
-    """What a reader of the numbers must know."""
+    """Return what a reader of the numbers must know."""
     notes, small = [*study.notes, *training_notes(study.runner)], study.preset.small_scale
     if small.training_seeds < 3:
         notes.append(

@@ -1,4 +1,4 @@
-"""What every run of the main study ends with: the tables on the terminal, and the study's folder."""
+"""The end of every run of the main study: the tables on the terminal, and the study's folder."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def write(study: Study) -> None:
 
 
 def of_results(frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """The numbers that people look up first. frames: tables best_of_n and score_quality."""
+    """Return the numbers that people look up first. frames: tables best_of_n and score_quality."""
     curves = frames["best_of_n"][frames["best_of_n"]["split"] == "test"]
     return {
         "best_of_n": {
@@ -76,19 +76,20 @@ def of_results(frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
 
 
 def _labels(frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """What became of labelled solutions, and how far sources of step labels agree; of those there are."""
-    found: dict[str, Any] = {}
+    """Return the counts of labelled solutions, and the agreement of sources of step labels, where there are such
+    tables."""
+    entries: dict[str, Any] = {}
     if "label_counts" in frames:
         counts = frames["label_counts"]
-        found["labelled_solutions"] = {row["what"]: int(row["count"]) for row in main_study.records(counts)}
+        entries["labelled_solutions"] = {row["what"]: int(row["count"]) for row in main_study.records(counts)}
     for name in ("label_sources", "agreement"):
         if name in frames:
-            found[name] = json.loads(frames[name].drop(columns="error").to_json(orient="records"))
-    return found
+            entries[name] = json.loads(frames[name].drop(columns="error").to_json(orient="records"))
+    return entries
 
 
 def _graders_disagree(run: Runner, problems: Dataset, grades: pd.DataFrame) -> dict[str, Any]:
-    """Where our verdict is not that of the paper's grader: how often, and the first pairs that differ."""
+    """Return how often our verdict is not that of the paper's grader, and the first pairs that differ."""
     both = grades.dropna(subset=["is_correct", "is_correct_prm800k"])
     differ = both[both["is_correct"] != both["is_correct_prm800k"]]
     truths = run.store.read(problems, ["problem_id", "ground_truth_answer"]).to_pandas()
@@ -99,12 +100,12 @@ def _graders_disagree(run: Runner, problems: Dataset, grades: pd.DataFrame) -> d
 
 
 def _number(value: float) -> float | None:
-    """JSON has no NaN."""
+    """Return None for NaN, which JSON has not."""
     return None if math.isnan(value) else float(value)
 
 
 def _notes(study: Study, grades: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
-    """What a reader of the numbers must know."""
+    """Return what a reader of the numbers must know."""
     notes = [*study.notes, *training_notes(study.runner)]
     if "prm" not in set(curves["method"]):
         notes.append(
