@@ -64,34 +64,34 @@ def small_scale(study: Study) -> None:
     shown = problems.first(small.train_problems, split="train")
     sampled = generate(small.sampling, base, name="small_solutions")
     solutions, grades = run.map(shown, sampled, grade("small_grades"))
-    world = SmallScaleContext(study, base, solutions, grades, labeller)
+    context = SmallScaleContext(study, base, solutions, grades, labeller)
 
     # Three supervisions of the same solutions, the first ones of each problem (figure 4a).
     uniform = ActiveLearningConfig("uniform", small.sizes)
-    first = run.table(selection(uniform, "selection_uniform"), grades=world.pool_grades)
-    chosen = label(world, {"uniform": first})["uniform"]
-    compare_with_rule(world, chosen)
+    first = run.table(selection(uniform, "selection_uniform"), grades=context.pool_grades)
+    chosen = label(context, {"uniform": first})["uniform"]
+    compare_with_rule(context, chosen)
     verifiers = train(
-        world, [(series, size, seed, chosen) for series in SUPERVISIONS for size in small.sizes for seed in seeds]
+        context, [(series, size, seed, chosen) for series in SUPERVISIONS for size in small.sizes for seed in seeds]
     )
 
     # Active learning (§4.2): a PRM trained on one solution per problem chooses from the pool, in one go or in rounds.
     selectors = [one for one in verifiers if (one.name.series, one.name.size) == ("process", small.sizes[0])]
-    at_once, turns = select_one_shot(world, selectors)
-    turns = run_remaining_rounds(world, turns)
-    verifiers += [*at_once, *(turn.verifier for turn in turns)]
+    one_shot, iterated_rounds = select_one_shot(context, selectors)
+    iterated_rounds = run_remaining_rounds(context, iterated_rounds)
+    verifiers += [*one_shot, *(round_.verifier for round_ in iterated_rounds)]
 
     # What they say: best-of-N on the same held-out samples.
     names = tuple(one.name for one in verifiers)
-    scores = score_all(world, solutions.select(split="test"), verifiers)
+    scores = score_all(context, solutions.select(split="test"), verifiers)
     graded = grades.select(split="test")
     accuracy = run.table(verifier_accuracy(VerifiersConfig(preset.reduction, names)), grades=graded, **scores)
     bootstrap = preset.estimation.bootstrap
     run.table(data_scaling(bootstrap), verifier_accuracy=accuracy)
     run.table(series_comparisons(bootstrap), verifier_accuracy=accuracy)
     efficiency = run.table(data_efficiency(bootstrap), verifier_accuracy=accuracy)
-    compare_rounds(world, accuracy, turns)
-    small_scale_budget.budget(world, verifiers, accuracy, efficiency)
+    compare_rounds(context, accuracy, iterated_rounds)
+    small_scale_budget.budget(context, verifiers, accuracy, efficiency)
     small_scale_summary.write(study)
 
 
@@ -119,27 +119,29 @@ def train_small_generator(study: Study, problems: Dataset) -> Model:
     return generators.finetune(study, problems, base, small.generator, "small_")
 
 
-def compare_with_rule(world: SmallScaleContext, chosen: Chosen) -> None:
+def compare_with_rule(context: SmallScaleContext, chosen: Chosen) -> None:
     """Compare the labeller's ratings with those of the exact rule, where there are both."""
-    if world.labeller is None or not world.study.embedded:
+    if context.labeller is None or not context.study.embedded:
         return
-    run, [(solutions, labels)] = world.study.runner, chosen.parts
+    run, [(solutions, labels)] = context.study.runner, chosen.parts
     [by_rule] = run.map(solutions, label_steps(LabellingConfig(), "rule_labels"))
     run.table(agreement(AgreementConfig(("prm_large", "rule"))), prm_large=labels, rule=by_rule)
 
 
-def compare_rounds(world: SmallScaleContext, accuracy: Dataset, turns: Sequence[ActiveLearningRound]) -> None:
+def compare_rounds(
+    context: SmallScaleContext, accuracy: Dataset, iterated_rounds: Sequence[ActiveLearningRound]
+) -> None:
     """Compute the table of rounds: does training the selector anew stay stable (§4.2: it did not)?"""
-    if not turns:
+    if not iterated_rounds:
         return
     inputs, described = {"verifier_accuracy": accuracy}, []
-    for turn in turns:
-        one = turn.verifier
-        names = [f"{table}_{turn.number}_{one.name.seed + 1}" for table in ("selection", "supervised", "scores")]
-        tables = (one.chosen.selection, one.chosen.supervised, turn.selector_scores)
+    for round_ in iterated_rounds:
+        name, chosen = round_.verifier.name, round_.verifier.chosen
+        names = [f"{table}_{round_.number}_{name.seed + 1}" for table in ("selection", "supervised", "scores")]
+        tables = (chosen.selection, chosen.supervised, round_.selector_scores)
         inputs |= dict(zip(names, tables, strict=True))
-        described.append(Round(one.name.seed, turn.number, one.name.size, *names))
-    world.study.runner.table(rounds(RoundsConfig(tuple(described))), **inputs)
+        described.append(Round(name.seed, round_.number, name.size, *names))
+    context.study.runner.table(rounds(RoundsConfig(tuple(described))), **inputs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
