@@ -23,7 +23,8 @@ from components.dataflow.joined_rows import joined_rows
 from components.dataflow.stage import MapStage, Model, TableStage, seed_for
 from components.models.chat_template import apply_chat_template
 from components.models.model_folder import open_tokenizer
-from components.sampling.engines import Request, SamplingConfig, engine_distribution, open_engine
+from components.sampling.engines import Request, SamplingConfig, engine_distribution
+from components.sampling.open_engine import open_engine
 from components.text.rendering import answer_step, render_prompts
 from components.worlds.worked_arithmetic import Chain, WorldConfig, rate_steps, teacher_solutions
 from schemas.ratings import NEGATIVE, NO_ERROR, POSITIVE

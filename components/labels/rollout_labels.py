@@ -25,7 +25,8 @@ from pydantic import PositiveInt
 from components.dataflow.stage import MapStage, Model, TableStage, seed_for
 from components.grader.sandbox import GradingSandbox
 from components.models.model_folder import open_tokenizer
-from components.sampling.engines import Request, SamplingConfig, engine_distribution, open_engine
+from components.sampling.engines import Request, SamplingConfig, engine_distribution
+from components.sampling.open_engine import open_engine
 from components.text.answer_extraction import solution_answer
 from components.text.rendering import STEP_SEPARATOR, join_steps, render
 from schemas.settings import settings

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from components.dataflow.stage import MapStage, Model, seed_for
 from components.models.model_folder import open_tokenizer
-from components.sampling.engines import Request, SamplingConfig, engine_distribution, open_engine
+from components.sampling.engines import Request, SamplingConfig, engine_distribution
+from components.sampling.open_engine import open_engine
 from components.text.rendering import end_of_turn_ids, render_chat_prompts, render_prompts, split_steps
 from components.text.segmentation import NEWLINE, steps
 from schemas.tables import SOLUTIONS

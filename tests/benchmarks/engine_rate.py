@@ -1,5 +1,5 @@
 """How many tokens per second an engine of this machine samples, for a model of a given size: what `docs/cluster.md`
-reckons with. The engine is the study's own (`components.sampling.engines.VllmEngine`).
+reckons with. The engine is the study's own (`components.sampling.vllm_engine.VllmEngine`).
 
     python tests/benchmarks/engine_rate.py                      # the shape of Qwen2.5-7B
     python tests/benchmarks/engine_rate.py --hidden-size 1536 --intermediate-size 8960 --heads 12 --kv-heads 2
@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config
 
-from components.sampling.engines import Request, SamplingConfig, VllmEngine
+from components.sampling.engines import Request, SamplingConfig
+from components.sampling.vllm_engine import VllmEngine
 from components.worlds.tokenizer import END_OF_TEXT
 
 LENGTH = 2048

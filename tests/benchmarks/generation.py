@@ -32,9 +32,10 @@ from components.dataflow.model_files import folder_digest
 from components.dataflow.runner import Runner
 from components.dataflow.stage import Model, Pool, seed_for
 from components.dataflow.store import Store
-from components.sampling.engines import Request, SamplingConfig, open_vllm, vllm_parameters
+from components.sampling.engines import Request, SamplingConfig
 from components.sampling.generation import Generate, generate
 from components.sampling.grading import grade
+from components.sampling.vllm_engine import open_vllm, vllm_parameters
 from components.text.rendering import render_prompts
 from components.worlds.worked_arithmetic import WorldConfig, chains
 from flows.presets.laptop import LAPTOP

@@ -24,7 +24,7 @@ from components.labels.judge_labels import Judge
 from components.models import chat_template, model_folder
 from components.models.chat_template import TemplateTooSlow, apply_chat_template
 from components.models.model_folder import open_tokenizer, open_tokenizer_without_torch
-from components.sampling.engines import open_vllm
+from components.sampling.vllm_engine import open_vllm
 from components.text.rendering import render_chat_prompts
 from flows import step_errors
 from flows.command_line import cli, model_checks
@@ -62,7 +62,7 @@ def test_models_are_opened_in_one_place() -> None:
             if name in opens and not (isinstance(node, ast.alias) and name == "apply_chat_template"):
                 found.add((path.name, name))
     here = "model_folder.py"
-    assert found == {(here, "from_pretrained"), ("chat_template.py", "apply_chat_template"), ("engines.py", "LLM")}
+    assert found == {(here, "from_pretrained"), ("chat_template.py", "apply_chat_template"), ("vllm_engine.py", "LLM")}
     calls = [
         node
         for node in ast.walk(ast.parse((ROOT / "components" / "models" / here).read_text()))

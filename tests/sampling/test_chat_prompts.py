@@ -101,7 +101,7 @@ def test_a_sample_by_transformers_ends_where_its_request_says() -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from components.sampling.engines import TransformersEngine
+    from components.sampling.transformers_engine import TransformersEngine
 
     torch.manual_seed(0)
     engine = TransformersEngine.__new__(TransformersEngine)

@@ -9,14 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from components.sampling import engines
+from components.sampling.engines import SamplingConfig
+from components.sampling.vllm_engine import open_vllm
 
 
 def started_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, str]:
     """The environment at the moment that the engine is made."""
     monkeypatch.setattr(os, "environ", dict(os.environ))
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=lambda **_: dict(os.environ)))
-    config = engines.SamplingConfig(
+    config = SamplingConfig(
         samples_per_problem={"test": 1},
         temperature=1.0,
         max_tokens=8,
@@ -24,7 +25,7 @@ def started_with(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, s
         dtype="float32",
         engine="vllm",
     )
-    return engines.open_vllm(tmp_path, config)
+    return open_vllm(tmp_path, config)
 
 
 def test_no_engine_reports_its_use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

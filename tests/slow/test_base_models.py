@@ -19,9 +19,10 @@ import pytest
 from transformers import AutoTokenizer
 
 from components.data.problems import file_problems
-from components.sampling.engines import Request, VllmEngine
+from components.sampling.engines import Request
 from components.sampling.generation import generate
 from components.sampling.grading import grade
+from components.sampling.vllm_engine import VllmEngine
 from components.text.rendering import end_of_turn_ids, render_chat_prompts
 from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY
