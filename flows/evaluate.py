@@ -15,8 +15,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from components.evaluation.curves import EstimationConfig
-
 if not __package__:  # run as a file, which finds its packages from any folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -26,7 +24,7 @@ from components.dataflow.datasets import Dataset
 from components.dataflow.errors import StudyError
 from components.dataflow.runner import Runner
 from components.evaluation.answer_clusters import CandidatesConfig, candidates
-from components.evaluation.curves import BandConfig
+from components.evaluation.curves import BandConfig, EstimationConfig
 from components.report import main_study
 from components.sampling.grading import GRADER_VERSION
 from flows.command_line import checks
