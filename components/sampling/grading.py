@@ -18,14 +18,12 @@ import pyarrow as pa
 from components.dataflow.stage import MapStage
 from components.grader.equality import canonical
 from components.grader.sandbox import GradingSandbox, Verdict
-from components.text.answer_extraction import extract_answer, solution_answer
+from components.text.answer_extraction import solution_answer
 from schemas.settings import NoSettings
 from schemas.tables import GRADES
 
 GRADER_VERSION = 2  # raise it when any verdict or extraction can change
 _LIBRARIES = ("math-verify", "latex2sympy2-extended", "sympy", "mpmath")
-
-__all__ = ["Grade", "NoSettings", "extract_answer", "grade", "is_equal"]
 
 
 def grade(name: str = "grades") -> MapStage:

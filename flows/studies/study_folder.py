@@ -51,8 +51,8 @@ def write_study(
         print(f"- {printable(line)}")
     if study is not None:
         print(f"\n{main_study.stage_table(run.runs)}")
-    print(f"\n{store.files.url(folder)}/: {', '.join(files)}{',' if files else ''}")
-    print(", ".join(described))
+    names = ",\n".join(", ".join(line) for line in (files, described) if line)
+    print(f"\n{store.files.url(folder)}/: {names}")
 
 
 def as_json(value: object) -> bytes:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from components.sampling.grading import Grade, extract_answer, is_equal
+from components.sampling.grading import Grade, is_equal
+from components.text.answer_extraction import extract_answer
 from schemas.settings import NoSettings
 from schemas.tables import SOLUTIONS
 
