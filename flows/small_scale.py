@@ -18,14 +18,9 @@ if not __package__:  # run as a file, which finds its packages from any folder
 from components.data.problems import teacher
 from components.dataflow.datasets import Dataset
 from components.dataflow.stage import Model
-from components.evaluation.data_scaling import (
-    VerifiersConfig,
-    data_efficiency,
-    data_scaling,
-    series_comparisons,
-    verifier_accuracy,
-)
+from components.evaluation.data_scaling import data_efficiency, data_scaling, series_comparisons
 from components.evaluation.label_budget import Round, RoundsConfig, rounds
+from components.evaluation.verifier_accuracy import VerifiersConfig, verifier_accuracy
 from components.labels.active_learning import ActiveLearningConfig, selection
 from components.labels.agreement import AgreementConfig, agreement
 from components.labels.rule_labels import LabellingConfig, label_steps

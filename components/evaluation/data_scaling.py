@@ -1,5 +1,5 @@
-"""The small-scale study's estimates (paper §4): the accuracy of each of its verifiers, how accuracy grows with the
-solutions that a verifier is trained on, how series of them compare, and how data-efficient they are.
+"""The small-scale study's estimates (paper §4): how accuracy grows with the solutions that a verifier is trained on,
+how series of verifiers compare, and how data-efficient they are.
 
 A series is a way to supervise, or to choose what is supervised; it is trained at several sizes (solutions labelled per
 problem) and with several seeds. Shapes: S training seeds, P test problems, K sizes N or statistics, B resamples.
@@ -12,61 +12,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from components.dataflow.stage import TableStage
-from components.evaluation.scored_samples import ReductionConfig, scores_of
-from components.statistics.best_of_n import Bools, Floats, best_of_n, sizes
+from components.statistics.best_of_n import Floats
 from components.statistics.bootstrap import BootstrapConfig, estimates, resampled_means, stretch, two_way_interval
-from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION
-from schemas.settings import settings
 from schemas.small_scale import (
     DATA_EFFICIENCY,
     DATA_SCALING,
     POLICIES,
     SERIES_COMPARISONS,
     SUPERVISIONS,
-    VERIFIER_ACCURACY,
 )
-from schemas.tables import SAMPLE_KEY
 
 BASELINE = "process"
 _COMPARED = [(BASELINE, "outcome_prm"), (BASELINE, "outcome_final_answer"), ("outcome_prm", "outcome_final_answer")]
 _COMPARED += [*((policy, BASELINE) for policy in POLICIES), ("iterated", "active")]
 _SERIES = (*POLICIES, *SUPERVISIONS)
 _FURTHEST = 100.0  # doublings: more of them is no number that anyone could mean
-
-
-@dataclass(frozen=True)
-class VerifierName:
-    """One trained verifier, and the table of its scores."""
-
-    series: str
-    size: int
-    seed: int  # which training, from 0
-    scores: str  # name of the input table with its scores (schema SCORES)
-    kind: str  # prm: prm_score, by the study's reduction; orm: orm_score
-
-
-@settings
-class VerifiersConfig:
-    """The verifiers, and the reduction of their scores."""
-
-    reduction: ReductionConfig  # of step probabilities to a PRM's score
-    verifiers: tuple[VerifierName, ...]  # in the order of the table
-
-
-def verifier_accuracy(config: VerifiersConfig) -> TableStage:
-    """The stage (grades, and each table of scores that the config names) → best-of-N accuracy per verifier and test
-    problem; exact. Raises ValueError when problems have unequal numbers of samples, and when a table of scores lacks a
-    sample or has no score at all."""
-    is_papers = (config.reduction.reduction, config.reduction.neutral) == (PAPER_REDUCTION, PAPER_NEUTRAL)
-    columns = {"orm": ["orm_score"], "prm": ["prm_score"] if is_papers else ["prm_score", "step_probabilities"]}
-    reads = {"grades": [*SAMPLE_KEY, "split", "answer", "is_correct", "error"]}
-    for verifier in config.verifiers:
-        reads[verifier.scores] = list(dict.fromkeys([*reads.get(verifier.scores, SAMPLE_KEY), *columns[verifier.kind]]))
-    return TableStage("verifier_accuracy", 1, config, VERIFIER_ACCURACY, _verifier_accuracy, reads=reads)
 
 
 def data_scaling(config: BootstrapConfig) -> TableStage:
@@ -89,64 +52,6 @@ def data_efficiency(config: BootstrapConfig) -> TableStage:
     so than the interval leaves out above, there is no upper end that data could support, and the interval is null.
     """
     return TableStage("data_efficiency", 2, config, DATA_EFFICIENCY, _data_efficiency)
-
-
-@dataclass(frozen=True)
-class _Graded:
-    """The test samples in the order that every verifier's scores are brought into: P problems, M slots each."""
-
-    problem_ids: list[str]
-    keys: pd.DataFrame  # problem_id and sample_index of each slot, (P · M) rows
-    is_empty_PM: Bools
-    is_correct_PM: Bools
-
-
-def _graded(grades: pa.Table) -> _Graded:
-    frame = grades.to_pandas()
-    frame = frame[frame["split"] == "test"]
-    usable = frame["error"].isna().groupby(frame["problem_id"]).transform("any")
-    frame = frame[usable].sort_values(SAMPLE_KEY)
-    problem_ids = frame["problem_id"].unique().tolist()
-    slots = len(frame) // max(1, len(problem_ids))
-    if not (frame.groupby("problem_id", sort=False).size() == slots).all() or frame.duplicated(SAMPLE_KEY).any():
-        raise ValueError("grades: problems have unequal numbers of samples")
-    shape = (len(problem_ids), slots)
-    is_empty = (frame["answer"].isna() | frame["error"].notna()).to_numpy(dtype=np.bool_)
-    is_correct = frame["is_correct"].eq(True).to_numpy(dtype=np.bool_)
-    return _Graded(problem_ids, frame[SAMPLE_KEY], is_empty.reshape(shape), is_correct.reshape(shape))
-
-
-def _verifier_accuracy(config: VerifiersConfig, grades: pa.Table, **scores: pa.Table) -> pa.Table:
-    graded = _graded(grades)
-    problems, slots = graded.is_empty_PM.shape
-    ns = sizes(slots)
-    parts = []
-    for verifier in config.verifiers:
-        scores_PM = _in_order(graded, config.reduction, verifier, scores[verifier.scores])
-        accuracy_PK = best_of_n(scores_PM, graded.is_correct_PM, ns)
-        part = {"problem_id": np.repeat(graded.problem_ids, len(ns)), "series": verifier.series, "size": verifier.size}
-        part |= {"training_seed": verifier.seed + 1, "n": np.tile(ns, problems), "accuracy": accuracy_PK.ravel()}
-        parts.append(pd.DataFrame(part | {"error": None}))
-    if not parts:
-        return pa.Table.from_pylist([], schema=VERIFIER_ACCURACY)
-    return pa.Table.from_pandas(pd.concat(parts), schema=VERIFIER_ACCURACY, preserve_index=False)
-
-
-def _in_order(graded: _Graded, reduction: ReductionConfig, verifier: VerifierName, table: pa.Table) -> Floats:
-    """Return a verifier's scores of the graded samples, shape (P, M); NaN where the slot is empty or has no score."""
-    column = f"{verifier.kind}_score"
-    scored = (
-        scores_of(reduction, table, [column])
-        if verifier.kind == "prm"
-        else table.select([*SAMPLE_KEY, column]).to_pandas()
-    )
-    rows = graded.keys.merge(scored, on=SAMPLE_KEY, how="left", validate="one_to_one", indicator=True)
-    if (rows["_merge"] != "both").any():
-        raise ValueError(f"{verifier.scores}: some graded samples have no row of scores")
-    scores = rows[column].to_numpy(dtype=np.float64)
-    if np.isnan(scores).all():
-        raise ValueError(f"{verifier.scores}: no sample has a {column}")
-    return np.where(graded.is_empty_PM, np.nan, scores.reshape(graded.is_empty_PM.shape))
 
 
 @dataclass(frozen=True)

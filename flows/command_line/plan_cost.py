@@ -19,7 +19,7 @@ from components.dataflow.stage_run import StageRun
 from components.evaluation.compute_cost import INFERENCE, TRAINING, parameters
 from components.labels.judge_labels import JudgeConfig
 from components.labels.prm_labels import VerifierLabelsConfig
-from components.labels.rollout_labels import RolloutsConfig
+from components.labels.rollouts import RolloutsConfig
 from components.sampling.engines import SamplingConfig
 from components.training.config import Architecture, GeneratorConfig, RewardModelConfig
 from components.verifiers.scoring import ScoringConfig

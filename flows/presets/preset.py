@@ -15,7 +15,7 @@ from components.evaluation.first_error import StepErrorsConfig
 from components.evaluation.scored_samples import ReductionConfig
 from components.labels.judge_labels import JudgeConfig
 from components.labels.prm_labels import VerifierLabelsConfig
-from components.labels.rollout_labels import RolloutsConfig
+from components.labels.rollouts import RolloutsConfig
 from components.labels.rule_labels import LabellingConfig
 from components.sampling.engines import SamplingConfig
 from components.sampling.grading import GRADER_VERSION

@@ -15,7 +15,8 @@ from components.dataflow.stage import Model
 from components.labels.agreement import AgreementConfig, agreement, label_sources
 from components.labels.judge_labels import JudgeLessonsConfig, judge_labels, judge_lessons, judgements
 from components.labels.prm_labels import label_by_prm
-from components.labels.rollout_labels import RolloutLabelsConfig, rollout_labels, rollouts
+from components.labels.rollout_labels import RolloutLabelsConfig, rollout_labels
+from components.labels.rollouts import rollouts
 from components.labels.rule_labels import label_steps
 from components.training.config import RewardModelConfig
 from components.training.stages import generator, reward_model

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from components.dataflow.datasets import Dataset
 from components.dataflow.stage import MapStage, Model
-from components.evaluation.data_scaling import VerifierName
+from components.evaluation.verifier_accuracy import VerifierName
 from components.labels.active_learning import ActiveLearningConfig, selection
 from components.labels.prm_labels import label_by_prm
 from components.labels.rule_labels import LabellingConfig, label_steps

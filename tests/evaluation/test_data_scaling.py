@@ -10,15 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from components.evaluation.data_scaling import (
-    VerifierName,
-    VerifiersConfig,
-    data_efficiency,
-    data_scaling,
-    series_comparisons,
-    verifier_accuracy,
-)
+from components.evaluation.data_scaling import data_efficiency, data_scaling, series_comparisons
 from components.evaluation.scored_samples import ReductionConfig
+from components.evaluation.verifier_accuracy import VerifierName, VerifiersConfig, verifier_accuracy
 from components.statistics.bootstrap import (
     BootstrapConfig,
     bootstrap_interval,

@@ -14,8 +14,9 @@ import pytest
 from components.dataflow.datasets import Shard
 from components.dataflow.map_executor import tasks_of
 from components.dataflow.stage import Model, digest, recipe
-from components.labels import rollout_labels as module
-from components.labels.rollout_labels import RolloutLabelsConfig, Rollouts, RolloutsConfig, rollout_labels
+from components.labels import rollouts as module
+from components.labels.rollout_labels import RolloutLabelsConfig, rollout_labels
+from components.labels.rollouts import Rollouts, RolloutsConfig
 from components.sampling.engines import Request, Sample, SamplingConfig
 from components.text.rendering import answer_step, join_steps, split_steps
 from components.training.examples import ExampleConfig, make_examples
