@@ -1,19 +1,16 @@
-"""The small-scale study's results for people (paper §4): verdicts in words, a table on the terminal, figures 4a and 4b.
+"""The small-scale study's results for people (paper §4): verdicts in words, and a table on the terminal.
 
-Its sections of report.html are in `small_scale_sections.py`.
+Its figures are in `small_scale_figures.py`, its sections of report.html in `small_scale_sections.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from components.report.figures import figure_png
 from components.report.main_study import Row, compared, records
-from components.report.palette import colours
 from schemas.small_scale import SUPERVISIONS
 
 LABELS = {
@@ -75,9 +72,6 @@ def fitted_line(rows: pd.DataFrame) -> tuple[list[int], list[float]] | None:
         return None
     slope, intercept = np.polyfit(np.log2(sizes), rows.sort_values("size")["accuracy"].to_numpy(), 1)
     return sizes, [float(intercept + slope * np.log2(size)) for size in sizes]
-
-
-# Words ---------------------------------------------------------------------------------------------------------------
 
 
 def scaling_verdicts(frames: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -210,54 +204,3 @@ def text_table(data_scaling: pd.DataFrame) -> str:
         shown = f"{100 * last['ci_low']:.1f} to {100 * last['ci_high']:.1f}{spread}"
         lines.append(f"{series_label(series):<{wide}}{cells}   {shown}")
     return "\n".join(lines)
-
-
-# Figures -------------------------------------------------------------------------------------------------------------
-
-
-def figure_4a(data_scaling: pd.DataFrame) -> bytes:
-    """Return a PNG of accuracy at the largest N against the solutions labelled per problem.
-
-    Bands: ± standard deviation over training seeds. Thin dashed lines: least squares of process supervision and of
-    active learning.
-    """
-    rows = at_largest_n(data_scaling)
-    lines = {series: rows[rows["series"] == series] for series in in_order(rows)}
-    fitted = {series: line for series in FITTED if series in lines and (line := fitted_line(lines[series]))}
-    return _figure(lines, "size", fitted, "solutions labelled per problem", f"best-of-{rows['n'].max()}")
-
-
-def figure_4b(data_scaling: pd.DataFrame) -> bytes:
-    """Return a PNG of accuracy against N, of each series at its largest size; bands as in figure 4a."""
-    rows = at_largest_size(data_scaling)
-    lines = {series: rows[rows["series"] == series] for series in in_order(rows)}
-    return _figure(lines, "n", {}, "N = number of solutions per problem", "best-of-N")
-
-
-def _figure(
-    lines: Mapping[str, pd.DataFrame],
-    against: str,
-    fitted: Mapping[str, tuple[list[int], list[float]]],
-    x: str,
-    y: str,
-) -> bytes:
-    by_series = colours(list(lines))
-
-    def draw(axes: Any) -> list[str]:
-        for series, rows in lines.items():
-            _draw(axes, rows.sort_values(against), against, by_series[series], series in SUPERVISIONS)
-        for series, (sizes, accuracies) in fitted.items():
-            percents = [100 * value for value in accuracies]
-            axes.plot(sizes, percents, color=by_series[series], linewidth=1, linestyle="--")
-        return [series_label(series) for series in lines]
-
-    ticks = sorted({value for rows in lines.values() for value in rows[against]})
-    return figure_png(draw, ticks, x, f"% problems solved ({y})")
-
-
-def _draw(axes: Any, rows: pd.DataFrame, against: str, colour: str, is_supervision: bool) -> None:
-    mean, spread = 100 * rows["accuracy"], 100 * rows["std_over_seeds"].astype(float)
-    width, marker = (2.2, 4.0) if is_supervision else (1.5, 3.0)
-    axes.plot(rows[against], mean, color=colour, marker="o", markersize=marker, linewidth=width)
-    if spread.notna().any():
-        axes.fill_between(rows[against], mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)

@@ -21,7 +21,8 @@ from components.dataflow.joined_rows import joined_rows
 from components.dataflow.stage import seed_for
 from components.dataflow.visibility import awaited
 from components.models.model_folder import open_tokenizer_without_torch
-from components.training.examples import Example, make_examples
+from components.training.examples import Example
+from components.training.examples_of_rows import make_examples
 from components.training.job import TrainingJob
 from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY

@@ -10,7 +10,7 @@ from typing import Any
 from components.dataflow.stage import Model
 from components.dataflow.train_executor import TrainingRun
 from components.training.config import EvaluationConfig, TrainingConfig
-from components.training.examples import ExampleConfig
+from components.training.examples_of_rows import ExampleConfig
 
 
 @dataclass(frozen=True)

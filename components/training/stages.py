@@ -48,7 +48,7 @@ def _train_reward_models(runs: Sequence[TrainingRun], pool: Pool) -> None:
 
 
 def _generator_job(run: TrainingRun) -> TrainingJob:
-    from components.training.examples import ExampleConfig
+    from components.training.examples_of_rows import ExampleConfig
     from components.training.job import training_job
 
     config: Any = run.stage.config
@@ -58,7 +58,7 @@ def _generator_job(run: TrainingRun) -> TrainingJob:
 
 
 def _reward_model_job(run: TrainingRun) -> TrainingJob:
-    from components.training.examples import ExampleConfig
+    from components.training.examples_of_rows import ExampleConfig
     from components.training.job import training_job
 
     config: Any = run.stage.config

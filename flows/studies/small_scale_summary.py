@@ -9,7 +9,8 @@ import pandas as pd
 
 from components.dataflow.datasets import Dataset
 from components.report.input_sections import input_sections
-from components.report.small_scale import figure_4a, figure_4b, scaling_verdicts, text_table
+from components.report.small_scale import scaling_verdicts, text_table
+from components.report.small_scale_figures import figure_4a, figure_4b
 from components.report.small_scale_sections import scaling_sections
 from flows.studies import report_file
 from flows.studies.study_folder import as_json, summary_of, training_notes, write_study

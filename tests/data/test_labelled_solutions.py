@@ -16,7 +16,7 @@ import pytest
 from components.data.labelled_solutions import describe_labelled, labelled_solutions, read_labelled
 from components.labels.rule_labels import LabelByRule, LabellingConfig
 from components.text.rendering import render
-from components.training.examples import ExampleConfig, make_examples
+from components.training.examples_of_rows import ExampleConfig, make_examples
 from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY, WorldConfig, teacher_solutions
 from schemas.tables import SOLUTIONS

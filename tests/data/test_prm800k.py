@@ -15,7 +15,7 @@ from components.data.labelled_solutions import describe_labelled, label_counts, 
 from components.data.prm800k import read_line
 from components.dataflow.errors import InputError
 from components.text.rendering import render
-from components.training.examples import ExampleConfig, make_examples
+from components.training.examples_of_rows import ExampleConfig, make_examples
 from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY
 from tests.real_rows import REAL_ROWS, needs_real_rows

@@ -15,7 +15,7 @@ from components.dataflow import store_marker
 from components.dataflow.plain_text import printable
 from components.dataflow.storage import Files
 from components.report.main_study import picture, table
-from components.report.small_scale import figure_4a
+from components.report.small_scale_figures import figure_4a
 from flows import evaluate, full_study
 from flows.command_line import cli, commands
 from tests.flows.test_evaluate import write

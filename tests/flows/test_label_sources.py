@@ -21,7 +21,7 @@ from components.evaluation.scored_samples import ReductionConfig, scored_samples
 from components.labels.prm_labels import LabelByPrm, VerifierLabelsConfig
 from components.report.main_study import label, verdicts
 from components.text.problem_matching import same_text
-from components.training.examples import ExampleConfig, make_examples
+from components.training.examples_of_rows import ExampleConfig, make_examples
 from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY, WorldConfig
 from flows import full_study

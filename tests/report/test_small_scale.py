@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from components.report.page import page
-from components.report.small_scale import figure_4a, figure_4b, scaling_verdicts, text_table
+from components.report.small_scale import scaling_verdicts, text_table
+from components.report.small_scale_figures import figure_4a, figure_4b
 from components.report.small_scale_sections import scaling_sections
 
 SERIES = ("process", "outcome_prm", "outcome_final_answer", "active", "iterated")

@@ -18,7 +18,7 @@ from components.training import stages, worker
 from components.training.checkpoints import Checkpoints
 from components.training.config import Architecture, EvaluationConfig, RewardModelConfig, TrainingConfig
 from components.training.dataset import Data
-from components.training.examples import ExampleConfig, make_examples
+from components.training.examples_of_rows import ExampleConfig, make_examples
 from components.training.job import TrainingJob
 from components.training.loop import SelectiveLogits, optimise
 from components.training.stages import reward_model

@@ -18,7 +18,7 @@ from transformers import LlamaForCausalLM, MistralConfig, MistralForTokenClassif
 from components.text.rendering import CONVENTION
 from components.training import stages
 from components.training.config import Architecture, TrainingConfig
-from components.training.examples import ExampleConfig, make_examples
+from components.training.examples_of_rows import ExampleConfig, make_examples
 from components.training.loop import SelectiveLogits, batch_of, optimise
 from components.training.model_card import write_card
 from components.verifiers.scoring import Score, ScoringConfig
