@@ -152,11 +152,11 @@ class TrainingSession:
         if self.early_stopping.note(metrics):
             self.early_stopping.weights = full_weights(self.model)
             self.metrics["best_step"] = step
-        self._put_held_out(metrics)
+        self._put_validation_metrics(metrics)
         self._log({f"held_out_{name}": value for name, value in metrics.items()}, step)
         return True
 
-    def _put_held_out(self, metrics: Mapping[str, float]) -> None:
+    def _put_validation_metrics(self, metrics: Mapping[str, float]) -> None:
         """Put an evaluation's metrics in place of a former one's, also of those that this one lacks."""
         kept = {name: value for name, value in self.metrics.items() if not name.startswith("held_out_")}
         self.metrics = kept | {f"held_out_{name}": value for name, value in metrics.items()}
@@ -196,7 +196,7 @@ class TrainingSession:
         """
         if self.early_stopping is not None and first_workers(self.early_stopping.weights is not None):
             load_full_weights(self.model, self.early_stopping.weights or {})
-            self._put_held_out(self.early_stopping.metrics)
+            self._put_validation_metrics(self.early_stopping.metrics)
         weights = full_weights(self.model)
         if not self.first:
             return

@@ -117,15 +117,15 @@ def costs(run: Runner, best_of_n: pd.DataFrame, published_prm: Model | None) -> 
     solutions = run.results["solutions"]
     assert isinstance(solutions, Dataset)
     lengths = run.store.read(solutions, ["split", "num_tokens"]).to_pandas()
-    held_out = float(lengths[lengths["split"] != "train"]["num_tokens"].sum())
+    held_out_tokens = float(lengths[lengths["split"] != "train"]["num_tokens"].sum())
     models = {name: result for name, result in run.results.items() if isinstance(result, Model)}
     models |= {"prm": published_prm} if published_prm is not None else {}
     sizes = {name: parameters(run.store, model) for name, model in models.items()}
     work = {name: (model.metrics.get("tokens_trained"), TRAINING * sizes[name]) for name, model in models.items()}
     work["solutions"] = (float(lengths["num_tokens"].sum()), INFERENCE * sizes["generator"])
     reading = INFERENCE * (sizes["orm"] + sizes.get("prm", 0))
-    work |= {name: (held_out, reading) for name in run.results if name.startswith("scores")}
-    work |= _of_label_sources(run, sizes, held_out)
+    work |= {name: (held_out_tokens, reading) for name in run.results if name.startswith("scores")}
+    work |= _of_label_sources(run, sizes, held_out_tokens)
     spent = stage_costs(run.store, run.results, work)
     sampling = INFERENCE * sizes["generator"] * float(lengths[lengths["split"] == "test"]["num_tokens"].mean())
     per_sample = {"majority": sampling}
@@ -141,14 +141,14 @@ def costs(run: Runner, best_of_n: pd.DataFrame, published_prm: Model | None) -> 
 
 
 def _of_label_sources(
-    run: Runner, sizes: Mapping[str, float], held_out: float
+    run: Runner, sizes: Mapping[str, float], held_out_tokens: float
 ) -> dict[str, tuple[float | None, float]]:
     """Return the work of rollouts, judges and the PRMs of further sources: stage → (tokens, FLOPs per token)."""
     work: dict[str, tuple[float | None, float]] = {}
     for name, result in run.results.items():
         prm = name.partition("_scores")[0]
         if is_other_prm(prm) and prm in sizes and name != prm:
-            work[name] = held_out, INFERENCE * sizes[prm]
+            work[name] = held_out_tokens, INFERENCE * sizes[prm]
         elif name in ("rollouts", "rollouts_search", "judgements") and isinstance(result, Dataset):
             tokens = float(run.store.read(result, ["num_tokens"])["num_tokens"].to_pandas().sum())
             size = sizes["generator"] if name.startswith("rollouts") else sizes.get("judge")
