@@ -71,13 +71,13 @@ def small_scale(study: Study) -> None:
     )
 
     # Active learning (§4.2): a PRM trained on one solution per problem chooses from the pool, in one go or in rounds.
-    selectors = [one for one in verifiers if (one.name.series, one.name.size) == ("process", small.sizes[0])]
+    selectors = [v for v in verifiers if (v.name.series, v.name.size) == ("process", small.sizes[0])]
     one_shot, iterated_rounds = select_one_shot(context, selectors)
     iterated_rounds = run_remaining_rounds(context, iterated_rounds)
     verifiers += [*one_shot, *(round_.verifier for round_ in iterated_rounds)]
 
     # What they say: best-of-N on the same held-out samples.
-    names = tuple(one.name for one in verifiers)
+    names = tuple(verifier.name for verifier in verifiers)
     scores = score_all(context, solutions.select(split="test"), verifiers)
     graded = grades.select(split="test")
     accuracy = run.table(verifier_accuracy(VerifiersConfig(preset.reduction, names)), grades=graded, **scores)

@@ -110,7 +110,7 @@ def prm_example(
     alternatives: Sequence[tuple[Rendered, StepLabel]],
     neutral: str,
     alternative_weight: float = 1.0,
-    whole: bool = False,
+    keep_all_tokens: bool = False,
     wrong: Sequence[int] | None = None,
 ) -> tuple[Example | None, Counter[str]]:
     """Build one PRM training example, and count its labels: those used by class, those dropped by cause.
@@ -123,8 +123,8 @@ def prm_example(
     its last step, which weighs `alternative_weight`, where one of the solution itself weighs 1. A step is negative that
     is more likely so than not, after the neutral policy (`class_weights`).
 
-    wrong: the solution's negative steps, where soft labels do not say; None: by that rule. whole: keep the tokens after
-    the last label, which training has no use for and validation has.
+    keep_all_tokens: also those after the last label, which training has no use for and validation has. wrong: the
+    solution's negative steps, where soft labels do not say; None: by that rule.
     """
     weights = [class_weights(label, neutral) for label in labels]
     negative = [step for step, of_step in enumerate(weights) if of_step is not None and of_step[0] > of_step.sum() / 2]
@@ -137,7 +137,7 @@ def prm_example(
     if not kept:
         return None, counts
     ends = {row: sequences[row].step_ends[step] + 1 for row, step, _ in kept}  # the last, since steps ascend
-    if whole:
+    if keep_all_tokens:
         ends[0] = len(rendered.ids)
     tree = prefix_tree([sequences[row].ids[:end] for row, end in ends.items()])
     places = dict(zip(ends, tree.places, strict=True))
@@ -154,7 +154,7 @@ def prm_example(
         np.array([at for at, _, _ in targets], np.int32),
         np.array([label for _, label, _ in targets], np.int32),
         np.array([weight for _, _, weight in targets], np.float32),
-        places[0][rendered.step_ends] if whole else _NOTHING,
+        places[0][rendered.step_ends] if keep_all_tokens else _NOTHING,
         False if negative else True if len(labels) == len(rendered.step_ends) and None not in labels else None,
         sum(int((of_classes > 0).sum()) for row, _, of_classes in kept if row == 0),
     )

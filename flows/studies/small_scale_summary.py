@@ -80,7 +80,7 @@ def labeller_notes(frames: Mapping[str, pd.DataFrame]) -> list[str]:
         return []
     rows = frames["agreement"]
     [with_rule] = rows[(rows["source"] == "prm_large") & (rows["reference"] == "rule")].to_dict("records")
-    if with_rule["kappa"] >= _TRUSTED_KAPPA:
+    if pd.isna(with_rule["kappa"]) or with_rule["kappa"] >= _TRUSTED_KAPPA:  # NaN: both rate all steps alike
         return []
     return [
         f"PRM_large labels badly: kappa {with_rule['kappa']:.2f} with the exact rule, the same first error in "

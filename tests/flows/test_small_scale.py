@@ -186,4 +186,5 @@ def test_a_labeller_that_labels_badly_is_told_of() -> None:
     [note] = labeller_notes({"agreement": frame})
     assert note.startswith("PRM_large labels badly: kappa 0.51 with the exact rule, the same first error in 55 % of")
     assert labeller_notes({"agreement": frame.assign(kappa=0.94)}) == []
+    assert labeller_notes({"agreement": frame.assign(kappa=float("nan"))}) == []
     assert labeller_notes({}) == []
