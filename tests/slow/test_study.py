@@ -128,7 +128,7 @@ def test_explain_names_a_changed_option_and_a_changed_version(
 ) -> None:
     assert "solutions: HIT" in explained(capsys, smoke, "solutions")
     printed = explained(capsys, smoke, "solutions", "--temperature", "0.9")
-    assert re.search(r"config.temperature: [\d.]+ before, 0.9 now", printed)
+    assert re.search(r"sampling.temperature: [\d.]+ before, 0.9 now", printed)
     version = grade().version
     monkeypatch.setattr(full_study, "grade", lambda **how: dataclasses.replace(grade(**how), version=version + 1))
     assert f"version: {version} before, {version + 1} now" in explained(capsys, smoke, "grades")
