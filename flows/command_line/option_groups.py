@@ -10,8 +10,8 @@ from components.labels.active_learning import SELECTION_RULES
 from components.statistics.score_reduction import NEUTRALS, REDUCTIONS
 from components.text.segmentation import RULES
 from components.verifiers.published import OURS, STYLES
+from flows.presets.label_source_names import SOURCES
 from flows.presets.presets import PRESETS, SEED
-from flows.studies.label_source_names import SOURCES
 from schemas.small_scale import POLICIES
 
 

@@ -27,9 +27,9 @@ from components.worlds.worked_arithmetic import VOCABULARY, WorldConfig
 from flows import full_study
 from flows.command_line import cli
 from flows.command_line.options import parse
+from flows.presets.label_source_names import SOURCES
 from flows.presets.presets import PRESETS
 from flows.studies import label_sources
-from flows.studies.label_source_names import SOURCES
 from flows.studies.label_sources import Labels
 from schemas.tables import SOLUTIONS, table
 
