@@ -35,6 +35,7 @@ from components.training.model_card import write_card
 from components.training.validation import EarlyStopping, evaluate
 
 _SECONDS_BETWEEN_CHECKPOINTS = 30
+_SECONDS_BETWEEN_NOTES = 1  # of progress
 _SHARE_OF_CHECKPOINTS = 0.05  # of the time, at most
 
 
@@ -117,7 +118,7 @@ class TrainingSession:
         self._log(metrics, step)
         evaluated = self._evaluate(step, steps)
         ends = self.early_stopping is not None and self.early_stopping.ends
-        if self.first and (last or evaluated or time.monotonic() - self.noted > 1):
+        if self.first and (last or evaluated or time.monotonic() - self.noted > _SECONDS_BETWEEN_NOTES):
             self.noted = time.monotonic()
             note = {**self.metrics, "step": step, "steps": steps, "notices": self._notices()}
             self.files.put(f"{self.run.scratch}/{PROGRESS}", json.dumps(note).encode())

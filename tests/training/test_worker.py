@@ -98,6 +98,7 @@ def test_a_killed_training_ends_in_the_same_bits(
 ) -> None:
     monkeypatch.setattr(worker, "_SECONDS_BETWEEN_CHECKPOINTS", 0)
     monkeypatch.setattr(worker, "_SHARE_OF_CHECKPOINTS", 1e9)
+    monkeypatch.setattr(worker, "_SECONDS_BETWEEN_NOTES", 1e9)  # logs are put away at evaluations alone, however slow
     evaluation = EvaluationConfig(per_epoch=3, patience=patience)
     (tmp_path / "whole").mkdir()
     (tmp_path / "killed").mkdir()
