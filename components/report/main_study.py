@@ -26,7 +26,7 @@ LABELS = {
 Row = dict[str, Any]
 _FEWEST_PROBLEMS = 5  # fewer problems support no verdict, however alike their differences are
 _WHY_SHOWN = 4  # lines under a stage of a plan
-_STANDING = 42  # width of a plan's column
+_STATUS_WIDTH = 42  # width of a plan's column
 
 
 def label(method: str) -> str:
@@ -159,12 +159,12 @@ def plan_table(runs: Sequence[Any], columns: Mapping[str, Mapping[str, str]] | N
     widths = {name: max(9, len(name) + 1) for name in columns}
     more = "".join(f"{name:>{width}}" for name, width in widths.items())
     wide = max(21, *(len(run.name) + 1 for run in runs))
-    lines = [f"{'stage':<{wide}}{'standing':<{_STANDING}}{'shards':>7}{'rows':>12}{more}"]
+    lines = [f"{'stage':<{wide}}{'status':<{_STATUS_WIDTH}}{'shards':>7}{'rows':>12}{more}"]
     for run in runs:
-        standing = {"PARTIAL": f"PARTIAL {run.shards_reused}/{run.shards_total}", "WAITS": _waits(run.waits_for)}
+        statuses = {"PARTIAL": f"PARTIAL {run.shards_reused}/{run.shards_total}", "WAITS": _waits(run.waits_for)}
         cells = "".join(f"{columns[name].get(run.name, ''):>{width}}" for name, width in widths.items())
         lines.append(
-            f"{run.name + ' ':<{wide}}{standing.get(run.status, run.status):<{_STANDING}}"
+            f"{run.name + ' ':<{wide}}{statuses.get(run.status, run.status):<{_STATUS_WIDTH}}"
             f"{run.shards_total or '?':>7}{_rows(run):>12}{cells}".rstrip()
         )
         lines += [f"    {line}" for line in run.why[:_WHY_SHOWN]]
@@ -179,7 +179,7 @@ def _waits(names: str) -> str:
     for shown in range(len(others), -1, -1):
         rest = f" and {len(others) - shown} more" if shown < len(others) else ""
         line = f"waits for {', '.join([first, *others[:shown]])}{rest}"
-        if len(line) < _STANDING:
+        if len(line) < _STATUS_WIDTH:
             break
     return line
 

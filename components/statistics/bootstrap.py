@@ -19,9 +19,9 @@ from schemas.settings import Share, settings
 class BootstrapConfig:
     """Resamples, confidence and seed of a bootstrap interval."""
 
-    resamples: PositiveInt = 4000
-    confidence: Share = 0.95
-    seed: NonNegativeInt = 0
+    resamples: PositiveInt = 4000  # draws of problems, with replacement
+    confidence: Share = 0.95  # the share of studies whose interval holds the truth
+    seed: NonNegativeInt = 0  # of the draws
 
 
 def bootstrap_interval(values_PK: Floats, config: BootstrapConfig) -> tuple[Floats, Floats]:

@@ -50,15 +50,15 @@ VOCABULARY = [*WORDS, *NAMES, *SYMBOLS, *map(str, range(100))]
 class WorldConfig:
     """The size, lengths and errors of the embedded world. Shares and rates are probabilities in [0, 1]."""
 
-    seed: NonNegativeInt = 1
-    train_problems: PositiveInt = 4000
-    test_problems: PositiveInt = 200
-    ood_problems: PositiveInt = 50
-    min_operations: PositiveInt = 3
-    max_operations: PositiveInt = 4
-    ood_min_operations: PositiveInt = 5
-    ood_max_operations: PositiveInt = 7
-    teacher_solutions: PositiveInt = 36_000
+    seed: NonNegativeInt = 1  # of problems, and of the teacher's solutions and misconceptions
+    train_problems: PositiveInt = 4000  # whose samples train the reward models
+    test_problems: PositiveInt = 200  # of the curves
+    ood_problems: PositiveInt = 50  # longer than those that were trained on
+    min_operations: PositiveInt = 3  # of a train or test problem
+    max_operations: PositiveInt = 4  # of a train or test problem
+    ood_min_operations: PositiveInt = 5  # of an ood problem
+    ood_max_operations: PositiveInt = 7  # of an ood problem
+    teacher_solutions: PositiveInt = 36_000  # that the generator learns from
     # The first lessons: chains of one or two operations, before those of the problems' length.
     curriculum_share: Share = 0.3
     misconception_share: Share = 0.35  # of the facts

@@ -48,7 +48,7 @@ class SmallScaleConfig:
     round_sizes: tuple[PositiveInt, ...]  # of the iterated loop, after the first round at the smallest size
     policies: tuple[str, ...] = POLICIES  # of choosing what to label
     wrong_share: Share = 0.8  # of what active learning labels: convincing wrong answers
-    training_seeds: PositiveInt = 3
+    training_seeds: PositiveInt = 3  # verifiers per series and size
     labeller: Literal["prm", "rule"] = "prm"  # PRM_large; or rule: the embedded world's exact one
 
     def __post_init__(self) -> None:
