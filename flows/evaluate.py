@@ -35,10 +35,12 @@ from flows.studies.study_folder import as_json, errors_of, write_study
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Return the exit status."""
     return run_and_report_errors(lambda: _parse(argv), evaluate)
 
 
 def evaluate(options: argparse.Namespace) -> None:
+    """Compute the tables of results of a file of scored samples, and write the study's folder."""
     columns = {"problem": options.problem_column, "answer": options.answer_column, "correct": options.correct_column}
     path: Path = options.file
     file = describe_scored(path, columns, options.scores, options.samples_per_problem, GRADER_VERSION)

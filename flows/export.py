@@ -90,6 +90,7 @@ class StoredStudy:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Return the exit status."""
     return run_and_report_errors(lambda: _parse(argv), export, after_failure="run it again")
 
 

@@ -36,10 +36,12 @@ from flows.studies.study_folder import errors_of, write_study
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line. Return the exit status."""
     return run_and_report_errors(lambda: _parse(argv), evaluate)
 
 
 def evaluate(options: argparse.Namespace) -> None:
+    """Score the rated solutions of files by a PRM, and print how well it finds the first wrong step."""
     files, paths = describe_rated(options.files)
     prm = model_checks.model_folder("--prm", options.prm)
     if options.prm_style in CHAT_STYLES:

@@ -79,7 +79,7 @@ def _status(runner: Runner, run: StageRun) -> str:
     if (workers := manifest["training_workers"] or 1) > 1:
         line += f"  trained on {workers} workers"
     if (manifest["code"] or "").partition(" ")[0] != FORM:
-        line += "  (made by an earlier version, or another Python: changes of its code cannot be told)"
+        line += "  (made by an earlier version or by another Python: whether its code changed is not known)"
     elif run.stage is not None and manifest["code"] != code_digest(run.stage):
         line += "  ! its code changed since, under the same version: raise the version if results can differ"
     return line
