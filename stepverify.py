@@ -12,14 +12,14 @@ here imports Ray or torch before a verifier is opened.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from components.sampling.grading import is_equal
+from components.sampling import grading
 from components.statistics import best_of_n as _statistics
 from components.text.answer_extraction import extract_answer
 
@@ -63,6 +63,8 @@ def open_verifier(folder: str | Path, style: str = "stepverify", dtype: str = "f
     and P(positive) of each step. Raises ImportError without torch and Transformers, ValueError for a folder that is not
     of the style.
     """
+    if dtype not in ("float32", "bfloat16", "float16"):
+        raise ValueError(f"dtype {dtype!r}: float32, bfloat16 or float16")
     try:
         from components.verifiers.verifier import Verifier
     except ModuleNotFoundError as error:
@@ -70,8 +72,23 @@ def open_verifier(folder: str | Path, style: str = "stepverify", dtype: str = "f
     return Verifier(Path(folder), style, dtype)
 
 
+def is_equal(answers: Sequence[str], references: Sequence[str]) -> list[bool]:
+    """Return whether each answer equals the reference answer beside it, by the study's grader (docs/grader.md).
+
+    False also for what cannot be compared safely. Raises ValueError for sequences of unequal length and for what is no
+    text.
+    """
+    for name, texts in (("answers", answers), ("references", references)):
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"{name}: a sequence of texts is wanted")
+    return grading.is_equal(list(answers), list(references))
+
+
 def _rows(values: Any) -> list[Any]:
-    rows = list(values)
+    try:
+        rows = list(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    except TypeError:
+        rows = []
     if not rows or any(np.ndim(row) == 0 and not isinstance(row, Sequence) for row in rows):
         raise ValueError("a row of samples per problem is wanted: a list of lists, or an array with two dimensions")
     return rows
@@ -82,12 +99,15 @@ def _matrix(values: Any, name: str, empty: float) -> NDArray[np.float64]:
     rows = _rows(values)
     matrix = np.full((len(rows), max(map(len, rows))), empty)
     for problem, row in enumerate(rows):
-        if {type(value) for value in row} & {bool, np.bool_}:
-            raise ValueError(f"{name}: row {problem} has true or false, not numbers: are the arguments swapped?")
-        try:
-            matrix[problem, : len(row)] = [np.nan if value is None else value for value in row]
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{name}: row {problem}: {error}") from error
+        for sample, value in enumerate(row):
+            if isinstance(value, bool | np.bool_):
+                raise ValueError(f"{name}: row {problem} has true or false, not numbers: are the arguments swapped?")
+            if value is not None and not isinstance(value, int | float | np.integer | np.floating):
+                raise ValueError(f"{name}: row {problem} has {value!r}, not a number")
+            try:
+                matrix[problem, sample] = np.nan if value is None else float(value)
+            except OverflowError:
+                raise ValueError(f"{name}: row {problem} has a number that no float can hold") from None
     return matrix
 
 
@@ -95,14 +115,19 @@ def _right(values: Any) -> NDArray[np.bool_]:
     rows = _rows(values)
     matrix = np.zeros((len(rows), max(map(len, rows))), dtype=np.bool_)
     for problem, row in enumerate(rows):
-        if any(value not in (0, 1) for value in row):
+        if not all(isinstance(value, bool | np.bool_ | int | float | np.integer | np.floating) for value in row) or any(
+            value not in (0, 1) for value in row
+        ):
             raise ValueError(f"is_correct: row {problem} has more than true and false: are the arguments swapped?")
         matrix[problem, : len(row)] = row
     return matrix
 
 
 def _sizes(ns: Sequence[int], samples: int) -> list[int]:
-    for n in ns:
-        if isinstance(n, bool) or n != int(n) or not 1 <= n <= samples:
+    sizes = list(ns) if isinstance(ns, Iterable) else []
+    if not sizes:
+        raise ValueError("ns: a list of whole numbers is wanted, e.g. [1, 4]")
+    for n in sizes:
+        if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= samples:
             raise ValueError(f"N is {n}: it must be a whole number from 1 to {samples}, the samples of a problem")
-    return [int(n) for n in ns]
+    return [int(n) for n in sizes]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import pyarrow as pa
 
 from schemas.tables import ERROR, SAMPLE, table
@@ -20,7 +22,8 @@ _NUM_SEEDS = ("num_seeds", pa.int32(), False, "training seeds")
 _STD = ("std_over_seeds", pa.float64(), True, "standard deviation (n − 1) of that number over seeds; null for one")
 
 SUPERVISIONS = ("process", "outcome_prm", "outcome_final_answer")  # series on the same solutions
-POLICIES = ("active", "uncertainty", "top_k", "iterated")  # series of process supervision, on solutions chosen so
+Policy = Literal["active", "uncertainty", "top_k", "iterated"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)  # series of process supervision, on solutions chosen so
 CHOSEN_BEFORE = "chosen_before"  # the reason of what an earlier round chose
 
 SELECTION = table(

@@ -63,6 +63,16 @@ def test_pass_at_n_is_the_closed_form() -> None:
         (lambda: stepverify.best_of_n([0.1, 0.2], [True, False], [1]), "list of lists"),
         (lambda: stepverify.best_of_n([["high"]], [[True]], [1]), "row 0"),
         (lambda: stepverify.best_of_n([], [], [1]), "list of lists"),
+        (lambda: stepverify.best_of_n(None, [[True]], [1]), "list of lists"),  # type: ignore[arg-type]
+        (lambda: stepverify.best_of_n(["12", "34"], [[True, True]] * 2, [1]), "not a number"),
+        (lambda: stepverify.best_of_n([[10**400]], [[True]], [1]), "no float can hold"),
+        (lambda: stepverify.best_of_n([[0.1]], [[None]], [1]), "swapped"),  # type: ignore[list-item]
+        (lambda: stepverify.best_of_n([[0.1]], [[True]], []), "whole numbers"),
+        (lambda: stepverify.best_of_n([[0.1]], [[True]], 1), "whole numbers"),  # type: ignore[arg-type]
+        (lambda: stepverify.is_equal("1/2", "0.5"), "sequence of texts"),
+        (lambda: stepverify.is_equal([0.5], ["0.5"]), "sequence of texts"),  # type: ignore[list-item]
+        (lambda: stepverify.open_verifier("no/such"), "no folder is there"),
+        (lambda: stepverify.open_verifier("no/such", dtype="int99"), "float32"),
     ],
 )
 def test_what_is_given_wrong_is_refused(call: Callable[[], object], words: str) -> None:

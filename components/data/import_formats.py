@@ -34,11 +34,12 @@ def as_labelled(record: Record) -> dict[str, Any]:
 
     Raises InputError, naming the field, where the row is malformed or of no known kind.
     """
-    if "prompt" in record or "completions" in record:
-        return _of_stepwise(record)
-    if "input" in record:
-        return _of_shepherd(record)
     steps = record.get("steps")
+    has_steps = "problem" in record and isinstance(steps, list)  # beside it, what is no list or text is another's field
+    if isinstance(record.get("completions"), list) or ({"prompt", "completions"} & record.keys() and not has_steps):
+        return _of_stepwise(record)
+    if "input" in record and (isinstance(record.get("label"), str) or not has_steps):
+        return _of_shepherd(record)
     if isinstance(steps, list) and steps and all(isinstance(step, Mapping) for step in steps) and "problem" in record:
         return dict(record)
     if "label" in record or (isinstance(steps, list) and any(isinstance(step, str) for step in steps)):

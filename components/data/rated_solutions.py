@@ -50,13 +50,13 @@ def describe_rated(paths: list[Path]) -> tuple[RatedFiles, dict[str, Path]]:
 def file_solutions(config: RatedFiles, paths: Mapping[str, Path]) -> TableStage:
     """Make the stage that reads the solutions, with the generator's own columns: for scoring."""
     compute = functools.partial(_rows, paths=paths, schema=SOLUTIONS)
-    return TableStage("rated_solutions", 1, config, SOLUTIONS, compute, shard_rows=500)
+    return TableStage("rated_solutions", 2, config, SOLUTIONS, compute, shard_rows=500)
 
 
 def file_labels(config: RatedFiles, paths: Mapping[str, Path]) -> TableStage:
     """Make the stage that reads their ratings, through the first wrong step."""
     compute = functools.partial(_rows, paths=paths, schema=STEP_LABELS)
-    return TableStage("held_out_step_labels", 1, config, STEP_LABELS, compute)
+    return TableStage("held_out_step_labels", 2, config, STEP_LABELS, compute)
 
 
 def _rows(config: RatedFiles, paths: Mapping[str, Path], schema: pa.Schema) -> pa.Table:

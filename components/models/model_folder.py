@@ -55,18 +55,25 @@ def _checked(data: bytes, name: str, types: Mapping[str, tuple[Any, str]]) -> di
     return config
 
 
+def _local(folder: Path) -> Path:
+    """Return the folder. Raises ValueError where there is none: a hub could be asked for a model of that name."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no folder is there")
+    return folder
+
+
 def open_config(folder: Path) -> Any:
     """Open the config of a Hugging Face folder."""
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(folder, **_SAFE)
+    return AutoConfig.from_pretrained(_local(folder), **_SAFE)
 
 
 def open_tokenizer(folder: Path) -> Any:
     """Open the tokenizer of a Hugging Face folder."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, **_SAFE)
+    return AutoTokenizer.from_pretrained(_local(folder), **_SAFE)
 
 
 def open_tokenizer_without_torch(folder: Path) -> Any:
@@ -85,6 +92,7 @@ def open_tokenizer_without_torch(folder: Path) -> Any:
 def open_model(kind: Any, folder: Path, **settings: Any) -> Any:
     """Open a model by a class of transformers, e.g. AutoModelForCausalLM.
 
-    settings: dtype, config and others of `from_pretrained`. Raises OSError where there are no safetensors.
+    settings: dtype, config and others of `from_pretrained`. Raises OSError where there are no
+    safetensors, ValueError where there is no folder.
     """
-    return kind.from_pretrained(folder, use_safetensors=True, **_SAFE, **settings)
+    return kind.from_pretrained(_local(folder), use_safetensors=True, **_SAFE, **settings)

@@ -65,9 +65,13 @@ def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None
     more: adds those of one flow alone. Exits with status 2 and one line on a wrong one.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    at = next((at for at, word in enumerate(given) if word in COMMANDS and not given[at - 1].startswith("-")), 0)
-    if at:  # behind other options: sub-parsers want it first
-        given.insert(0, given.pop(at))
+    parser = make_parser(description, more)
+    options_of_run = _commands_of(parser)["run"]._option_string_actions
+    for at, word in enumerate(given[1:], start=1):
+        before = options_of_run.get(given[at - 1])
+        if word in COMMANDS and given[0] not in COMMANDS and (before is None or before.nargs == 0):
+            given.insert(0, given.pop(at))  # behind other options: sub-parsers want the command first
+            break
     first = given[0] if given else ""
     if first not in COMMANDS and first not in ("-h", "--help"):
         if first and not first.startswith("-"):
@@ -77,7 +81,6 @@ def parse(argv: Sequence[str] | None, description: str, more: MoreOptions | None
                 + (f"did you mean {near[0]}?" if near else f"commands are {', '.join(COMMANDS)}")
             )
         given.insert(0, "plan" if "--plan" in given else "run")
-    parser = make_parser(description, more)
     options, unknown = parser.parse_known_args(given)
     if unknown:
         parser.error(_what_is_wrong(parser, options.command, unknown[0]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +18,11 @@ from components.dataflow.errors import InputError
 from components.evaluation.curves import BandConfig
 from components.labels.judge_labels import PROMPT, VERDICT, JudgeConfig
 from components.sampling.engines import engine_distribution, installed_engine
-from flows.presets.paths import SettingError, first_line, flattened, parse_setting, replaced, with_setting
+from flows.presets.paths import SettingError, first_line, flattened, parse_setting, replaced, with_settings
 from flows.presets.preset import Preset, reseeded
 from flows.presets.presets import PRESETS
 
+PRESETS_MODULE = f"{Preset.__module__.rpartition('.')[0]}.presets"  # as it is imported here
 # Option → the settings that it sets, besides those that need more than a value.
 _SETS = {
     "--temperature": ("sampling.temperature", "rollouts.sampling.temperature"),
@@ -62,7 +64,7 @@ def preset_of(options: argparse.Namespace, notes: list[str]) -> tuple[Preset, Pr
     preset = _with_engine(preset, options, notes)
     preset = _with_options(preset, options, _SETS)
     preset = _with_learning_rates(preset, options)
-    preset = dataclasses.replace(preset, judge=_judge(preset, options))
+    preset = dataclasses.replace(preset, judge=_judge(preset, named, options))
     if hasattr(options, "solutions_per_problem"):
         preset = _with_small_scale_options(preset, options)
     if options.seed is not None:
@@ -72,31 +74,40 @@ def preset_of(options: argparse.Namespace, notes: list[str]) -> tuple[Preset, Pr
     if options.paper_band:
         band = preset.estimation.band or BandConfig(seed=preset.estimation.votes.seed)
         preset = dataclasses.replace(preset, estimation=dataclasses.replace(preset.estimation, band=band))
-    for text in options.set:
+    return _with_set(preset, options.set), PRESETS.get(preset.name, named)
+
+
+def _with_set(preset: Preset, texts: list[str]) -> Preset:
+    """Return the preset with the settings of --set."""
+    parsed: dict[str, tuple[str, object]] = {}  # path → the text that sets it, and its value
+    for text in texts:
         try:
-            preset = with_setting(preset, *parse_setting(text))
+            path, value = parse_setting(text)
         except SettingError as error:
             raise InputError(f"--set {text}: {error}") from error
-    return preset, named
+        parsed[path] = text, value
+    try:
+        return with_settings(preset, ((path, value) for path, (_, value) in parsed.items()))
+    except SettingError as error:
+        raise InputError(f"--set {parsed[error.path][0]}: {error}") from error
 
 
 def with_config(preset: Preset, given: str) -> Preset:
     """Return the preset of --config FILE.py:NAME, or the given preset changed by FILE.toml. Raises InputError."""
-    file, _, name = given.partition(":")
-    if file.endswith(".py") and name:
+    file, _, name = given.rpartition(":")
+    if file.lower().endswith(".py") and name:
         return _from_python(given, Path(file), name)
-    if not file.endswith(".toml") or name:
+    if not given.lower().endswith(".toml"):
         raise InputError(f"--config {given}: FILE.py:NAME or FILE.toml is wanted")
     try:
-        table = tomllib.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        table = tomllib.loads(Path(given).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"--config {given}: cannot be read: {error}") from error
-    for path, value in flattened(table, preset):
-        try:
-            preset = with_setting(preset, path, value)
-        except SettingError as error:
-            raise InputError(f"--config {given}: {path} = {value!r}: {error}") from error
-    return preset
+    settings = dict(flattened(table, preset))
+    try:
+        return with_settings(preset, settings.items())
+    except SettingError as error:
+        raise InputError(f"--config {given}: {error.path} = {settings[error.path]!r}: {error}") from error
 
 
 def _from_python(given: str, file: Path, name: str) -> Preset:
@@ -106,9 +117,16 @@ def _from_python(given: str, file: Path, name: str) -> Preset:
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever a user's file does
-        message = " ".join(str(error).split())
+        sys.modules[file.stem] = module  # dataclasses look there
+        sys.path.insert(0, str(file.resolve().parent))  # as if the file were run by itself
+        try:
+            spec.loader.exec_module(module)
+        finally:
+            sys.path.pop(0)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever a user's file does
+        message = " ".join((first_line(error) if isinstance(error, ValueError) else str(error)).split())
         raise InputError(f"--config {given}: {file} cannot be run: {type(error).__name__}: {message}") from error
     if not hasattr(module, name):
         has = ", ".join(key for key, value in vars(module).items() if isinstance(value, Preset)) or "no preset"
@@ -117,7 +135,7 @@ def _from_python(given: str, file: Path, name: str) -> Preset:
     if not isinstance(preset, Preset):
         raise InputError(
             f"--config {given}: {name} is a {type(preset).__name__}, not a Preset; make one by dataclasses.replace of "
-            "one of flows.presets.presets.PRESETS"
+            f"one of {PRESETS_MODULE}.PRESETS"
         )
     return preset
 
@@ -147,16 +165,32 @@ def _with_samples(preset: Preset, given: list[str]) -> Preset:
 
 def _with_engine(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
     """Return the preset with all sampling by the engine that is asked for, else by one that is installed."""
-    engine = options.engine or installed_engine()
-    try:
-        engine_distribution(engine)
-    except ValueError as error:
-        raise InputError(f"--engine: {error}") from error
-    if engine != preset.sampling.engine:
-        notes.append(f"solutions are sampled by {engine}, not by {preset.sampling.engine}")
-    for path in ("sampling", "few_shot", "rollouts.sampling", "judge.sampling", "small_scale.sampling"):
+    if options.engine is not None:
+        try:
+            engine_distribution(options.engine)
+        except ValueError as error:
+            raise InputError(f"--engine: {error}") from error
+    configs = {
+        "sampling": preset.sampling,
+        "few_shot": preset.few_shot,
+        "rollouts.sampling": preset.rollouts.sampling,
+        "judge.sampling": preset.judge.sampling,
+        "small_scale.sampling": preset.small_scale.sampling,
+    }
+    for path, config in configs.items():
+        engine = options.engine or (config.engine if _is_installed(config.engine) else installed_engine())
+        if engine != config.engine and path == "sampling":
+            notes.append(f"solutions are sampled by {engine}, not by {config.engine}")
         preset = replaced(preset, f"{path}.engine", engine)
     return preset
+
+
+def _is_installed(engine: str) -> bool:
+    try:
+        engine_distribution(engine)
+    except ValueError:
+        return False
+    return True
 
 
 def _with_learning_rates(preset: Preset, options: argparse.Namespace) -> Preset:
@@ -201,13 +235,16 @@ def _above(sizes: tuple[int, ...], least: int) -> tuple[int, ...]:
     return tuple(size for size in sizes if size > least)
 
 
-def _judge(preset: Preset, options: argparse.Namespace) -> JudgeConfig:
+def _judge(preset: Preset, named: Preset, options: argparse.Namespace) -> JudgeConfig:
     """Return the judge's config: with --judge an instruction model's, else the preset's."""
     config = preset.judge
     sampling, prompt = config.sampling, config.prompt
     if options.judge is not None and not preset.needs_files:
-        sampling = dataclasses.replace(sampling, max_tokens=1024, max_model_length=4096)
-        prompt = PROMPT.read_text(encoding="utf-8")
+        # What a file of --config says of the judge is kept.
+        lengths = (sampling.max_tokens, sampling.max_model_length)
+        if lengths == (named.judge.sampling.max_tokens, named.judge.sampling.max_model_length):
+            sampling = dataclasses.replace(sampling, max_tokens=1024, max_model_length=4096)
+        prompt = PROMPT.read_text(encoding="utf-8") if prompt == named.judge.prompt else prompt
     if options.judge_prompt is not None:
         try:
             prompt = options.judge_prompt.read_text(encoding="utf-8")

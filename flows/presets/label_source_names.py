@@ -1,6 +1,11 @@
-"""The sources of step labels by name, for the command line and its checks."""
+"""The sources of step labels by name, and what each is."""
 
-SOURCES = {
+from __future__ import annotations
+
+from typing import Literal
+
+LabelSource = Literal["human", "rule", "rollouts", "rollouts_soft", "rollouts_search", "prm", "judge"]
+SOURCES: dict[LabelSource, str] = {
     "human": "the files of --labelled-solutions: PRM800K's, or your own",
     "rule": "the embedded world's exact rule",
     "rollouts": "continuations from each step: is any right? (Math-Shepherd)",

@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import tomllib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
@@ -28,6 +28,8 @@ _HAS_OPTION = {
 
 class SettingError(ValueError):
     """A path or a value that a preset does not take; the message does not repeat them."""
+
+    path: str = ""  # of several settings, the one that is meant
 
 
 def leaves(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -57,6 +59,27 @@ def with_setting(preset: Preset, path: str, value: object) -> Preset:
         raise SettingError(f"there is no such setting; the nearest: {', '.join(_nearest(preset, path))}") from None
 
 
+def with_settings(preset: Preset, settings: Iterable[tuple[str, object]]) -> Preset:
+    """Return the preset with several settings, of one path the last; their order does not matter otherwise.
+
+    Settings can need each other, as sizes need a pool that is large enough. Raises SettingError, which names the path
+    (`path`), where one does not fit with all others set.
+    """
+    pending = dict(settings)
+    while pending:
+        refused: dict[str, SettingError] = {}
+        for path, value in pending.items():
+            try:
+                preset = with_setting(preset, path, value)
+            except SettingError as error:
+                error.path = path
+                refused[path] = error
+        if len(refused) == len(pending):
+            raise next(iter(refused.values()))
+        pending = {path: pending[path] for path in refused}
+    return preset
+
+
 def replaced(config: Any, path: str, value: object) -> Any:
     """Return a copy of nested configs with the value at a path replaced. Raises SettingError for a value that does not
     fit, and LookupError for a path that does not exist."""
@@ -64,14 +87,14 @@ def replaced(config: Any, path: str, value: object) -> Any:
     hint = get_type_hints(type(config), include_extras=True)[name]
     inner = getattr(config, name)
     if rest and inner is None:
-        inner = _made(hint)
+        inner = _made(hint, config)
     if rest and dataclasses.is_dataclass(inner):
         changed = replaced(inner, rest, value)
     elif rest and isinstance(inner, Mapping) and rest in inner:
         changed = _checked(hint, {**inner, rest: value})
     elif rest:
         raise LookupError(path)
-    elif dataclasses.is_dataclass(inner) and value != "none" and not isinstance(value, type(inner)):
+    elif dataclasses.is_dataclass(inner) and not isinstance(value, type(inner)) and not _is_none(hint, value):
         fields = ", ".join(field.name for field in dataclasses.fields(inner))
         raise SettingError(f"holds several settings: set one of {fields}")
     elif isinstance(inner, Mapping) and isinstance(value, Mapping) and value.keys() != inner.keys():
@@ -95,15 +118,15 @@ def parse_setting(text: str) -> tuple[str, object]:
         raise SettingError("PATH=VALUE is wanted, e.g. prm.training.epochs=3")
     try:
         return path.strip(), tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML; or a number of thousands of digits, or arrays as deep
         return path.strip(), value.strip()
 
 
 def flattened(table: Mapping[str, Any], config: Any) -> Iterator[tuple[str, object]]:
-    """Yield (path, value) of nested TOML tables, as deep as the preset's dataclasses go."""
+    """Yield (path, value) of nested TOML tables, as deep as they go; an empty table is a value."""
     for name, value in table.items():
         inner = getattr(config, name, None)
-        if isinstance(value, Mapping) and not isinstance(inner, Mapping):
+        if isinstance(value, Mapping) and value:
             for path, leaf in flattened(value, inner):
                 yield f"{name}.{path}", leaf
         else:
@@ -151,11 +174,20 @@ def _configs(config: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield from _configs(value, f"{inner}.")
 
 
-def _made(hint: Any) -> Any:
-    """The dataclass of an optional field, with its defaults. Raises LookupError where there is none."""
+def _is_none(hint: Any, value: object) -> bool:
+    return value == "none" and type(None) in get_args(hint)
+
+
+def _made(hint: Any, config: Any) -> Any:
+    """The dataclass of an optional field of a config, with its defaults and the config's seed.
+
+    Raises LookupError where there is no such dataclass.
+    """
+    seeds = {value for path, value in leaves(config) if path.rpartition(".")[2] == "seed"}
     for kind in get_args(hint) if isinstance(hint, types.UnionType) else ():
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            return kind()
+            has_seed = len(seeds) == 1 and "seed" in {field.name for field in dataclasses.fields(kind)}
+            return kind(**({"seed": seeds.pop()} if has_seed else {}))
     raise LookupError
 
 

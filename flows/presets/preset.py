@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from annotated_types import Ge, Le
 from pydantic import PositiveFloat, PositiveInt
 
 from components.data.contamination import ContaminationConfig
@@ -22,8 +23,9 @@ from components.sampling.grading import GRADER_VERSION
 from components.training.config import GeneratorConfig, RewardModelConfig
 from components.verifiers.scoring import ScoringConfig
 from components.worlds.worked_arithmetic import WorldConfig
+from flows.presets.label_source_names import LabelSource
 from schemas.settings import Share, settings
-from schemas.small_scale import POLICIES
+from schemas.small_scale import POLICIES, Policy
 
 # Worked examples before each prompt when a base model does not know the format yet (paper §2.2: few-shot; how many
 # shots is unstated there). Newline-delimited steps, the answer in a section of its own.
@@ -33,6 +35,9 @@ FEW_SHOT = (Path(__file__).with_name("few_shot.txt")).read_text(encoding="utf-8"
 CHAT_INSTRUCTION = (Path(__file__).with_name("chat_instruction.txt")).read_text(encoding="utf-8")
 
 STOP = "\n---"  # what a base model writes before it goes on to another problem
+
+
+Seeds = Annotated[int, Ge(1), Le(1000)]  # how many trainings of one model
 
 
 @settings
@@ -46,17 +51,22 @@ class SmallScaleConfig:
     outcome: RewardModelConfig  # of both outcome series
     sizes: tuple[PositiveInt, ...]  # solutions labelled per problem, each set within the next
     round_sizes: tuple[PositiveInt, ...]  # of the iterated loop, after the first round at the smallest size
-    policies: tuple[str, ...] = POLICIES  # of choosing what to label
+    policies: tuple[Policy, ...] = POLICIES  # of choosing what to label
     wrong_share: Share = 0.8  # of what active learning labels: convincing wrong answers
-    training_seeds: PositiveInt = 3  # verifiers per series and size
+    training_seeds: Seeds = 3  # verifiers per series and size
     labeller: Literal["prm", "rule"] = "prm"  # PRM_large; or rule: the embedded world's exact one
 
     def __post_init__(self) -> None:
         sizes, pool = self.sizes, self.sampling.samples_per_problem["train"]
-        if not sizes or list(sizes) != sorted(set(sizes)):
-            raise ValueError(f"sizes {' '.join(map(str, sizes))}: each must be larger than the one before")
-        if sizes[-1] > pool:
-            raise ValueError(f"size {sizes[-1]}: the pool has {pool} solutions per problem; give a larger --pool too")
+        for name, values in (("sizes", sizes), ("round_sizes", self.round_sizes)):
+            if list(values) != sorted(set(values)):
+                raise ValueError(f"{name} {' '.join(map(str, values))}: each must be larger than the one before")
+        if not sizes:
+            raise ValueError("sizes: one at least is wanted")
+        if len(set(self.policies)) < len(self.policies):
+            raise ValueError("policies: one is named twice")
+        if (largest := max((*sizes, *self.round_sizes))) > pool:
+            raise ValueError(f"size {largest}: the pool has {pool} solutions per problem; give a larger --pool too")
 
 
 @settings
@@ -102,14 +112,20 @@ class Preset:
     small_scale: SmallScaleConfig  # of flows/small_scale.py
     plan: PlanConfig  # what a plan assumes
     # Where step labels come from (studies/label_sources.py), each with a PRM of its own; the first one's is `prm`.
-    label_sources: tuple[str, ...] = ("rule",)
+    label_sources: tuple[LabelSource, ...] = ("rule",)
     # So many ORMs and PRMs on the same solutions: the noise of training, told apart from that of the problems.
-    training_seeds: PositiveInt = 1
+    training_seeds: Seeds = 1
     # Rates to try for both reward models, each of which keeps the one that does best on held-out problems; (): none.
     learning_rates: tuple[PositiveFloat, ...] = ()
     needs_files: bool = False  # problems from files and a base model, not the embedded world
 
     def __post_init__(self) -> None:
+        for name, values in (("learning_rates", self.learning_rates), ("label_sources", self.label_sources)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name}: one is named twice")
+        for sampling in (self.sampling, self.small_scale.sampling):
+            if not {"train", "test"} <= sampling.samples_per_problem.keys():
+                raise ValueError("samples_per_problem must have train and test")
         if self.sampling.temperature < 0.01:
             raise ValueError("temperature must be 0.01 or more: without chance all samples of a problem are one")
 

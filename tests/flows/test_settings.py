@@ -128,6 +128,16 @@ def test_a_python_file_makes_a_preset(tmp_path: Path) -> None:
         ("name=x", ["no such setting"]),
         ("prm.kind=orm", ["no such setting"]),
         ("prm.training=3", ["holds several settings", "epochs"]),
+        ("prm=none", ["holds several settings", "training"]),
+        ("sampling=none", ["holds several settings"]),
+        ('small_scale.policies=["nope"]', ["'active'"]),
+        ('small_scale.policies=["active", "active"]', ["named twice"]),
+        ("learning_rates=[1e-4, 1e-4]", ["named twice"]),
+        ("small_scale.round_sizes=[100]", ["the pool has"]),
+        ("small_scale.sizes=[]", ["one at least"]),
+        ("training_seeds=99999999999999999999", ["1000"]),
+        (f"training_seeds={'9' * 5000}", ["integer"]),
+        (f"learning_rates={'[' * 3000}", ["tuple"]),
         ("prm.training.epochs=x", ["integer"]),
         ("prm.training.epochs=2.5", ["integer"]),
         ("prm.training.epochs=true", ["integer"]),
@@ -194,6 +204,59 @@ def test_python_callers_meet_the_same_bounds() -> None:
             dataclasses.replace(training, **change)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="step_auc"):
         RewardModelConfig("orm", training, EvaluationConfig(watch="step_auc"))
+
+
+def test_settings_that_need_each_other_come_in_any_order(tmp_path: Path) -> None:
+    pool = "small_scale.sampling.samples_per_problem.train=64"
+    sizes, rounds = "small_scale.sizes=[1, 64]", "small_scale.round_sizes=[64]"
+    found = preset("--set", sizes, "--set", rounds, "--set", pool).small_scale
+    assert (found.sizes, found.sampling.samples_per_problem["train"]) == ((1, 64), 64)
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        "[small_scale]\nsizes = [1, 64]\nround_sizes = [64]\n[small_scale.sampling.samples_per_problem]\ntrain = 64\n"
+        "[estimation.band]\ntrials = 5\n"
+    )
+    read = preset("--config", str(file))
+    assert read.small_scale == found
+    assert read.estimation.band is not None
+    assert (read.estimation.band.trials, read.estimation.band.seed) == (5, read.estimation.votes.seed)
+
+
+def test_a_files_own_judge_and_engines_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[judge]\nprompt = "{problem} {steps} mine"\n[judge.sampling]\nmax_tokens = 77\n')
+    argv = ["--preset", "label_sources", "--config", str(tmp_path / "a.toml"), "--judge", str(tmp_path)]
+    judge = preset_of(parse(argv, ""), [])[0].judge
+    assert (judge.prompt, judge.sampling.max_tokens) == ("{problem} {steps} mine", 77)
+    assert preset_of(parse([*argv[:2], *argv[4:]], ""), [])[0].judge.sampling.max_tokens == 1024
+    (tmp_path / "b.py").write_text(
+        "from __future__ import annotations\nimport dataclasses\nimport beside\n"
+        "from flows.presets.presets import PRESETS\nsmoke = PRESETS['smoke']\n"
+        "@dataclasses.dataclass\nclass Mine:\n    x: int = 1\n"
+        "mine = dataclasses.replace(smoke, few_shot=dataclasses.replace(smoke.few_shot, engine='transformers'))\n"
+    )
+    (tmp_path / "beside.py").write_text("")
+    found, named = preset_of(parse(["--config", f"{tmp_path / 'b.py'}:mine"], ""), [])
+    assert (found.few_shot.engine, found.sampling.engine) == ("transformers", "vllm")
+    assert named == PRESETS["smoke"]  # what it is compared with is the preset of its name
+    assert set(changes(named, found)) == {"few_shot.engine"}
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--preset=smoke", "plan"],
+        ["--verbose", "plan"],
+        ["--paper-band", "explain", "scores"],
+        ["--set=prm.training.epochs=2", "plan"],
+        ["--temperature", "1", "status"],
+        ["--plan"],
+        ["--samples-per-problem", "4", "plan"],
+    ],
+)
+def test_a_command_may_stand_behind_options(argv: list[str]) -> None:
+    command = parse(argv, "").command
+    assert command == next((word for word in argv if word in ("explain", "status")), "plan")
+    assert parse(["--study", "plan"], "").command == "run"
 
 
 def test_one_rate_is_set_and_several_are_tried() -> None:
