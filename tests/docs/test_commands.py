@@ -52,7 +52,7 @@ def check(words: Sequence[str]) -> None:
         if not rest[0].startswith("-"):
             parse_flow(main.FLOWS[rest[0]][0], rest[1:])
     elif program == "pip":
-        assert rest == ["install", "."]
+        assert rest in (["install", "."], ["install", "tensorboard"])
     elif program == "ray":
         check(rest[rest.index("--") + 1 :])
     elif program in ("python", ".venv/bin/python") and rest[0] == "-m":
