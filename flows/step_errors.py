@@ -20,6 +20,7 @@ if not __package__:  # run as a file, which finds its packages from any folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from components.data.rated_solutions import describe_rated, file_labels, file_solutions
+from components.data.readers import fetch
 from components.dataflow.datasets import Dataset
 from components.dataflow.plain_text import printable
 from components.dataflow.runner import Runner
@@ -42,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Score the rated solutions of files by a PRM, and print how well it finds the first wrong step."""
-    files, paths = describe_rated(options.files)
+    files, paths, reports = describe_rated([fetch(name) for name in options.files], options.max_error_rate)
+    for report in reports:
+        print(printable(report.line("rated solutions")))
     prm = model_checks.model_folder("--prm", options.prm)
     if options.prm_style in CHAT_STYLES:
         model_checks.check_chat_template("--prm", options.prm)
@@ -76,7 +79,9 @@ def _write(run: Runner, found: Dataset, scores: Dataset) -> None:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON Lines (also .gz) or Parquet")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="rated solutions (docs/own_data.md says in which formats)"
+    )
     parser.add_argument("--prm", type=Path, required=True, metavar="FOLDER", help="the PRM, a Hugging Face folder")
     parser.add_argument(
         "--prm-style", default=OURS, choices=[OURS, *STYLES], help="whose conventions it follows (default: ours)"

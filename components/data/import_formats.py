@@ -1,23 +1,27 @@
-"""The ecosystem's rows as ours: TRL's stepwise supervision and unpaired preference, Math-Shepherd's and ProcessBench's.
+"""The ecosystem's rows of rated steps as ours: TRL's stepwise supervision, Math-Shepherd's, OpenRLHF's, OpenR's,
+RLHFlow's, ProcessBench's and PRMBench's rows, and lists of steps and labels.
 
-export_formats.py writes them, and says what the formats cannot hold. A row's format is recognised by its keys.
+export_formats.py writes the first two and ProcessBench's, and says what the formats cannot hold. A row's format is
+recognised by its fields; a field that the format does not know is left out.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
-from components.data.export_formats import SHEPHERD_FIRST, SHEPHERD_TAG, Record
+from components.data.cells import Record, UnreadableRow, columns_of, reject_surrogates, short
+from components.data.import_tagged_steps import of_conversation, of_openr, of_openrlhf, of_shepherd
+from components.data.prm800k import is_prm800k, read_line
+from components.data.step_labels import ImportedRow, labelled_steps, step_texts
 from components.dataflow.errors import InputError
-from components.text.answer_extraction import extract_answer
-from components.text.segmentation import steps
-from schemas.ratings import NEGATIVE, NO_ERROR, POSITIVE
+from schemas.ratings import NO_ERROR
 
-_ANY_FIRST = re.compile(r"\s*(?=\b[Ss]tep 1:)")
-_RATINGS = {True: POSITIVE, False: NEGATIVE, None: None}
-_SIGNS = {"+": True, "-": False}
+_NEUTRAL_IS_WRONG = (
+    "rows have a right step behind a wrong one, and steps from there on are not used; note that in TRL's PRM800K a "
+    "neutral step counts as wrong"
+)
 
 
 def as_labelled(record: Record) -> dict[str, Any]:
@@ -25,136 +29,112 @@ def as_labelled(record: Record) -> dict[str, Any]:
 
     {"prompt": "What is 7 + 5 - 3?", "completions": ["7 + 5 = 12", "12 - 3 = 8"], "labels": [true, false]}
     {"input": "What is … Step 1: 7 + 5 = 12 ки\nStep 2: …", "label": "What is … 12 +\nStep 2: …", "task": "MATH"}
+    {"input": "What is … Step 1: 7 + 5 = 12 ки\nStep 2: … ки", "value": ["+", "-"]}                     OpenRLHF
+    {"question": "What is …", "process": "Step 1: 7 + 5 = 12 ки\nStep 2: … ки", "labels": [1, 0]}       OpenR
+    {"conversations": [{"role": "user", "content": "What is … Step 1: …"}, {"role": "assistant", "content": "+"}, …]}
+    {"problem": "What is …", "steps": ["7 + 5 = 12", "12 - 3 = 8"], "labels": [1, -1]}
     {"id": "gsm8k-0", "problem": "Sue lives in …", "steps": ["To find …", "On Saturday, …"], "label": 1, …}
+    {"modified_question": "What is …", "modified_process": ["7 + 5 = 12", …], "error_steps": [2]}       PRMBench
 
-    A right step is rated 1, a wrong one −1; in ProcessBench, steps behind the first wrong one are unrated. Signs behind
-    the first wrong step are kept as they are: our readers count labels through it. The formats do not say whether a
-    solution is `finished`: ProcessBench's all are; others are where the last step gives an answer
-    (answer_extraction.py). Other fields (id, generator, task, …) are left out.
+    A right step is rated 1, a wrong one −1; in ProcessBench and PRMBench, steps behind the first wrong one are unrated.
+    Chances in [0, 1] are soft labels (step_labels.py). Signs behind the first wrong step are kept as they are: our
+    readers count labels through it. The formats do not say whether a solution is `finished`: ProcessBench's and
+    PRMBench's all are; others are where the last step gives an answer (answer_extraction.py).
 
     Raises InputError, naming the field, where the row is malformed or of no known kind.
     """
+    return import_row(record).row
+
+
+def import_row(record: Record) -> ImportedRow:
+    """Convert a row as `as_labelled` does, and say which format it has. PRM800K's lines have `dropped` too."""
+    if isinstance(record, UnreadableRow):
+        raise InputError(record.why)
+    imported = _imported(record)
+    if error := reject_surrogates({name: imported.row.get(name) for name in ("problem", "steps")}, ""):
+        raise InputError(error)
+    return imported
+
+
+def _imported(record: Record) -> ImportedRow:
+    if is_prm800k(record):
+        return ImportedRow(read_line(record), "PRM800K's")
     steps = record.get("steps")
-    has_steps = "problem" in record and isinstance(steps, list)  # beside it, what is no list or text is another's field
+    # Beside a list of steps, what is no list or text is another's field.
+    has_steps = isinstance(steps, list) and _question(record) is not None
+    if isinstance(record.get("conversations"), list) and not has_steps:
+        return of_conversation(record)
     if isinstance(record.get("completions"), list) or ({"prompt", "completions"} & record.keys() and not has_steps):
         return _of_stepwise(record)
     if "input" in record and (isinstance(record.get("label"), str) or not has_steps):
-        return _of_shepherd(record)
-    if isinstance(steps, list) and steps and all(isinstance(step, Mapping) for step in steps) and "problem" in record:
-        return dict(record)
+        of_list = next((name for name in ("value", "values") if isinstance(record.get(name), list)), None)
+        return of_shepherd(record) if of_list is None else of_openrlhf(record, of_list)
+    if "process" in record and "labels" in record and not has_steps:
+        return of_openr(record)
+    if "modified_process" in record and "error_steps" in record:
+        return _of_prmbench(record)
+    if isinstance(steps, list) and steps and all(isinstance(step, Mapping) for step in steps) and has_steps:
+        return ImportedRow({**record, "problem": _question(record)}, "problem and rated steps")
+    if isinstance(record.get("labels"), list) and has_steps:
+        texts = step_texts(steps, "steps")
+        return labelled_steps(
+            _problem(_question(record), "problem"), texts, record["labels"], "labels", "steps, labels"
+        )
     if "label" in record or (isinstance(steps, list) and any(isinstance(step, str) for step in steps)):
         return _of_processbench(record)
-    if "problem" in record and "steps" in record:
-        return dict(record)
+    if "problem" in record:
+        return ImportedRow(dict(record), "problem and rated steps")
     raise InputError(
-        f"its fields {', '.join(map(repr, record)) or '(none)'} are those of no known format: give 'problem' and "
-        "'steps', 'prompt', 'completions' and 'labels', or 'input' and 'label'"
+        f"its fields {columns_of(record)} are those of no known format: give 'problem' and 'steps', 'prompt', "
+        "'completions' and 'labels', or 'input' and 'label'"
     )
 
 
-def as_graded(record: Record) -> dict[str, Any]:
-    r"""Convert a row of TRL's unpaired preference to a graded solution {"problem", "text", "steps", "is_correct"}.
-
-    {"prompt": "What is 7 + 5?", "completion": "7 + 5 = 12\n# Answer\n\n12", "label": true}
-
-    A row that has problem, text and is_correct already stays. A row without steps is cut by `segmentation` (auto).
-    Raises InputError, naming the field.
-    """
-    names = ("prompt", "completion", "label") if "completion" in record else ("problem", "text", "is_correct")
-    problem, text, is_correct = (record.get(name) for name in names)
-    if not isinstance(text, str):
-        raise InputError(f"{names[1]!r} is {_short(text)}, not a text")
-    if not isinstance(is_correct, bool):
-        raise InputError(f"{names[2]!r} is {_short(is_correct)}, not true or false")
-    texts = record.get("steps") if names[0] == "problem" else None
-    if texts is not None and not (isinstance(texts, list) and all(isinstance(step, str) for step in texts)):
-        raise InputError(f"'steps' is {_short(texts)}, not a list of steps' texts")
-    texts = steps(text) if texts is None else texts
-    return {"problem": _problem(problem, names[0]), "text": text, "steps": texts, "is_correct": is_correct}
+def _question(record: Record) -> Any:
+    """Return the problem of a row with steps: `problem`, else `question`; None without one."""
+    return record.get("problem", record.get("question"))
 
 
-def _of_stepwise(record: Record) -> dict[str, Any]:
-    problem, texts, labels = _problem(record.get("prompt"), "prompt"), record.get("completions"), record.get("labels")
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise InputError(f"'completions' is {_short(texts)}, not a list of steps' texts")
-    if not isinstance(labels, list) or not all(isinstance(label, bool) for label in labels):
-        raise InputError(f"'labels' is {_short(labels)}, not a list of true and false")
-    if len(labels) != len(texts):
-        raise InputError(f"'labels' has {len(labels)} for {len(texts)} 'completions'")
-    return _labelled(problem, texts, labels)
+def _of_stepwise(record: Record) -> ImportedRow:
+    problem = _problem(record.get("prompt", _question(record)), "prompt")
+    texts, labels = step_texts(record.get("completions"), "completions"), record.get("labels")
+    imported = labelled_steps(problem, texts, labels, "labels", "TRL's stepwise supervision", "'completions'")
+    ratings = [step["rating"] for step in imported.row["steps"]]
+    if -1 in ratings and 1 in ratings[ratings.index(-1) :]:
+        return dataclasses.replace(imported, notes=(_NEUTRAL_IS_WRONG,))
+    return imported
 
 
-def _of_shepherd(record: Record) -> dict[str, Any]:
-    text, label = record.get("input"), record.get("label")
-    for name, value in (("input", text), ("label", label)):
-        if not isinstance(value, str):
-            raise InputError(f"{name!r} is {_short(value)}, not a text")
-    *segments, rest = str(text).split(SHEPHERD_TAG)
-    if not segments:
-        raise InputError(f"'input' has no step tag {SHEPHERD_TAG}")
-    if rest.strip():
-        raise InputError(
-            f"'input' goes on behind its last {SHEPHERD_TAG}, with a step that has no label: {_short(rest)}"
-        )
-    labels = _signs(segments, rest, str(label))
-    start, end = _first_step(segments[0])
-    lines = [segments[0][end:], *(segment.removeprefix("\n") for segment in segments[1:])]
-    texts = [line.removeprefix(f"Step {number}: ").removesuffix(" ") for number, line in enumerate(lines, 1)]
-    return _labelled(_problem(segments[0][:start], "input"), texts, labels)
+def _of_processbench(record: Record) -> ImportedRow:
+    problem, texts = _problem(_question(record), "problem"), step_texts(record.get("steps"), "steps")
+    if "" in texts:
+        raise InputError(f"'steps' is {short(texts)}, not a list of steps' texts")
+    return _through_first_error(problem, texts, record.get("label"), "label", "ProcessBench's")
 
 
-def _signs(segments: Sequence[str], rest: str, label: str) -> list[bool]:
-    """Return the sign in `label` at each tag of `input`. Raises InputError where the two texts differ elsewhere."""
-    signs, at = [], 0
-    for number, segment in enumerate(segments):
-        at += len(segment)
-        sign = _SIGNS.get(label[at : at + 1])
-        if label[at - len(segment) : at] != segment or sign is None:
-            raise InputError(f"'label' is not 'input' with + or - in place of each {SHEPHERD_TAG}: see tag {number}")
-        signs.append(sign)
-        at += 1
-    if label[at:] != rest:
-        raise InputError(f"'label' goes on behind its last sign, unlike 'input': {_short(label[at:])}")
-    return signs
+def _of_prmbench(record: Record) -> ImportedRow:
+    problem = _problem(record.get("modified_question", record.get("question")), "modified_question")
+    texts, wrong = step_texts(record["modified_process"], "modified_process"), record["error_steps"]
+    if not isinstance(wrong, list) or not all(isinstance(at, int | float) and 1 <= at <= len(texts) for at in wrong):
+        raise InputError(f"'error_steps' is {short(wrong)}, not numbers of {len(texts)} steps, from 1")
+    return _through_first_error(problem, texts, int(min(wrong)) - 1 if wrong else NO_ERROR, "error_steps", "PRMBench's")
 
 
-def _first_step(head: str) -> tuple[int, int]:
-    """Return where the problem ends and the first step begins. Raises InputError where 'input' does not show it."""
-    at = head.find(SHEPHERD_FIRST)
-    if at >= 0:
-        return at, at + 1
-    match = _ANY_FIRST.search(head)
-    if match is None:
-        raise InputError(f"'input' has no 'Step 1:' before its first {SHEPHERD_TAG}, so the problem's end is not known")
-    return match.span()
-
-
-def _of_processbench(record: Record) -> dict[str, Any]:
-    problem, texts, label = _problem(record.get("problem"), "problem"), record.get("steps"), record.get("label")
-    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text for text in texts):
-        raise InputError(f"'steps' is {_short(texts)}, not a list of steps' texts")
+def _through_first_error(problem: str, texts: list[str], label: Any, name: str, file_format: str) -> ImportedRow:
+    """Return the row of a finished solution. label: the index of its first wrong step, or −1."""
     if isinstance(label, float) and label.is_integer():
         label = int(label)  # pandas writes whole numbers as floats beside a null
     if isinstance(label, bool) or not isinstance(label, int) or not NO_ERROR <= label < len(texts):
-        raise InputError(f"'label' is {_short(label)}, not the index of one of {len(texts)} steps, or -1")
+        raise InputError(f"{name!r} is {short(label)}, not the index of one of {len(texts)} steps, or -1")
     right = len(texts) if label == NO_ERROR else label
     labels = [True if at < right else False if at == right else None for at in range(len(texts))]
-    return _labelled(problem, texts, labels) | {"finished": True}
-
-
-def _labelled(problem: str, texts: Sequence[str], labels: Sequence[bool | None]) -> dict[str, Any]:
-    rated = [{"text": text, "rating": _RATINGS[label]} for text, label in zip(texts, labels, strict=True)]
-    return {"problem": problem, "steps": rated, "finished": extract_answer(texts[-1])[0] is not None}
+    imported = labelled_steps(problem, texts, labels, name, file_format)
+    return dataclasses.replace(imported, row=imported.row | {"finished": True})
 
 
 def _problem(value: Any, name: str) -> str:
     if isinstance(value, list) and all(isinstance(turn, Mapping) for turn in value):
         raise InputError(f"{name!r} is a conversation; give the problem's text")
     if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{name!r} is {_short(value)}, not a problem's text")
+        raise InputError(f"{name!r} is {short(value)}, not a problem's text")
     return value
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,11 +1,10 @@
 """Process labels that people (or anyone) gave to solutions of their own: files, as the PRM's training data.
 
-One solution per row of JSON Lines (also gzipped) or Parquet: a problem, and its steps with ratings −1, 0 or +1:
+One solution per row: a problem, and its steps with ratings −1, 0 or +1:
 
     {"problem": "What is 2 + 2?", "steps": [{"text": "2 + 2 = 4", "rating": 1}, …]}
 
-or a line of PRM800K as it was released (`prm800k.py`), or a row of TRL's stepwise supervision, of Math-Shepherd or of
-ProcessBench (`import_formats.py`).
+or a line of PRM800K as it was released (`prm800k.py`), or a row in a form that others publish (`import_formats.py`).
 
 A step that nobody rated has a null rating or none. In place of a rating a step may have `probabilities`, a soft label:
 of being negative, neutral and positive. A row is a finished solution where `finished` says so, or else where its last
@@ -25,10 +24,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from components.data.import_formats import as_labelled
-from components.data.prm800k import is_prm800k, read_line
+from components.data.cells import short, sound
+from components.data.file_report import FileReport
+from components.data.import_formats import import_row
+from components.data.prm800k import is_prm800k
 from components.data.readers import read_records
 from components.data.solution_files import SHARD_ROWS, SolutionFiles, describe_solutions, read_shards
+from components.data.step_labels import ImportedRow
 from components.dataflow.errors import InputError
 from components.dataflow.stage import TableStage
 from components.text.rendering import has_answer
@@ -43,7 +45,7 @@ def labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: C
     excluded: `same_text` of held-out problems, whose solutions are not used.
     """
     compute = functools.partial(_labelled_solutions, paths=paths, excluded=frozenset(excluded))
-    return TableStage("labelled_solutions", 3, config, LABELLED_SOLUTIONS, compute, shard_rows=SHARD_ROWS)
+    return TableStage("labelled_solutions", 4, config, LABELLED_SOLUTIONS, compute, shard_rows=SHARD_ROWS)
 
 
 def label_counts() -> TableStage:
@@ -53,34 +55,35 @@ def label_counts() -> TableStage:
 
 
 def describe_labelled(
-    paths: Sequence[Path], held_out: Mapping[str, str] | None = None, drop_contaminated: bool = False
-) -> SolutionFiles:
-    """Read the files once to check them, and return their digests. Raises InputError (see describe_solutions)."""
-    return describe_solutions(paths, read_labelled, held_out or {}, drop_contaminated)
+    paths: Sequence[Path],
+    held_out: Mapping[str, str] | None = None,
+    drop_contaminated: bool = False,
+    most_errors: float = 1.0,
+) -> tuple[SolutionFiles, list[FileReport]]:
+    """Read the files once to check them. Return their digests and reports. Raises InputError (describe_solutions)."""
+    return describe_solutions(paths, read_labelled, held_out or {}, drop_contaminated, most_errors)
 
 
 def read_labelled(path: Path, file: int = 0) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the `labelled_solutions` table."""
+    """Yield the rows of the `labelled_solutions` table, and with each its `format`, `notes` and `label_kind`."""
     for number, record in enumerate(read_records(path)):
         yield _row(number, record) | {"source_file": file}
 
 
-def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
-    raw, dropped, broken = record, None, None
+def _row(number: int, raw: Mapping[str, Any]) -> dict[str, Any]:
+    imported, broken = ImportedRow({}, ""), None
     try:
-        if is_prm800k(raw):
-            record = read_line(raw)
-            dropped = record["dropped"]
-        elif "problem" not in raw or "label" in raw:
-            record = as_labelled(raw)
+        imported = import_row(raw)
+        record = imported.row
     except InputError as error:
         fields = raw["question"] if isinstance(raw.get("question"), dict) else raw
-        names = ("problem", "prompt", "input")
+        names = ("problem", "prompt", "input", "question")
         record, broken = {"problem": next((fields[name] for name in names if name in fields), None)}, error
+    dropped = record.get("dropped") if is_prm800k(raw) else None
     problem, steps = record.get("problem"), record.get("steps")
     steps = steps if isinstance(steps, list) else []
     row: dict[str, Any] = {
-        "problem": problem if isinstance(problem, str) else "",
+        "problem": sound(problem) if isinstance(problem, str) else "",
         "steps": [],
         "ratings": [],
         "probabilities": None,
@@ -92,6 +95,9 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
         "finished": False,
         "source_row": number,
         "error": None,
+        "format": imported.file_format,
+        "notes": imported.notes,
+        "label_kind": imported.label_kind,
     }
     try:
         if broken is not None:
@@ -104,7 +110,7 @@ def _row(number: int, record: Mapping[str, Any]) -> dict[str, Any]:
             raise InputError("'steps' is empty or not a list")
         finished = record.get("finished")
         if not isinstance(finished, bool | None):
-            raise InputError(f"'finished' is {finished!r}, not true, false or null")
+            raise InputError(f"'finished' is {short(finished)}, not true, false or null")
         labels = [_label(step, f"steps[{at}]") for at, step in enumerate(steps)]
         alternatives = [
             {"step": at, **_label(other, f"steps[{at}].alternatives[{place}]")}
@@ -128,7 +134,7 @@ def _alternatives(step: Mapping[str, Any], where: str) -> list[Any]:
     """Return a step's alternatives. Raises InputError where they are no list, or have alternatives of their own."""
     alternatives = step.get("alternatives")
     if not isinstance(alternatives, list | np.ndarray | None):
-        raise InputError(f"{where}.alternatives is {alternatives!r}, not a list")
+        raise InputError(f"{where}.alternatives is {short(alternatives)}, not a list")
     alternatives = [] if alternatives is None else list(alternatives)
     for place, other in enumerate(alternatives):
         if isinstance(other, dict) and other.get("alternatives"):
@@ -142,7 +148,7 @@ def _label(step: Any, where: str) -> dict[str, Any]:
         raise InputError(f"{where} has no text")
     rating, probabilities = step.get("rating"), step.get("probabilities")
     if rating not in (None, NEGATIVE, NEUTRAL, POSITIVE) or isinstance(rating, bool):
-        raise InputError(f"{where}.rating is {rating!r}, not −1, 0, 1 or null")
+        raise InputError(f"{where}.rating is {short(rating)}, not −1, 0, 1 or null")
     if probabilities is not None:
         good = isinstance(probabilities, list | np.ndarray) and len(probabilities) == len(PRM_LABELS)
         if not good or not all(isinstance(p, int | float) and 0 <= p <= 1 for p in probabilities):
@@ -167,7 +173,7 @@ def _count_labels(step: Any) -> int:
     return int(_is_labelled(step)) + (sum(map(_count_labels, others)) if isinstance(others, list) else 0)
 
 
-def _labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: frozenset[str]) -> Iterator[pa.Table]:
+def _labelled_solutions(config: SolutionFiles, paths: Sequence[Path], excluded: Collection[str]) -> Iterator[pa.Table]:
     return read_shards(config, paths, excluded, read_labelled, LABELLED_SOLUTIONS)
 
 

@@ -1,6 +1,6 @@
 r"""Files of problems: MATH, GSM8K, or anyone's own columns, each row normalised to the `problems` schema.
 
-JSON Lines (also gzipped) or Parquet with a problem and an answer per row, whose columns may have any name:
+A problem and an answer per row, in any container (containers.py), whose columns may have any name:
 
     {"problem": "What is $2^{10}$?", "answer": "1024"}                              as MATH in PRM800K's split
     {"question": "Tom has 2 cats …", "answer": "He has 2 + 3 = 5.\n#### 5"}          GSM8K: what follows the last ####
@@ -14,40 +14,35 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.data.readers import read_records
+from components.data.cells import cell_text, short, sound
+from components.data.file_report import FileReport, quoted
+from components.data.problem_columns import (
+    ANSWER_FORMATS,
+    GSM8K_MARK,
+    ProblemFile,
+    find_columns,
+    find_format,
+    is_prose,
+    problem_cell,
+)
+from components.data.readers import read_records, rows_digest
 from components.dataflow.errors import InputError
 from components.dataflow.model_files import file_digest
-from components.dataflow.stage import digest, field_added_later
+from components.dataflow.stage import digest
 from components.text.answer_extraction import extract_answer
 from components.text.problem_matching import same_text
 
 ATTRIBUTES = ("source", "level", "subject")
-ANSWER_FORMATS = {
-    "text": "the whole column",
-    "gsm8k": "what follows the last line that begins with ####",
-    "boxed": "what the last \\boxed{} holds",
-}
-_GSM8K_MARK = "#### "
+EXCLUDED = "excluded"  # the split of rows from which nothing is sampled: duplicates, and contaminated train problems
 # A few of MATH's are \boxed 9, and a few \fbox{9}.
 _BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s+([^\s{}$.,]+)")
-
-
-@dataclass(frozen=True)
-class ProblemFile:
-    """A file's identity: its content (not its place) and how it is read."""
-
-    digest: str
-    problem_column: str = "problem"
-    answer_column: str = "answer"
-    max_problems: int | None = None  # the first so many rows
-    answer_format: str = field_added_later("text", value_before="text")  # a key of ANSWER_FORMATS
+_NO_REFERENCE = {"none", "null", "nan", "n/a", "na", "proof", "notfound", "not found", "unknown", "no answer"}
 
 
 def describe_file(
@@ -59,26 +54,16 @@ def describe_file(
 ) -> ProblemFile:
     """Return how to read a file of problems, and its digest.
 
-    None is decided by the first row: the columns problem or question, answer or solution; GSM8K's #### or a box. Raises
-    InputError when no row can be used.
+    None is found out from the rows (problem_columns.py). Raises InputError when no row can be used.
     """
     first = next(iter(_records(path, 1)), None)
     if first is None:
         raise InputError(f"{path}: holds no rows")
-    problem_column = problem_column or ("question" if "question" in first and "problem" not in first else "problem")
-    answer_column = answer_column or ("solution" if "solution" in first and "answer" not in first else "answer")
-    for column in (problem_column, answer_column):
-        if column not in first:
-            have = ", ".join(sorted(first)) or "none"
-            raise InputError(
-                f"{path}: row 0 has no column '{column}' (it has: {have}); name it with "
-                f"--problem-column or --answer-column"
-            )
+    problem_column, answer_column, body = find_columns(path, first, problem_column, answer_column)
     if answer_format is None:
-        is_gsm8k = f"\n{_GSM8K_MARK}" in f"\n{first[answer_column]}"
-        answer_format = "gsm8k" if is_gsm8k else "boxed" if answer_column == "solution" else "text"
+        answer_format = find_format(path, _records(path, max_problems), answer_column)
     file = ProblemFile(
-        folder_or_file_digest(path), problem_column, answer_column, max_problems, answer_format=answer_format
+        folder_or_file_digest(path), problem_column, answer_column, max_problems, answer_format, body_column=body
     )
     rows = read_problems(path, file, "train")
     if all(row["error"] for row in rows):
@@ -86,11 +71,42 @@ def describe_file(
     return file
 
 
+def report_problems(path: Path, file: ProblemFile, rows: Sequence[Mapping[str, Any]]) -> FileReport:
+    """Return the report on a file of problems. rows: of read_problems."""
+    good = [row for row in rows if row["error"] is None]
+    references = [row["ground_truth_answer"] for row in good]
+    body = f"'{file.body_column}' and " if file.body_column is not None else ""
+    details = [
+        f"problem from {body}'{file.problem_column}'",
+        f"answer from '{file.answer_column}' ({ANSWER_FORMATS[file.answer_format]}): {quoted(references)}",
+    ]
+    notes = []
+    again = sum(row["split"] == EXCLUDED for row in good)
+    if again:
+        notes.append(f"{again:,} left out: there twice, or evaluation problems")
+    prose = [row for row in good if is_prose(row["ground_truth_answer"])]
+    if prose:
+        example = f"row {prose[0]['source_row']}: {short(prose[0]['ground_truth_answer'])}"
+        notes.append(f"WARNING: {len(prose):,} reference answers are prose, which no answer equals ({example})")
+    errors = [row["error"] for row in rows if row["error"] is not None]
+    return FileReport(path, len(rows), errors, details, notes)
+
+
 def folder_or_file_digest(path: Path) -> str:
-    """Return the digest of a file; for a folder, of its JSON files' contents and names."""
-    if path.is_dir():
-        return digest([[name, file_digest(path / name)] for name in _names(path)])
-    return file_digest(path)
+    """Return the digest of what a path names: of MATH's folder, its JSON files' contents and names."""
+    names = _math_names(path)
+    if names:
+        return digest([[_name(name), _digest_of(path / name)] for name in names])
+    return rows_digest(path)
+
+
+def _digest_of(path: Path) -> str | None:
+    return file_digest(path) if path.is_file() else None
+
+
+def _name(name: str) -> str:
+    """Return a file's name as text; one that is not UTF-8 has escapes."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def problem_id(problem: str) -> str:
@@ -102,83 +118,106 @@ def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, A
     """Read the rows of the `problems` table from one file.
 
     Each has `attributes` (source, level, subject), `solution` (text or None) and `same_text` too, which is equal for
-    problems that differ in layout alone. Raises InputError for a file that cannot be read.
+    problems that differ in layout alone. A problem that is there twice with one answer counts once: the second row has
+    the split `excluded`. Raises InputError for a file that cannot be read.
     """
-    seen: dict[str, int] = {}
+    seen: dict[str, tuple[int, str | None]] = {}
+    taken: set[str] = set()
     rows: list[dict[str, Any]] = []
     for number, record in enumerate(_records(path, file.max_problems)):
-        problem, error = _text(record, file.problem_column, number)
-        answer, no_answer = _answer(record, file, number)
-        error = error or no_answer
-        identity = problem_id(problem)
-        if error is None and identity in seen:
-            error = f"row {number}: the same problem as row {seen[identity]}"
-        if identity in seen:
+        problem, error = problem_cell(record, file)
+        answer, no_answer = _answer(record, file)
+        error, problem = error or no_answer, sound(problem)
+        identity, own_split = problem_id(problem), split
+        first, reference = seen.get(identity, (number, answer))
+        if error is None and first != number:
+            if answer == reference:
+                own_split = EXCLUDED
+            else:
+                error = f"the same problem as row {first}, with another answer"
+        if error is None:
+            seen.setdefault(identity, (number, answer))
+        if identity in taken:
             identity = problem_id(f"{problem}\0{number}")
-        seen.setdefault(identity, number)
-        solution = record.get("solution")
-        if file.answer_format == "gsm8k":
-            solution = f"\n{record.get(file.answer_column)}".rpartition(f"\n{_GSM8K_MARK}")[0].strip()
+        taken.add(identity)
         rows.append(
-            {"problem_id": identity, "split": split, "problem": problem, "ground_truth_answer": answer}
-            | {"source": "file", "source_row": number, "error": error}
-            | {"attributes": {name: _attribute(record.get(name)) for name in ATTRIBUTES}}
-            | {"solution": solution if isinstance(solution, str) else None, "same_text": same_text(problem)}
+            {"problem_id": identity, "split": own_split, "problem": problem, "ground_truth_answer": answer}
+            | {"source": "file", "source_row": number, "error": None if error is None else f"row {number}: {error}"}
+            | {"attributes": _attributes(record), "solution": _solution(record, file), "same_text": same_text(problem)}
         )
     return rows
 
 
 def _records(path: Path, most: int | None) -> Iterable[Mapping[str, Any]]:
     """Yield the rows of a file, or of MATH's folder in the order of their names. Raises InputError."""
-    if not path.is_dir():
+    names = _math_names(path)
+    if not names:
         yield from read_records(path, most)
         return
-    names = _names(path)
-    if not names:
-        raise InputError(f"{path}: the folder has no JSON files; MATH's has one for each problem")
     for name in names[:most]:
-        try:
-            record = json.loads((path / name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            record = None
-        if not isinstance(record, dict):  # kept, as a row without a problem
+        record = _json_object(path / name)
+        if record is None:  # kept, as a row without a problem
             record = {"problem": None, "solution": None}
         level = str(record.get("level", "")).removeprefix("Level ")
         yield record | {"level": level if level.isdecimal() else None, "subject": record.get("type"), "source": "MATH"}
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json"))
+def _math_names(folder: Path) -> list[str]:
+    """Return the JSON files of a folder that holds, as MATH's does, one for each problem; of others none."""
+    if not folder.is_dir() or (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file():
+        return []
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.json"))
+    first = next((record for name in names if (record := _json_object(folder / name)) is not None), {})
+    return names if "problem" in first and "solution" in first else []
 
 
-def _answer(record: Mapping[str, Any], file: ProblemFile, number: int) -> tuple[str | None, str | None]:
+def _json_object(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object that a file holds; None for what is none: a link to a device is never opened."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _answer(record: Mapping[str, Any], file: ProblemFile) -> tuple[str | None, str | None]:
     """Return the reference answer, and the error where there is none."""
-    text, error = _text(record, file.answer_column, number)
-    if error is not None or file.answer_format == "text":
+    column, form = file.answer_column, file.answer_format
+    text, error = cell_text(record, column)
+    if error is not None:
         return text, error
-    if file.answer_format == "gsm8k":
-        _, mark, after = f"\n{text}".rpartition(f"\n{_GSM8K_MARK}")
-        reference: str | None = after.strip() if mark else None
-    else:
+    reference: str | None = text
+    if form in ("gsm8k", "auto"):
+        *_, after = GSM8K_MARK.split(text)
+        reference = after.strip() if GSM8K_MARK.search(text) else None
+    if form == "boxed" or (form == "auto" and not reference):
         answer, rule = extract_answer(_BARE_BOX.sub(r"\\boxed{\1}", text).replace("\\fbox{", "\\boxed{"))
         reference = answer if rule == "boxed" else None
+    if form == "auto" and not reference and not is_prose(text):
+        reference = text
     if not reference:
-        return None, f"row {number}: '{file.answer_column}' has no answer ({ANSWER_FORMATS[file.answer_format]})"
+        return None, f"'{column}' has no answer ({ANSWER_FORMATS[form]})"
+    if reference.strip().casefold() in _NO_REFERENCE:
+        return None, f"'{column}' is {short(reference)}, which stands for no answer"
     return reference, None
 
 
-def _text(record: Mapping[str, Any], column: str, number: int) -> tuple[str, str | None]:
-    """Return a cell as text, and the error where it cannot be used; 7.0, as a column of floats has 7, is "7"."""
-    value = record.get(column)
-    if value is None:
-        return "", f"row {number}: '{column}' is {'null' if column in record else 'missing'}"
-    if isinstance(value, float) and math.isfinite(value) and value == int(value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or value != value:
-        return "", f"row {number}: '{column}' is {value!r}, not text or a number"
-    return str(value), None if str(value).strip() else f"row {number}: '{column}' is empty"
+def _solution(record: Mapping[str, Any], file: ProblemFile) -> str | None:
+    """Return a problem's own solution, if it has one: beside its answer, or before the answer's mark."""
+    solution = record.get("solution")
+    answer = record.get(file.answer_column)
+    if file.answer_format in ("gsm8k", "auto") and isinstance(answer, str) and GSM8K_MARK.search(answer):
+        return answer[: list(GSM8K_MARK.finditer(answer))[-1].start()].strip()
+    return solution if isinstance(solution, str) else None
 
 
-def _attribute(value: object) -> str | None:
-    """Return an attribute as text, whatever the file holds: attributes are only shown, and never an error."""
-    return None if value is None or value != value or value == "" else str(value)
+def _attributes(record: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return a row's attributes as text, whatever it holds: attributes are only shown, and never an error."""
+    values = {name: record.get(name) for name in ATTRIBUTES}
+    level = values["level"]
+    if isinstance(level, str) and level.startswith("Level "):  # MATH's own, outside of its folder
+        values |= {"level": level.removeprefix("Level "), "subject": values["subject"] or record.get("type")}
+    return {
+        name: None if value is None or value != value or value == "" else sound(str(value))
+        for name, value in values.items()
+    }

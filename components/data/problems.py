@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.data.problem_files import ProblemFile, folder_or_file_digest, problem_id, read_problems
+from components.data.held_out import HeldOut, held_out_texts
+from components.data.problem_columns import ProblemFile
+from components.data.problem_files import EXCLUDED, folder_or_file_digest, problem_id, read_problems
 from components.dataflow.errors import InputError
 from components.dataflow.stage import TableStage, field_added_later
 from components.worlds.worked_arithmetic import Chain, WorldConfig, chains, teacher_solutions
@@ -18,7 +21,6 @@ from schemas.results import PROBLEM_ATTRIBUTES
 from schemas.tables import PROBLEMS, TEACHER_SOLUTIONS
 
 PROBLEMS_PER_SHARD = 150
-EXCLUDED = "excluded"  # the split of train problems that are evaluation problems
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def world_problems(config: WorldConfig) -> TableStage:
 def file_problems(config: ProblemFiles, paths: Mapping[str, Path]) -> TableStage:
     """Make the stage that reads the user's problems. paths: the file of each split."""
     compute = functools.partial(_file_problems, paths=paths)
-    return TableStage("problems", 1, config, PROBLEMS, compute, PROBLEMS_PER_SHARD, shard_by="split")
+    return TableStage("problems", 2, config, PROBLEMS, compute, PROBLEMS_PER_SHARD, shard_by="split")
 
 
 def world_attributes(config: WorldConfig) -> TableStage:
@@ -52,7 +54,7 @@ def world_attributes(config: WorldConfig) -> TableStage:
 def file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> TableStage:
     """Make the stage that reads the columns `level`, `subject` and `source` of the user's problems, where they are."""
     compute = functools.partial(_file_attributes, paths=paths)
-    return TableStage("problem_attributes", 1, config, PROBLEM_ATTRIBUTES, compute)
+    return TableStage("problem_attributes", 2, config, PROBLEM_ATTRIBUTES, compute)
 
 
 def teacher(config: WorldConfig) -> TableStage:
@@ -60,25 +62,25 @@ def teacher(config: WorldConfig) -> TableStage:
     return TableStage("teacher_solutions", 2, config, TEACHER_SOLUTIONS, _teacher_solutions, shard_rows=4000)
 
 
-def held_out_texts(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """Return the evaluation problems by normalised text: "test row 3" or the like. rows: of read_problems."""
-    return {
-        row["same_text"]: f"{row['split']} row {row['source_row']}" for row in rows if row["split"] in ("test", "ood")
-    }
-
-
 def check_disjoint(rows: list[dict[str, Any]]) -> None:
-    """Raise InputError when a problem of one split is, after normalisation, one of another."""
+    """Raise InputError when a problem of one split is, after normalisation, one of another, or when an evaluation
+    problem stands whole in a train problem."""
+    held_out = HeldOut(held_out_texts(rows))
     seen: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        other = seen.setdefault(row["same_text"], row)
-        if other["split"] == row["split"] or not row["problem"].strip():
+    for row in sorted(rows, key=lambda row: row["split"] != "train"):  # evaluation problems meet those of training
+        text = row["same_text"]
+        if not row["problem"].strip() or row["error"] is not None:
             continue
+        if row["split"] == "train":
+            text = held_out.find_same(text) or text
+        other = seen.setdefault(text, row)
+        if other["split"] == row["split"]:
+            continue
+        relation = "is the same problem as" if other["same_text"] == text else "stands whole in the problem of"
         drop = "; or leave such train rows out with --contaminated drop" if other["split"] == "train" else ""
         raise InputError(
-            f"{row['split']} row {row['source_row']} is the same problem as {other['split']} row "
-            f"{other['source_row']} (spacing and LaTeX aside); remove one of them, or the curves would measure "
-            f"memory{drop}"
+            f"{row['split']} row {row['source_row']} {relation} {other['split']} row {other['source_row']} (spacing "
+            f"and LaTeX aside); remove one of them, or the curves would measure memory{drop}"
         )
 
 
@@ -125,16 +127,21 @@ def _file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> pa.Tabl
 
 def file_rows(config: ProblemFiles, paths: Mapping[str, Path]) -> list[dict[str, Any]]:
     """Read the rows of all splits by read_problems. Raises InputError when a file has changed since."""
-    rows = []
+    return [row for rows in rows_by_split(config, paths).values() for row in rows]
+
+
+def rows_by_split(config: ProblemFiles, paths: Mapping[str, Path]) -> dict[str, list[dict[str, Any]]]:
+    """Return the same rows by the split that their file was given for. Raises InputError."""
+    rows = {}
     for split, file in (("train", config.train), ("test", config.test), ("ood", config.ood)):
         if file is not None:
             if folder_or_file_digest(paths[split]) != file.digest:
                 raise InputError(f"{paths[split]}: changed while the study ran; start it again")
-            rows += read_problems(paths[split], file, split)
+            rows[split] = read_problems(paths[split], file, split)
     if config.drop_contaminated:
-        held_out = held_out_texts(rows)
-        for row in rows:
-            if row["split"] == "train" and row["same_text"] in held_out:
+        held_out = HeldOut(held_out_texts(itertools.chain.from_iterable(rows.values())))
+        for row in rows["train"]:
+            if row["split"] == "train" and held_out.find_same(row["same_text"]) is not None:
                 row["split"] = EXCLUDED
     return rows
 

@@ -7,17 +7,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from components.data.file_report import FileReport
 from components.data.labelled_solutions import read_labelled
-from components.data.readers import check_unchanged
+from components.data.readers import check_unchanged, rows_digest
+from components.data.step_labels import two_kinds
 from components.dataflow.errors import InputError
-from components.dataflow.model_files import file_digest
 from components.dataflow.stage import TableStage
 from components.text.rendering import join_steps
 from schemas.ratings import NEGATIVE, first_error
@@ -33,30 +35,43 @@ class RatedFiles:
     files: tuple[tuple[str, str], ...]
 
 
-def describe_rated(paths: list[Path]) -> tuple[RatedFiles, dict[str, Path]]:
-    """Read the files once to check them. Returns their digests, and name → path. Raises InputError."""
+def describe_rated(
+    paths: Sequence[Path], most_errors: float = 1.0
+) -> tuple[RatedFiles, dict[str, Path], list[FileReport]]:
+    """Read the files once to check them. Return their digests, name → path, and reports.
+
+    most_errors: the largest share of a file's rows that may have an error. Raises InputError.
+    """
     by_name: dict[str, Path] = {}
+    reports = []
     for path in paths:
         name = path.name.split(".")[0]
         if name in by_name:
             raise InputError(f"{path}: another file is called {name} too; results could not be told apart")
         by_name[name] = path
-        errors = [row["error"] for row in read_rated(path, name)]
-        if all(errors):
-            raise InputError(f"{path}: no row can be used: {errors[0] if errors else 'it is empty'}")
-    return RatedFiles(tuple((name, file_digest(path)) for name, path in by_name.items())), by_name
+        labelled = list(read_labelled(path))
+        if conflict := two_kinds({row["label_kind"] or "" for row in labelled}):
+            raise InputError(f"{path}: {conflict}")
+        errors = [row["error"] for row in (_row(name, row) for row in labelled) if row["error"] is not None]
+        formats = dict.fromkeys(row["format"] for row in labelled if row["error"] is None)
+        notes = Counter(note for row in labelled for note in row["notes"])
+        report = FileReport(path, len(labelled), errors, [f"read as {', '.join(formats)}"])
+        report.notes = [f"{count:,} {note}" for note, count in notes.items()]
+        report.check(most_errors)
+        reports.append(report)
+    return RatedFiles(tuple((name, rows_digest(path)) for name, path in by_name.items())), by_name, reports
 
 
 def file_solutions(config: RatedFiles, paths: Mapping[str, Path]) -> TableStage:
     """Make the stage that reads the solutions, with the generator's own columns: for scoring."""
     compute = functools.partial(_rows, paths=paths, schema=SOLUTIONS)
-    return TableStage("rated_solutions", 2, config, SOLUTIONS, compute, shard_rows=500)
+    return TableStage("rated_solutions", 3, config, SOLUTIONS, compute, shard_rows=500)
 
 
 def file_labels(config: RatedFiles, paths: Mapping[str, Path]) -> TableStage:
     """Make the stage that reads their ratings, through the first wrong step."""
     compute = functools.partial(_rows, paths=paths, schema=STEP_LABELS)
-    return TableStage("held_out_step_labels", 2, config, STEP_LABELS, compute)
+    return TableStage("held_out_step_labels", 3, config, STEP_LABELS, compute)
 
 
 def _rows(config: RatedFiles, paths: Mapping[str, Path], schema: pa.Schema) -> pa.Table:

@@ -1,32 +1,36 @@
-"""Readers of users' files, local, on S3 or on a hub: row by row, with errors that name the file and the row."""
+"""Readers of users' files, local, on S3 or on a hub: files, folders and globs, row by row."""
 
 from __future__ import annotations
 
 import atexit
 import functools
-import gzip
+import glob
 import importlib.util
+import itertools
 import json
+import os
+import re
 import shutil
 import tempfile
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from components.data.containers import rows_of_file
 from components.dataflow.errors import InputError
 from components.dataflow.model_files import file_digest
+from components.dataflow.stage import digest
 
 
 @functools.cache
 def fetch(name: str) -> Path:
     """Return a file's path on this machine: its own, or a copy that lasts as long as this process.
 
-    Copied are s3://bucket/file and hub:DATASET[:CONFIG]:SPLIT (by the package `datasets`). Raises InputError.
+    Copied are s3://bucket/file (also a folder or a glob) and hub:DATASET[:CONFIG]:SPLIT (by the package `datasets`).
+    Raises InputError.
     """
+    if not name.strip():
+        raise InputError("a name of a file is empty, as an unset shell variable leaves it")
     kind, _, rest = name.partition(":")
     if kind not in ("s3", "hub"):
         return Path(name)
@@ -44,8 +48,12 @@ def fetch(name: str) -> Path:
 def _from_s3(url: str, folder: Path) -> Path:
     import fsspec
 
+    files = fsspec.filesystem("s3")
+    if any(sign in url for sign in "*?[") or files.isdir(url):
+        files.get(url, str(folder), recursive=True)
+        return folder
     path = folder / url.rpartition("/")[2]
-    fsspec.filesystem("s3").get_file(url, str(path))
+    files.get_file(url, str(path))
     return path
 
 
@@ -61,39 +69,77 @@ def _from_hub(name: str, folder: Path) -> Path:
     return path
 
 
-def read_records(path: Path, most: int | None = None) -> Iterable[dict[str, Any]]:
-    """Yield the rows of a JSON Lines (also .gz) or Parquet file, the first `most`. Raises InputError."""
-    if not path.is_file():
+_ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".arrow", ".csv", ".tsv")
+_COMPRESSED = re.compile(r"\.(?:gz|bz2|xz|zst|zstd)$")
+_NO_ROWS = ("dataset_info.json", "dataset_infos.json", "state.json", "config.json")  # what lies beside files of rows
+_SPLIT = re.compile(r"(train|test|validation|valid|val|dev)(?![a-z])")
+
+
+def data_files(path: Path) -> list[Path]:
+    """Return the files of rows that a path names, in the order of names: itself, or those of a folder or of a glob.
+
+    A folder is one of shards, a hub's snapshot, or what `datasets` saved by save_to_disk. Raises InputError where
+    nothing is there, or where files of several splits would be read as one.
+    """
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return _files_of_folder(path)
+    if path.exists():
+        raise InputError(f"{path}: is no file and no folder")
+    if not any(sign in str(path) for sign in "*?["):
         raise InputError(f"{path}: there is no such file")
-    if path.suffix == ".parquet":
-        left = most
+    found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if Path(name).is_file()]
+    if not found:
+        raise InputError(f"{path}: no file matches it")
+    return found
+
+
+def _files_of_folder(folder: Path) -> list[Path]:
+    if (folder / "dataset_dict.json").is_file():
+        splits = sorted(state.parent.name for state in folder.glob("*/state.json"))
+        raise InputError(f"{folder}: holds the splits {', '.join(splits)}: name the folder of one")
+    if (folder / "state.json").is_file():  # by save_to_disk, which says which files are its rows
         try:
-            for batch in pq.ParquetFile(path).iter_batches(4096):
-                yield from batch.slice(0, left).to_pylist()
-                left = None if left is None else max(0, left - len(batch))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(f"{path}: not a Parquet file: {error}") from error
-        return
-    opener = gzip.open if path.suffix == ".gz" else open
-    number = 0
-    try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            for number, line in enumerate(lines):
-                if number == most:
-                    return
-                record = json.loads(line)
-                if not isinstance(record, dict):
-                    raise InputError(f"{path}: row {number} is not a JSON object")
-                yield record
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"{path}: row {number} is not JSON (one object per line, UTF-8): {error}") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+            state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+            return [folder / Path(one["filename"]).name for one in state["_data_files"]]
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise InputError(f"{folder}: state.json does not name its files as `datasets` does") from error
+    names = [path.relative_to(folder) for path in folder.rglob("*")]
+    names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
+    rows = [name for name in names if _ending(name) in _ENDINGS and name.name not in _NO_ROWS]
+    if any(_ending(name) != ".json" for name in rows):  # a .json beside them describes them
+        rows = [name for name in rows if _ending(name) != ".json"]
+    if not rows:
+        raise InputError(f"{folder}: holds no file of rows ({', '.join(_ENDINGS)}, also compressed)")
+    named = {match[1] for name in rows if (match := _SPLIT.match(name.name))}
+    if len(named) > 1:
+        raise InputError(f"{folder}: holds the splits {', '.join(sorted(named))}: name one, as '{folder}/test-*'")
+    return [folder / name for name in sorted(rows)]
 
 
-def check_unchanged(path: Path, digest: str) -> None:
+def _ending(name: Path) -> str:
+    return Path(_COMPRESSED.sub("", name.name.lower())).suffix
+
+
+def read_records(path: Path, most: int | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file, of a folder or of a glob, the first `most`; see containers.py for the formats.
+
+    A row of which nothing can be read is an `UnreadableRow`. Raises InputError.
+    """
+    rows = itertools.chain.from_iterable(map(rows_of_file, data_files(path)))
+    return itertools.islice(rows, most)
+
+
+def rows_digest(path: Path) -> str:
+    """Return the digest of what a path names: of a file its content, else the files' contents and names."""
+    if path.is_file():
+        return file_digest(path)
+    base = path if path.is_dir() else path.parent
+    return digest([[os.path.relpath(file, base), file_digest(file)] for file in data_files(path)])
+
+
+def check_unchanged(path: Path, expected: str) -> None:
     """Raise InputError when a file is not the one that the study was started with."""
-    if file_digest(path) != digest:
+    if rows_digest(path) != expected:
         raise InputError(f"{path}: changed while the study ran; start it again")

@@ -87,9 +87,7 @@ def limits(options: argparse.Namespace) -> None:
     """Check the limits of a run: errors per stage, and rows per file of problems. Raises InputError."""
     if not (math.isfinite(options.max_error_rate) and options.max_error_rate >= 0):
         raise InputError(f"--max-error-rate {options.max_error_rate}: must be 0 or more")
-    if options.max_problems is not None and options.max_problems < 1:
-        raise InputError(f"--max-problems {options.max_problems}: must be 1 or more")
-    if options.max_problems is not None and options.train_problems is None:
+    if options.max_problems and options.train_problems is None:
         raise InputError("--max-problems cuts files of problems; give --train-problems and --test-problems too")
 
 

@@ -30,7 +30,7 @@ def open_study(options: argparse.Namespace) -> Study:
     small_scale = hasattr(options, "solutions_per_problem")
     root = checks.store_root(options.root)
     name = checks.study_name(options.study or (f"{preset.name}_small_scale" if small_scale else preset.name))
-    files, held_out = file_checks.problem_files(options)
+    files, held_out = file_checks.problem_files(options, notes)
     base_model = model_checks.model_folder("--base-model", options.base_model)
     small_base_model = (
         model_checks.model_folder("--small-base-model", options.small_base_model) if small_scale else None
@@ -38,8 +38,8 @@ def open_study(options: argparse.Namespace) -> Study:
     preset = model_checks.with_few_shot_prompt(preset, options, notes)
     learns_from_solutions = file_checks.learns_from_solutions(options)
     published_prm = model_checks.published_prm(options)
-    labelled, labelled_paths = file_checks.labelled_files(options, files, held_out)
-    graded, graded_paths = file_checks.graded_files(options, files, held_out)
+    labelled, labelled_paths = file_checks.labelled_files(options, files, held_out, notes)
+    graded, graded_paths = file_checks.graded_files(options, files, held_out, notes)
     judge, labelling_prm = model_checks.judge(options), model_checks.labelling_prm(options)
     sources = checks.label_sources(options, preset, files is not None, labelled is not None)
     if small_scale:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from components.data.problem_files import ANSWER_FORMATS
+from components.data.problem_columns import ANSWER_FORMATS
 from components.labels.active_learning import SELECTION_RULES
 from components.statistics.score_reduction import NEUTRALS, REDUCTIONS
 from components.text.segmentation import RULES
@@ -226,16 +226,37 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="problems unlike those (out of distribution, table 1): results stand apart, by the column `source`",
     )
-    files.add_argument("--problem-column", metavar="NAME", help="default: problem, or else question")
-    files.add_argument("--answer-column", metavar="NAME", help="default: answer, or else solution")
+    files.add_argument(
+        "--problem-column",
+        metavar="[SPLIT=]NAME",
+        help="of all files, or of that of train, test or ood alone; a dotted name goes into objects (default: problem, "
+        "or else question)",
+        nargs="+",
+        default=[],
+    )
+    files.add_argument(
+        "--answer-column",
+        metavar="[SPLIT=]NAME",
+        help="likewise (default: answer, or else solution, expected_answer or final_answer)",
+        nargs="+",
+        default=[],
+    )
     files.add_argument(
         "--answer-format",
-        choices=ANSWER_FORMATS,
+        metavar="[SPLIT=]FORMAT",
         help="where in the answer column the answer is: "
         + "; ".join(f"{name}: {about}" for name, about in ANSWER_FORMATS.items())
-        + " (default: found out from the first row)",
+        + " (default: found out from the rows)",
+        nargs="+",
+        default=[],
     )
-    files.add_argument("--max-problems", type=int, metavar="N", help="only the first N rows of each file")
+    files.add_argument(
+        "--max-problems",
+        metavar="[SPLIT=]N",
+        help="only the first N rows of each file, or of one",
+        nargs="+",
+        default=[],
+    )
     files.add_argument(
         "--contaminated",
         choices=["stop", "drop"],

@@ -95,10 +95,10 @@ def test_labelled_solutions_of_held_out_problems_stop_a_study_or_are_left_out(tm
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(InputError, match=r"row 1 is a solution of a held-out problem \(test row 0"):
         describe_labelled([path], held_out)
-    config = describe_labelled([path], held_out, drop_contaminated=True)
+    config = describe_labelled([path], held_out, drop_contaminated=True)[0]
     [table] = labelled_solutions(config, [path], held_out).compute(config)
     assert table["dropped"].to_pylist() == [None, "contaminated"]
-    assert config != describe_labelled([path])
+    assert config != describe_labelled([path])[0]
 
 
 def test_a_split_that_leaves_nothing_to_train_on_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -132,7 +132,7 @@ def test_what_is_labelled_counts_as_trained_on(tmp_path: Path) -> None:
     described, paths = files(tmp_path, train=["What is 5?"], test=[LONG.format(4)])
     path = tmp_path / "labelled.jsonl"
     path.write_text(json.dumps({"problem": LONG.format(3), "steps": [{"text": "9", "rating": 1}]}))
-    labelled_config = describe_labelled([path])
+    labelled_config = describe_labelled([path])[0]
     [labelled] = labelled_solutions(labelled_config, [path]).compute(labelled_config)
     stage = contamination(ContaminationConfig(ngram=4))
     problems = file_problems(described, paths).compute(described)

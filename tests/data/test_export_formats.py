@@ -23,7 +23,8 @@ from components.data.export_formats import (
     trl_unpaired,
 )
 from components.data.export_prm800k import prm800k
-from components.data.import_formats import as_graded, as_labelled
+from components.data.import_formats import as_labelled
+from components.data.import_graded import as_graded
 from components.data.labelled_solutions import read_labelled
 from components.data.rated_solutions import read_rated
 from components.dataflow.errors import InputError
@@ -106,9 +107,9 @@ def test_processbench_rows_come_back_whole(problem: str, steps: list[str], data:
 @given(problem=TEXTS, text=TEXTS, right=st.booleans())
 def test_unpaired_rows_come_back_whole(problem: str, text: str, right: bool) -> None:
     published = {"prompt": problem, "completion": text, "label": right}
-    graded = as_graded(published)
+    [graded] = as_graded(published)
     assert trl_unpaired(graded) == published
-    assert as_graded(graded) == graded
+    assert as_graded(graded) == [graded]
 
 
 def test_a_real_shepherd_row_and_the_steps_of_a_graded_text() -> None:
@@ -126,12 +127,9 @@ def test_a_real_shepherd_row_and_the_steps_of_a_graded_text() -> None:
     ]
     assert ours["finished"] is True
     assert as_labelled({**published, "input": published["input"].replace("Step 1", "step 1"), "label": published["label"].replace("Step 1", "step 1")})["steps"][0]["text"].startswith("step 1: She")  # fmt: skip  # noqa: E501
-    assert as_graded({"prompt": "p", "completion": "We add. It is 12.", "label": False}) == {
-        "problem": "p",
-        "text": "We add. It is 12.",
-        "steps": ["We add.", "It is 12."],
-        "is_correct": False,
-    }
+    assert as_graded({"prompt": "p", "completion": "We add. It is 12.", "label": False}) == [
+        {"problem": "p", "text": "We add. It is 12.", "steps": ["We add.", "It is 12."], "is_correct": False}
+    ]
 
 
 def test_our_own_rows_pass_unchanged_and_are_read_as_the_project_reads_them(tmp_path: Path) -> None:
@@ -154,7 +152,7 @@ def test_our_own_rows_pass_unchanged_and_are_read_as_the_project_reads_them(tmp_
     [
         ({"prompt": "p", "completions": ["a", "b"], "labels": [True]}, r"^'labels' has 1 for 2 'completions'$"),
         ({"prompt": "p", "completions": ["a"]}, r"^'labels' is None"),
-        ({"prompt": "p", "completions": ["a"], "labels": [0.7]}, r"^'labels' is \[0.7\]"),
+        ({"prompt": "p", "completions": ["a"], "labels": [1.7]}, r"^'labels' is \[1.7\]"),
         ({"prompt": "p", "completions": [], "labels": []}, "^'completions' is"),
         ({"prompt": [{"role": "user", "content": "p"}], "completions": ["a"], "labels": [True]}, "^'prompt' is a conv"),
         ({"prompt": " ", "completions": ["a"], "labels": [True]}, "^'prompt' is ' '"),
@@ -171,7 +169,7 @@ def test_our_own_rows_pass_unchanged_and_are_read_as_the_project_reads_them(tmp_
         ({"problem": "p", "steps": ["a"]}, "^'label' is None"),
         ({"problem": "p", "steps": [], "label": -1}, r"^'steps' is \[\]"),
         ({"problem": "", "steps": ["a"], "label": -1}, "^'problem' is ''"),
-        ({"question": {}, "label_": {}}, "^its fields 'question', 'label_' are those of no known format"),
+        ({"question": {}, "label_": {}}, "^its fields label_, question are those of no known format"),
     ],
 )
 def test_a_malformed_row_is_refused_by_its_field(bad: Row, message: str) -> None:
@@ -183,9 +181,11 @@ def test_a_malformed_row_is_refused_by_its_field(bad: Row, message: str) -> None
     ("bad", "message"),
     [
         ({"prompt": "p", "completion": None, "label": True}, "^'completion' is None"),
-        ({"prompt": "p", "completion": "a", "label": 1}, "^'label' is 1"),
-        ({"problem": "p", "text": "a"}, "^'is_correct' is None"),
-        ({"completion": "a", "label": True}, "^'prompt' is None"),
+        ({"prompt": "p", "completion": "a", "label": 2}, "^'label' is 2"),
+        ({"problem": "p", "text": "a", "is_correct": None}, "^'is_correct' is None"),
+        ({"problem": "p", "text": "a"}, "^its fields problem, text are those of no known format"),
+        ({"completion": "a", "label": True}, "^its fields completion, label are those of no known format"),
+        ({"prompt": "p", "answers": ["a", "b"], "label": [1]}, "^'label' is .*, not a list of 2 outcomes"),
     ],
 )
 def test_a_malformed_graded_row_is_refused_by_its_field(bad: Row, message: str) -> None:

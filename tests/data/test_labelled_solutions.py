@@ -74,7 +74,7 @@ def test_bad_rows_are_kept_and_say_what_is_wrong(tmp_path: Path) -> None:
         assert error.startswith(text)
     assert rows[2]["alternatives"][1] == {"step": 0, "text": "y", "rating": -1, "probabilities": None}
     assert rows[3]["probabilities"] == [[0.1, 0.0, 0.9], (0.0, 1.0, 0.0)]
-    stage = labelled_solutions(describe_labelled([path]), [path])
+    stage = labelled_solutions(describe_labelled([path])[0], [path])
     table = pa.concat_tables(stage.compute(stage.config))
     assert table.schema.equals(stage.schema)
     assert table["num_labels"].to_pylist() == [labels_in(record) for record in ROWS]

@@ -78,7 +78,7 @@ def test_real_lines_are_the_examples_written_down_by_hand() -> None:
 
 @needs_real_rows(RAW.name)
 def test_the_counts_of_real_lines_reconcile() -> None:
-    config = describe_labelled([RAW, RAW])
+    config = describe_labelled([RAW, RAW])[0]
     table = pa.concat_tables(labelled_solutions(config, [RAW, RAW]).compute(config))
     assert table["source_file"].to_pylist() == [0] * 8 + [1] * 8
     stage = label_counts()

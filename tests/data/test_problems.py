@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.data.labelled_solutions import labelled_solutions
-from components.data.problem_files import ProblemFile, describe_file, problem_id, read_problems
+from components.data.problem_columns import ProblemFile
+from components.data.problem_files import describe_file, problem_id, read_problems
 from components.data.problems import ProblemFiles, file_problems
 from components.data.readers import fetch
 from components.data.solution_files import SolutionFiles
@@ -21,7 +22,11 @@ def test_rows_that_cannot_be_used_are_kept_with_their_error(tmp_path: Path) -> N
     path = tmp_path / "p.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     read = read_problems(path, ProblemFile(""), "train")
-    assert [row["error"] for row in read] == [None, "row 1: 'answer' is empty", "row 2: the same problem as row 0"]
+    assert [row["error"] for row in read] == [
+        None,
+        "row 1: 'answer' is empty",
+        "row 2: the same problem as row 0, with another answer",
+    ]
     assert read[0]["problem_id"] == problem_id("a?")
     assert len({row["problem_id"] for row in read}) == 3
     assert len(read_problems(path, ProblemFile("", max_problems=2), "train")) == 2
@@ -44,7 +49,11 @@ def test_numbers_become_the_text_that_people_write(tmp_path: Path) -> None:
         ({"problem": "a", "answer": None}, "'answer' is null"),
         ({"problem": "a"}, "'answer' is missing"),
         ({"problem": None, "answer": "1"}, "'problem' is null"),
-        ({"problem": ["x"], "answer": "1"}, "'problem' is ['x'], not text or a number"),
+        ({"problem": ["x", "y"], "answer": "1"}, "'problem' is ['x', 'y'], not text or a number"),
+        ({"problem": 1, "answer": "1"}, "'problem' is '1', a number and no problem"),
+        ({"problem": "\ud83d", "answer": "1"}, "'problem' holds half a character (a lone surrogate), which is no text"),
+        ({"problem": "a", "answer": "None"}, "'answer' is 'None', which stands for no answer"),
+        ({"problem": "a", "answer": float("inf")}, "'answer' is inf, not text or a number"),
     ],
 )
 def test_a_bad_row_is_kept_and_a_file_of_nothing_else_is_refused(tmp_path: Path, bad: object, said: str) -> None:

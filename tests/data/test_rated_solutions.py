@@ -40,11 +40,11 @@ def test_both_kinds_of_rows_are_read_and_bad_ones_kept(tmp_path: Path) -> None:
     assert errors[2] == "row 5: 'steps' is 'a', not a list of steps' texts"
     assert errors[3] == "row 6: steps[0] is unrated, so the first wrong step is not known"
     assert errors[4] == "row 7: steps[0].rating is True, not −1, 0, 1 or null"
-    config, paths = describe_rated([path])
+    config, paths, _ = describe_rated([path])
     for stage in (file_solutions(config, paths), file_labels(config, paths)):
         stage.compute(stage.config).cast(stage.schema)
     path.write_text(json.dumps(bad[0]))
-    with pytest.raises(InputError, match="no row can be used: row 0: 'problem' is ''"):
+    with pytest.raises(InputError, match="no row can be used; the first: row 0: 'problem' is ''"):
         describe_rated([path])
 
 
@@ -80,7 +80,7 @@ def test_what_is_read_for_training_is_read_here_and_the_other_way_round(tmp_path
 def test_processbench_files_are_read_whole_and_f1_is_that_of_pencil_and_paper() -> None:
     """Every row of the files; then 20 rows with made-up probabilities, counted one by one."""
     files = sorted(REAL_ROWS.glob("processbench_*.jsonl.gz"))
-    config, paths = describe_rated(files)
+    config, paths, _ = describe_rated(files)
     stage = file_labels(config, paths)
     labels = stage.compute(stage.config)
     assert {name: labels["split"].to_pylist().count(name) for name in paths} == {

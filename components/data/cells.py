@@ -1,0 +1,122 @@
+"""Cells of users' rows: read as text or as a list, or said to be neither, in an error of bounded length.
+
+A cell is never turned into text by force: what is no text and no number is an error of its row.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+Record = Mapping[str, Any]
+
+_SHOWN = 60  # characters of a cell in a message
+_COLUMNS_SHOWN = 12
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class UnreadableRow(dict[str, Any]):
+    """A row of which nothing can be read. why: what is wrong with it."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__()
+        self.why = why
+
+
+class UnreadableCell:
+    """A cell whose value cannot be held here. why: what it is, for a message."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    def __repr__(self) -> str:
+        return self.why
+
+
+class CsvText(str):
+    """The text of a cell of CSV or TSV, which may stand for a number, or for true and false."""
+
+    __slots__ = ()
+
+
+def short(value: object) -> str:
+    """Return a value as messages show it: on one line, cut to 60 characters."""
+    text = repr(str(value) if isinstance(value, CsvText) else value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def columns_of(record: Record) -> str:
+    """Name a row's columns, for a message: at most twelve, at most 60 characters of each."""
+    names = sorted(str(name)[:_SHOWN] for name in record)
+    more = f" and {len(names) - _COLUMNS_SHOWN} more" if len(names) > _COLUMNS_SHOWN else ""
+    return ", ".join(names[:_COLUMNS_SHOWN]) + more or "none"
+
+
+def has_column(record: Record, column: str) -> bool:
+    """Return whether a row has a column, which may be named by a dotted path into objects (`reward_model.style`)."""
+    return _find(record, column)[0]
+
+
+def cell(record: Record, column: str) -> Any:
+    """Return the value of a column, None where the row has none; a list of one is its item.
+
+    column: a name, or a dotted path into objects.
+    """
+    value = _find(record, column)[1]
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
+def _find(record: Record, column: str) -> tuple[bool, Any]:
+    if column in record:
+        return True, record[column]
+    name, dot, rest = column.partition(".")
+    inner = record.get(name)
+    return _find(inner, rest) if dot and isinstance(inner, Mapping) else (False, None)
+
+
+def cell_text(record: Record, column: str) -> tuple[str, str | None]:
+    """Return a cell as text, and the error where it cannot be used, which names the column.
+
+    A whole number in a column of floats or decimals (7.0) is "7".
+    """
+    if isinstance(record, UnreadableRow):
+        return "", record.why
+    value = cell(record, column)
+    if value is None:
+        return "", f"'{column}' is {'null' if has_column(record, column) else 'missing'}"
+    text = number_text(value) if isinstance(value, int | float | Decimal) else value
+    if not isinstance(text, str):
+        return "", f"'{column}' is {short(value)}, not text or a number"
+    if _SURROGATE.search(text):
+        return "", f"'{column}' holds half a character (a lone surrogate), which is no text"
+    return str(text), None if text.strip() else f"'{column}' is empty"
+
+
+def number_text(value: float | Decimal) -> str | None:
+    """Return a number as text; None for true and false, and for what is not finite."""
+    if isinstance(value, bool) or not math.isfinite(value):
+        return None
+    return str(int(value)) if value == int(value) else str(value)
+
+
+def sound(text: str) -> str:
+    """Replace lone surrogates, which JSON can hold and no file of text can, by question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def reject_surrogates(value: Any, where: str) -> str | None:
+    """Return an error where a text anywhere in a value holds a lone surrogate; None where all are sound."""
+    if isinstance(value, str):
+        return (
+            f"{where} holds half a character (a lone surrogate), which is no text" if _SURROGATE.search(value) else None
+        )
+    if isinstance(value, Mapping):
+        parts = {f"{where}.{name}" if where else str(name): item for name, item in value.items()}
+    elif isinstance(value, list):
+        parts = {f"{where}[{at}]": item for at, item in enumerate(value)}
+    else:
+        return None
+    return next((error for part, item in parts.items() if (error := reject_surrogates(item, part))), None)

@@ -1,0 +1,80 @@
+"""What was read of a user's file, in one line; and the refusal of a file with too many rows that cannot be used."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from components.data.containers import kind_of
+from components.data.readers import data_files
+from components.dataflow.errors import InputError
+
+_ROW = re.compile(r"^row \d+: ")
+_VALUE = re.compile(r" is (?!null|missing|empty|nested|not ).*?, (not|which|a number)")
+_PLACE = re.compile(r"\[\d+\]|\brow \d+|\b\d+(?= for | of | cells)")
+_CAUSES_SHOWN = 3
+_LONGEST_CAUSE = 70
+
+
+@dataclass
+class FileReport:
+    """Counts of one file. rows: all of it; errors: of those that cannot be used; notes: what a user should know."""
+
+    path: Path
+    rows: int = 0
+    errors: list[str] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)  # columns, formats, examples
+    notes: list[str] = field(default_factory=list)
+
+    def line(self, what: str) -> str:
+        """Return one line on the file. what: what it was read for, as "test problems"."""
+        parts = [f"{container(self.path)}, {self.rows:,} rows", *self.details]
+        if self.errors:
+            parts.append(f"{len(self.errors):,} cannot be used: {causes(self.errors)}")
+        return f"{what}: {self.path}: {'; '.join([*parts, *self.notes])}"
+
+    def check(self, most_errors: float) -> None:
+        """Raise InputError for a file of which no row, or too small a share of rows, can be used.
+
+        most_errors: the largest share of rows with an error, in [0, 1].
+        """
+        if not self.rows:
+            raise InputError(f"{self.path}: holds no rows")
+        if len(self.errors) == self.rows:
+            raise InputError(f"{self.path}: no row can be used; the first: {self.errors[0]}")
+        if len(self.errors) > most_errors * self.rows:
+            raise InputError(
+                f"{self.path}: {len(self.errors):,} of {self.rows:,} rows cannot be used, more than --max-error-rate "
+                f"{most_errors:g}: {causes(self.errors)}"
+            )
+
+
+def container(path: Path) -> str:
+    """Name what a path's rows are in, for people."""
+    if path.is_dir():
+        return "a folder"
+    files = data_files(path)
+    return kind_of(files[0]) if len(files) == 1 else f"{len(files)} files"
+
+
+def causes(errors: Iterable[str]) -> str:
+    """Count errors of rows by their cause, the most frequent first: "30 'answer' is null, 6 …"."""
+    counts = Counter(_cause(error) for error in errors)
+    told = [f"{count:,} {cause}" for cause, count in counts.most_common(_CAUSES_SHOWN)]
+    rest = len(counts) - len(told)
+    return ", ".join(told) + (f" and {rest} other causes" if rest else "")
+
+
+def _cause(error: str) -> str:
+    """Return an error without its row and its values."""
+    cause = _VALUE.sub(r" is … \1", _ROW.sub("", error))
+    cause = _PLACE.sub("…", cause)
+    return cause if len(cause) <= _LONGEST_CAUSE else f"{cause[:_LONGEST_CAUSE]}…"
+
+
+def quoted(values: Sequence[str], most: int = 3) -> str:
+    """Show the first few values in a line."""
+    return ", ".join(value if len(value) <= 40 else f"{value[:40]}…" for value in map(repr, values[:most]))
