@@ -16,7 +16,7 @@ _ROW = re.compile(r"^row \d+: ")
 _VALUE = re.compile(r" is (?!null|missing|empty|nested|not ).*?, (not|which|a number)")
 _PLACE = re.compile(r"\[\d+\]|\brow \d+|\b\d+(?= for | of | cells)")
 _CAUSES_SHOWN = 3
-_LONGEST_CAUSE = 70
+_LONGEST_CAUSE = 75
 
 
 @dataclass
@@ -61,18 +61,16 @@ def container(path: Path) -> str:
 
 
 def causes(errors: Iterable[str]) -> str:
-    """Count errors of rows by their cause, the most frequent first: "30 'answer' is null, 6 …"."""
-    counts = Counter(_cause(error) for error in errors)
-    told = [f"{count:,} {cause}" for cause, count in counts.most_common(_CAUSES_SHOWN)]
+    """Count errors of rows by their cause, the most frequent first, each with its first: "30 as row 4: … is null"."""
+    counts: Counter[str] = Counter()
+    firsts: dict[str, str] = {}
+    for error in errors:
+        cause = _PLACE.sub("…", _VALUE.sub(r" is … \1", _ROW.sub("", error)))
+        counts[cause] += 1
+        firsts.setdefault(cause, error if len(error) <= _LONGEST_CAUSE else f"{error[:_LONGEST_CAUSE]}…")
+    told = [f"{count:,} as {firsts[cause]}" for cause, count in counts.most_common(_CAUSES_SHOWN)]
     rest = len(counts) - len(told)
     return ", ".join(told) + (f" and {rest} other causes" if rest else "")
-
-
-def _cause(error: str) -> str:
-    """Return an error without its row and its values."""
-    cause = _VALUE.sub(r" is … \1", _ROW.sub("", error))
-    cause = _PLACE.sub("…", cause)
-    return cause if len(cause) <= _LONGEST_CAUSE else f"{cause[:_LONGEST_CAUSE]}…"
 
 
 def quoted(values: Sequence[str], most: int = 3) -> str:

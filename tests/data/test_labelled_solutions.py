@@ -81,7 +81,7 @@ def test_bad_rows_are_kept_and_say_what_is_wrong(tmp_path: Path) -> None:
 
 
 def test_rows_of_something_else_are_kept_with_their_error(tmp_path: Path) -> None:
-    rows = [{"question": "Solve this problem: 1+1", "steps": [{"text": "a", "rating": 1}]}, {"question": None}]
+    rows = [{"query": "Solve this problem: 1+1", "steps": [{"text": "a", "rating": 1}]}, {"question": None}]
     assert [row["error"][:14] for row in read_labelled(write(tmp_path / "qa.jsonl", rows))] == [
         "row 0: its fie",
         "row 1: its fie",
