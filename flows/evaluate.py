@@ -5,7 +5,9 @@ verdict in words, and report.html.
     python flows/evaluate.py samples.jsonl.gz
 
 Each row is a sample: {"problem", "answer", "is_correct", and a number per verifier in columns that end in _score}, in
-JSON Lines (also .gz) or Parquet. The paper's released `scored-test-samples.jsonl` is such a file.
+JSON Lines, CSV, Parquet and more. Rows that hold all samples of a problem (search-and-learn, Qwen, RLHFlow) are
+unfolded, and answers are extracted from texts where there are none. The paper's released `scored-test-samples.jsonl` is
+such a file.
 """
 
 from __future__ import annotations
@@ -18,10 +20,13 @@ from pathlib import Path
 if not __package__:  # run as a file, which finds its packages from any folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from components.data.scored_columns import describe_scored
+from components.data.readers import fetch
+from components.data.scored_columns import NO_COLUMN, ScoredFile
+from components.data.scored_description import describe_scored
 from components.data.scored_samples_file import file_samples, scored_file_attributes, scored_file_samples
 from components.dataflow.datasets import Dataset
 from components.dataflow.errors import StudyError
+from components.dataflow.plain_text import printable
 from components.dataflow.runner import Runner
 from components.evaluation.answer_clusters import CandidatesConfig, candidates
 from components.evaluation.curves import BandConfig, EstimationConfig
@@ -30,7 +35,7 @@ from components.sampling.grading import GRADER_VERSION
 from flows.command_line import checks
 from flows.command_line.errors import run_and_report_errors
 from flows.command_line.options import Parser
-from flows.studies import report_file, results, summary
+from flows.studies import report_file, results, study_folder, summary
 from flows.studies.study_folder import as_json, errors_of, write_study
 
 
@@ -42,10 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def evaluate(options: argparse.Namespace) -> None:
     """Compute the tables of results of a file of scored samples, and write the study's folder."""
     columns = {"problem": options.problem_column, "answer": options.answer_column, "correct": options.correct_column}
-    path: Path = options.file
-    file = describe_scored(path, columns, options.scores, options.samples_per_problem, GRADER_VERSION)
-    name = checks.study_name(options.study or path.name.split(".")[0])
+    path = fetch(options.file)
+    place = options.file if ":" in options.file else str(path.resolve())
+    file, report = describe_scored(
+        path, columns, options.scores, options.samples_per_problem, GRADER_VERSION, options.max_error_rate
+    )
+    given_name = None if options.study is None else checks.study_name(options.study)
     store = checks.open_store(checks.store_root(options.root), begins=True)
+    name = given_name or study_folder.name_of_file(store, place)
+    print(printable(report.line))
     run = Runner(store, study=name, max_error_rate=options.max_error_rate)
 
     samples = run.table(file_samples(file, path))
@@ -54,20 +64,29 @@ def evaluate(options: argparse.Namespace) -> None:
     attributes = run.table(scored_file_attributes(file), file_samples=samples)
     config = EstimationConfig(band=BandConfig() if options.paper_band else None)
     results.compute(run, config, scored, attributes)
-    _write(run, samples, file.names)
+    _write(run, samples, file, place, report.notes)
 
 
-def _write(run: Runner, samples: Dataset, names: Sequence[str]) -> None:
-    """Print the results and write the study's folder. Raises StudyError where no sample can be used."""
+def _write(run: Runner, samples: Dataset, file: ScoredFile, place: str, notes: list[str]) -> None:
+    """Print the results and write the study's folder. Raises StudyError where no sample can be used.
+
+    place: the file's path or URL. notes: on the file as a whole.
+    """
     frames = report_file.frames(run, report_file.RESULTS)
     curves = frames["best_of_n"]
     if curves.empty:
         raise StudyError("no problem has a sample that can be used; see the errors of file_samples in the store")
     num_problems = int(curves["num_problems"].max())
-    verdicts = main_study.verdicts(frames["comparisons"], num_problems)
-    notes = _notes(run, samples, names)
+    verdicts = main_study.verdicts(frames["comparisons"], num_problems) if file.slots > 1 else []
+    notes = [*notes, *_notes(run, samples, file)]
     details = dict.fromkeys(("problems", "solutions", "grades", "scores"), samples)
-    content = {"study": run.study, "num_test_problems": num_problems, "verdicts": verdicts, "notes": notes}
+    content = {
+        "study": run.study,
+        "file": place,
+        "num_test_problems": num_problems,
+        "verdicts": verdicts,
+        "notes": notes,
+    }
     content |= summary.of_results(frames) | {"errors": errors_of(run, [samples])}
     files = {
         "report.html": report_file.results_page(run, frames, verdicts, notes, [], 0, details),
@@ -78,10 +97,10 @@ def _write(run: Runner, samples: Dataset, names: Sequence[str]) -> None:
     write_study(run, files, text, verdicts, notes)
 
 
-def _notes(run: Runner, samples: Dataset, names: Sequence[str]) -> list[str]:
-    """Return what a reader of the numbers must know: rows with errors, empty slots, missing scores."""
-    scores = [f"{name}_score" for name in names]
-    rows = run.store.read(samples, ["problem_id", "answer", "source_row", "error", *scores]).to_pandas()
+def _notes(run: Runner, samples: Dataset, file: ScoredFile) -> list[str]:
+    """Return what a reader of the numbers must know: rows with errors, empty slots, missing answers and scores."""
+    scores = [f"{name}_score" for name in file.names]
+    rows = run.store.read(samples, ["problem_id", "answer", "is_correct", "source_row", "error", *scores]).to_pandas()
     notes = []
     if samples.rows_error:
         first = rows["error"].dropna().iloc[0]
@@ -90,9 +109,14 @@ def _notes(run: Runner, samples: Dataset, names: Sequence[str]) -> list[str]:
     if left_out:
         short = rows.loc[rows["source_row"].isna(), "problem_id"].nunique()
         notes.append(f"{left_out} slots of {short} problems are not in the file: they count as empty")
-    answered = rows[rows["answer"].notna() & rows["error"].isna()]
-    for name in names:
-        missing = int(answered[f"{name}_score"].isna().sum())
+    sound = rows[rows["error"].isna() & rows["source_row"].notna()]
+    has_answers = file.answer_column != NO_COLUMN or file.text_column is not None
+    right = int((sound["answer"].isna() & sound["is_correct"].eq(True)).sum())
+    if right and has_answers:
+        notes.append(f"{right} samples are marked right and have no answer: they count as right, and have no vote")
+    samples_of_file = sound[sound["answer"].notna()] if has_answers else sound
+    for name in file.names:
+        missing = int(samples_of_file[f"{name}_score"].isna().sum())
         if missing:
             notes.append(f"{missing} answered samples have no {name}_score: {name} never picks them")
     return notes
@@ -100,15 +124,28 @@ def _notes(run: Runner, samples: Dataset, names: Sequence[str]) -> list[str]:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, metavar="FILE", help="scored samples: JSON Lines (also .gz) or Parquet")
     parser.add_argument(
-        "--scores", nargs="+", default=[], metavar="COLUMN", help="columns of scores (default: all that end in _score)"
+        "file",
+        metavar="FILE",
+        help="scored samples: JSON Lines, JSON, CSV, Parquet or Arrow, also compressed, a folder or a glob of them, "
+        "s3:// or hub:",
     )
-    parser.add_argument("--problem-column", default="problem", metavar="NAME", help="default: problem")
-    parser.add_argument("--answer-column", default="answer", metavar="NAME", help="default: answer, or given_answer")
+    parser.add_argument(
+        "--scores",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="columns of scores (default: all that end in _score, and score)",
+    )
+    parser.add_argument("--problem-column", metavar="NAME", help="default: problem")
+    parser.add_argument(
+        "--answer-column",
+        metavar="NAME",
+        help="the samples' answers (default: answer, or else given_answer, prediction and the like; where the file has "
+        "none, they are extracted from its texts); none: leave voting out",
+    )
     parser.add_argument(
         "--correct-column",
-        default="is_correct",
         metavar="NAME",
         help="default: is_correct; where the file has none, answers are graded against ground_truth_answer",
     )

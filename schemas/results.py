@@ -74,12 +74,20 @@ def file_samples(names: Iterable[str]) -> pa.Schema:
     )
 
 
+NO_VOTE = -1  # the candidate of a sample that gives no answer and yet is one: it is picked by its score alone
+
+
 def scored_samples(names: Iterable[str]) -> pa.Schema:
     """Return the schema of the table that results are computed from, with a column <name>_score for each verifier."""
     return table(
         *SAMPLE,
         _TRAINING_SEED,
-        ("candidate", pa.int32(), True, "which of the problem's candidate answers it gives; null: none, an empty slot"),
+        (
+            "candidate",
+            pa.int32(),
+            True,
+            "which of the problem's candidate answers it gives; null: none, an empty slot; -1: a sample without a vote",
+        ),
         ("is_correct", pa.bool_(), True, "whether its answer is right; null: it could not be graded"),
         ("candidate_is_correct", pa.bool_(), True, "whether a vote for its candidate would be right"),
         ("num_steps", pa.int32(), True, "steps of the solution, where they are known"),

@@ -1,23 +1,26 @@
 """Columns of a file of scored samples: which of them hold the problem, the answer, the grade and the scores.
 
-scored_samples_file.py reads the rows.
+scored_samples_file.py reads the rows, nested_samples.py unfolds rows of several samples.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.data.readers import read_records
+from components.data.cells import Record, cell, columns_of, sound
+from components.data.nested_samples import REFERENCES
 from components.dataflow.errors import InputError
-from components.dataflow.model_files import file_digest
+from components.dataflow.stage import field_added_later
 
 SUFFIX = "_score"
+NO_COLUMN = "none"  # of answers: the file has none
 _RESERVED = ("", "majority", "pass", "pass_at_1")  # names of methods that are no verifier
-Record = Mapping[str, Any]
+_PREDICTIONS = ("given_answer", "predicted_answer", "prediction", "pred", "extracted_answer", "model_answer")
+_TEXTS = ("text", "completion", "generation", "generated_solution", "response", "output", "model_output", "code")
+_KNOWN = ("steps", "rating_probs", "source", "level", "subject", "sample_index", "finish_reason")
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,12 @@ class ScoredFile:
     scores: tuple[tuple[str, str], ...]  # (verifier's name, its column)
     slots: int  # samples per problem, with those that the file leaves out
     problem_column: str = "problem"
-    answer_column: str = "answer"
-    correct_column: str | None = "is_correct"  # None: graded here, against ground_truth_answer
+    answer_column: str = "answer"  # NO_COLUMN: the file has no answers, and samples have no vote
+    correct_column: str | None = "is_correct"  # None: graded here, against the reference
     grader_version: int = 0
+    # The column of the samples' texts, from which answers are extracted where there is no column of answers.
+    text_column: str | None = field_added_later(None, value_before=None)
+    reference_column: str = field_added_later("ground_truth_answer", value_before="ground_truth_answer")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -38,91 +44,123 @@ class ScoredFile:
         return tuple(name for name, _ in self.scores)
 
 
-def describe_scored(
-    path: Path, columns: Mapping[str, str], scores: list[str], slots: int | None, grader_version: int
-) -> ScoredFile:
-    """Read a file of scored samples once to check it. Raises InputError, which says what is missing and how to name it.
+class ScoredColumns:
+    """The columns of a file, by its first row (of one sample) and by what the user named."""
 
-    columns: problem, answer and correct → the column. scores: columns, or [] for all that end in `_score`. slots:
-    samples per problem, or None for as many as the fullest problem has.
-    """
-    counts: Counter[str] = Counter()
-    score_columns: dict[str, None] = {}
-    first: dict[str, Any] = {}
-    for row in read_records(path):
-        first = first or row
-        counts[problem_of(row, columns["problem"]) or ""] += 1
-        score_columns |= {name: None for name in row if name.endswith(SUFFIX)}
-    if not counts:
-        raise InputError(f"{path}: holds no rows")
-    del counts[""]  # rows without a problem are kept, and are no samples
-    answer, correct = _answer_and_correct(path, first, columns)
-    pairs = _score_columns(path, first, scores, list(score_columns))
-    if not counts:
-        raise InputError(
-            f"{path}: no row has a problem in '{columns['problem']}'; name the column with --problem-column"
-        )
-    most = max(counts.values())
-    if slots is not None and slots < most:
-        raise InputError(f"--samples-per-problem {slots}: {path} has up to {most} samples of a problem")
-    version = grader_version if correct is None else 0
-    return ScoredFile(file_digest(path), tuple(pairs), slots or most, columns["problem"], answer, correct, version)
+    def __init__(self, path: Path, first: Record, given: Mapping[str, str]) -> None:
+        self.path, self.first = path, first
+        self.problem = given.get("problem", "problem")
+        self.correct: str | None = given.get("correct", "is_correct")
+        self.text: str | None = None
+        self.reference = next((name for name in REFERENCES if name in first), "ground_truth_answer")
+        self.predictions = [name for name in _PREDICTIONS if name in first]
+        self._require(self.problem, "--problem-column")
+        self.answer = self._answer(given.get("answer"))
+        if self.correct not in first:
+            self._grade_here(asked="correct" in given)
 
-
-def _answer_and_correct(path: Path, first: Record, columns: Mapping[str, str]) -> tuple[str, str | None]:
-    """Return the columns of answers and of grades, None where the answers are graded here. Raises InputError."""
-    answer, correct = columns["answer"], columns["correct"]
-    if answer not in first and answer == "answer" and "given_answer" in first:
-        answer = "given_answer"
-    for flag, column in (("--problem-column", columns["problem"]), ("--answer-column", answer)):
-        if column not in first:
-            raise InputError(f"{path}: row 0 has no column '{column}' ({_have(first)}); name it with {flag}")
-    if correct in first:
-        return answer, correct
-    if correct != "is_correct" or "ground_truth_answer" not in first:
-        raise InputError(
-            f"{path}: row 0 has no column '{correct}' ({_have(first)}); name it with --correct-column, or give "
-            "'ground_truth_answer', and answers are graded here"
-        )
-    return answer, None
-
-
-def _score_columns(path: Path, first: Record, scores: list[str], suffixed: list[str]) -> list[tuple[str, str]]:
-    """Return (verifier's name, column) of each score. Raises InputError."""
-    for column in scores:
-        if column not in first:
+    def _answer(self, named: str | None) -> str | None:
+        """Return the column of answers; None where there is none, or where they are in the samples' texts."""
+        if named is not None and named != NO_COLUMN:
+            self._require(named, "--answer-column")
+            return named
+        texts = [name for name in _TEXTS if isinstance(self.first.get(name), str)]
+        is_graded = self.correct in self.first
+        if named == NO_COLUMN and is_graded:
+            return None
+        has_reference = is_graded or self.reference in self.first
+        if named is None and "answer" in self.first and (has_reference or not (self.predictions or texts)):
+            return "answer"
+        if "answer" in self.first and not has_reference:
+            self.reference = "answer"  # beside a prediction or a text, and without another reference
+        if named is None and self.predictions:
+            return self.predictions[0]
+        self.text = texts[0] if texts else None
+        if self.text is None and not is_graded:
             raise InputError(
-                f"{path}: row 0 has no column '{column}' ({_have(first)}); --scores names columns of scores"
+                f"{self.path}: row 0 has no column 'answer' ({_have(self.first)}); name it with --answer-column"
             )
-    names = scores or suffixed
-    pairs = [(name.removesuffix(SUFFIX), name) for name in names]
-    if "prm" not in dict(pairs) and "rating_probs" in first:
-        pairs.insert(0, ("prm", "rating_probs"))
-    if not pairs:
-        raise InputError(
-            f"{path}: no column ends in '{SUFFIX}' ({_have(first)}); name the columns of scores with --scores"
+        return None
+
+    def _grade_here(self, asked: bool) -> None:
+        """Let answers be graded here. Raises InputError where there is no reference to grade against."""
+        if asked or self.reference not in self.first:
+            raise InputError(
+                f"{self.path}: row 0 has no column '{self.correct}' ({_have(self.first)}); name it with "
+                "--correct-column, or give 'ground_truth_answer', and answers are graded here"
+            )
+        self.correct = None
+
+    def _require(self, column: str, flag: str) -> None:
+        if column not in self.first:
+            raise InputError(f"{self.path}: row 0 has no column '{column}' ({_have(self.first)}); name it with {flag}")
+
+    def file(self, pairs: Sequence[tuple[str, str]]) -> ScoredFile:
+        """Return how to read the file's rows, before its digest and its samples per problem are known."""
+        return ScoredFile(
+            "",
+            tuple(pairs),
+            1,
+            self.problem,
+            self.answer or NO_COLUMN,
+            self.correct,
+            text_column=self.text,
+            reference_column=self.reference,
         )
-    reserved = [name for name, _ in pairs if name in _RESERVED or name.endswith("_weighted")]
-    if reserved or len(dict(pairs)) < len(pairs):
-        raise InputError(
-            f"{path}: columns of scores {', '.join(names)}: verifiers need names of their own, which are not "
-            "those of votes (majority, pass, …_weighted); rename the columns"
+
+    def scores(self, named: list[str], found: list[str]) -> list[tuple[str, str]]:
+        """Return (verifier's name, column) of each score. Raises InputError."""
+        path, first = self.path, self.first
+        for column in named:
+            if column not in first:
+                raise InputError(
+                    f"{path}: row 0 has no column '{column}' ({_have(first)}); --scores names columns of scores"
+                )
+        found = [name for name in found if name != self.correct and not isinstance(first.get(name), bool | list)]
+        names = named or found
+        pairs = [(name.removesuffix(SUFFIX), name) for name in names]
+        if "prm" not in dict(pairs) and "rating_probs" in first:
+            pairs.insert(0, ("prm", "rating_probs"))
+        if not pairs:
+            raise InputError(
+                f"{path}: no column ends in '{SUFFIX}' ({_have(first)}); name the columns of scores with --scores"
+            )
+        reserved = [name for name, _ in pairs if name in _RESERVED or name.endswith("_weighted")]
+        if reserved or len(dict(pairs)) < len(pairs):
+            raise InputError(
+                f"{path}: columns of scores {', '.join(names)}: verifiers need names of their own, which are not "
+                "those of votes (majority, pass, …_weighted); rename the columns"
+            )
+        return pairs
+
+    def of_contradictions(self, contradictions: Sequence[str]) -> str:
+        """Say that answers are both right and wrong, and what may be the cause."""
+        others = [name for name in self.predictions if name != self.answer]
+        name = f" ({', '.join(others)})" if others else ""
+        return (
+            f"{len(contradictions):,} samples have an answer that another row of the problem grades otherwise (as "
+            f"{contradictions[0]}): '{self.answer}' may be the reference; name the samples' answers with "
+            f"--answer-column{name}, or leave voting out with --answer-column {NO_COLUMN}"
         )
-    return pairs
+
+    def told(self, pairs: Sequence[tuple[str, str]]) -> str:
+        """Say which columns were read, and which were not."""
+        answer = f"'{self.answer}'" if self.answer else f"the text in '{self.text}'" if self.text else "none"
+        grade = f"'{self.correct}'" if self.correct else f"graded here against '{self.reference}'"
+        scores = ", ".join(name if column == f"{name}{SUFFIX}" else f"{name} ('{column}')" for name, column in pairs)
+        used = {self.problem, self.answer, self.correct, self.text, self.reference, *(column for _, column in pairs)}
+        ignored = [name for name in self.first if name not in used and name not in _KNOWN]
+        more = f"; ignored: {columns_of(dict.fromkeys(ignored))}" if ignored else ""
+        return f"problem '{self.problem}', answer {answer}, grade {grade}, scores: {scores}{more}"
 
 
 def _have(first: Record) -> str:
-    return f"it has: {', '.join(sorted(first))}"
+    return f"it has: {columns_of(first)}"
 
 
-def problem_of(record: Mapping[str, Any], column: str) -> str | None:
+def problem_of(record: Record, column: str) -> str | None:
     """Return a row's problem as text, or None where it has none; a number may name a problem."""
-    value = record.get(column)
+    value: Any = cell(record, column)
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
         return None
-    return without_surrogates(str(value))
-
-
-def without_surrogates(text: str) -> str:
-    """Replace lone surrogates, which JSON can hold and no text file can."""
-    return text.encode("utf-8", "replace").decode()
+    return sound(str(value))

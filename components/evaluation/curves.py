@@ -95,9 +95,10 @@ def _methods(config: VoteConfig, samples: Samples, ns: list[int]) -> dict[str, F
     """Return method → expected accuracy, shape (P, K)."""
     right = samples.is_correct_PM
     methods: dict[str, Floats] = {name: best_of_n(s, right, ns) for name, s in samples.scores.items()}
-    methods["majority"] = vote(samples, None, ns, config.vote_subsets, config.seed)
+    if samples.has_votes:
+        methods["majority"] = vote(samples, None, ns, config.vote_subsets, config.seed)
     for name, scores in samples.scores.items():
-        if np.nanmin(scores, initial=0.0) >= 0:  # logits and the like are no weights
+        if samples.has_votes and np.nanmin(scores, initial=0.0) >= 0:  # logits and the like are no weights
             methods[f"{name}_weighted"] = vote(samples, scores, ns, config.vote_subsets, config.seed)
     methods["pass"] = pass_at_n(right, ns)
     return methods

@@ -19,6 +19,7 @@ from components.dataflow.datasets import Dataset
 from components.dataflow.stage import TableStage
 from components.statistics.best_of_n import Samples
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_scores
+from schemas.results import NO_VOTE
 from schemas.results import scored_samples as schema
 from schemas.settings import settings
 from schemas.tables import SAMPLE_KEY
@@ -118,9 +119,10 @@ def samples_by_split(table: pa.Table) -> Iterator[tuple[str, int, Samples]]:
         if not (part.groupby("problem_id", sort=False).size() == slots).all() or part.duplicated(SAMPLE_KEY).any():
             raise ValueError(f"split {split}: problems have unequal numbers of samples")
         shape = (len(problem_ids), slots)
-        answers = part["candidate"].fillna(-1).to_numpy(dtype=np.int64).reshape(shape)
+        is_empty = part["candidate"].isna().to_numpy().reshape(shape)
+        answers = part["candidate"].fillna(NO_VOTE).to_numpy(dtype=np.int64).reshape(shape)
         scores = {
-            name: np.where(answers < 0, np.nan, part[f"{name}_score"].to_numpy(dtype=np.float64).reshape(shape))
+            name: np.where(is_empty, np.nan, part[f"{name}_score"].to_numpy(dtype=np.float64).reshape(shape))
             for name in models_of(table)
             if part[f"{name}_score"].notna().any()
         }
@@ -128,5 +130,6 @@ def samples_by_split(table: pa.Table) -> Iterator[tuple[str, int, Samples]]:
             part[name].eq(True).to_numpy(dtype=np.bool_).reshape(shape)
             for name in ("is_correct", "candidate_is_correct")
         )
-        is_correct = is_correct & (answers >= 0)  # an empty slot is wrong, whatever its row says
-        yield str(split), int(seed), Samples(problem_ids, answers, is_correct, is_right_answer, scores)
+        is_correct = is_correct & ~is_empty  # an empty slot is wrong, whatever its row says
+        has_votes = bool((answers >= 0).any() or is_empty.all())
+        yield str(split), int(seed), Samples(problem_ids, answers, is_correct, is_right_answer, scores, has_votes)

@@ -24,10 +24,11 @@ Bools = NDArray[np.bool_]
 class Samples:
     """The samples of P problems, M slots each.
 
-    problem_ids: P strings. answer_PM: index of the slot's answer among the problem's candidate answers, −1 for an empty
-    slot. is_correct_PM: whether the slot's own answer is right. is_right_answer_PM: whether its candidate's answer is,
-    which a vote would give (the two differ only where the grader's equality is not transitive). scores: one array per
-    reward model, NaN where there is no score.
+    problem_ids: P strings. answer_PM: index of the slot's answer among the problem's candidate answers, −1 for a slot
+    without one. is_correct_PM: whether the slot's own answer is right. is_right_answer_PM: whether its candidate's
+    answer is, which a vote would give (the two differ only where the grader's equality is not transitive). scores: one
+    array per reward model, NaN where there is no score. has_votes: False where samples have no answers at all, as
+    programs and proofs do.
     """
 
     problem_ids: list[str]
@@ -35,6 +36,7 @@ class Samples:
     is_correct_PM: Bools
     is_right_answer_PM: Bools
     scores: dict[str, Floats]
+    has_votes: bool = True
 
 
 def sizes(slots: int) -> list[int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -13,9 +15,12 @@ from components.dataflow.datasets import Dataset
 from components.dataflow.plain_text import printable
 from components.dataflow.provenance import git_commit, library_versions
 from components.dataflow.runner import Runner
+from components.dataflow.store import Store
 from components.report import main_study
 from components.sampling.engines import engine_distribution
 from flows.study import Study
+
+_LONGEST_NAME = 60  # characters of a study's name that is made of a file's
 
 
 def write_study(
@@ -53,6 +58,21 @@ def write_study(
         print(f"\n{main_study.stage_table(run.runs)}")
     names = ",\n".join(", ".join(line) for line in (files, described) if line)
     print(f"\n{store.files.url(folder)}/: {names}")
+
+
+def name_of_file(store: Store, place: str) -> str:
+    """Return the name of the study of a file, made of the file's own: another file's study is not overwritten.
+
+    place: the file's path or URL, which the study's summary.json says.
+    """
+    stem = place.rstrip("/").rpartition("/")[2].split(".")[0]
+    name = re.sub(r"[^\w-]+", "_", stem).strip("_")[:_LONGEST_NAME] or "samples"
+    try:
+        summary = json.loads(store.files.read(f"studies/{name}/summary.json"))
+        is_other = summary.get("file", place) != place or "preset" in summary
+    except (OSError, ValueError, AttributeError):
+        is_other = False
+    return name if not is_other else f"{name}_{hashlib.sha256(place.encode()).hexdigest()[:8]}"
 
 
 def as_json(value: object) -> bytes:

@@ -123,10 +123,8 @@ def test_a_bad_row_is_kept_with_its_error_and_is_an_empty_slot(tmp_path: Path, c
     records[7] |= {"problem": ""}
     records[9] |= {"orm_score": None}
     file = write(tmp_path / "mine.jsonl", records)
-    assert evaluate.main([str(file), "--root", str(tmp_path / "out")]) == 1
-    assert (
-        "file_samples: 3 of 97 rows have errors" in capsys.readouterr().err
-    )  # 94 + 2 empty slots, + 1 with no problem
+    said = refusal(capsys, tmp_path, file)
+    assert "3 of 94 rows cannot be used, more than --max-error-rate 0.01: 1 as row 3: 'is_correct' is 'maybe'" in said
     found = run(tmp_path, file, "--max-error-rate", "0.5")
     assert found["num_test_problems"] == PROBLEMS
     assert any("row 3: 'is_correct' is 'maybe', not true or false" in note for note in found["notes"])
@@ -153,18 +151,20 @@ def test_what_cannot_be_used_is_refused_in_one_line(tmp_path: Path, capsys: Prin
     assert "there is no such file" in refusal(capsys, tmp_path, tmp_path / "e.jsonl")
 
 
-def test_an_empty_slot_is_wrong_whatever_is_said_of_it(tmp_path: Path) -> None:
-    """A right sample whose score is bad, and one that is called right and has no answer."""
+def test_an_empty_slot_is_wrong_and_a_right_sample_without_an_answer_has_no_vote(tmp_path: Path) -> None:
+    """A right sample whose score is bad, and one that is marked right and has no answer."""
     made = []
     for problem in range(6):
         made += [{"problem": f"{problem}?", "answer": "1", "is_correct": True, "prm_score": 0.9 - problem}]
         made += [{"problem": f"{problem}?", "answer": "2", "is_correct": False, "prm_score": 0.1 - problem}]
     made[0]["prm_score"] = "bad"
     made[2]["answer"] = None
-    found = run(tmp_path, write(tmp_path / "mine.jsonl", made), "--max-error-rate", "1")["best_of_n"]
-    assert found["pass"] == {"1": pytest.approx(4 / 12), "2": pytest.approx(4 / 6)}
+    summary = run(tmp_path, write(tmp_path / "mine.jsonl", made), "--max-error-rate", "1")
+    found = summary["best_of_n"]
+    assert found["pass"] == {"1": pytest.approx(5 / 12), "2": pytest.approx(5 / 6)}
     assert found["prm"]["2"] == found["pass"]["2"]
-    assert found["majority"]["1"] == found["pass"]["1"]
+    assert found["majority"]["1"] == pytest.approx(4 / 12)
+    assert "1 samples are marked right and have no answer: they count as right, and have no vote" in summary["notes"]
 
 
 def test_rows_that_fail_neither_stop_the_others_nor_add_slots(tmp_path: Path) -> None:
@@ -202,8 +202,9 @@ def test_names_of_scores_that_cannot_be_told_apart_are_refused(tmp_path: Path, c
 def test_nothing_usable_is_an_error_and_few_problems_are_no_proof(tmp_path: Path, capsys: Printed) -> None:
     made = [{"problem": "p", "answer": "1", "is_correct": "?", "a_score": 0.5}]
     file = write(tmp_path / "a.jsonl", made)
-    assert evaluate.main([str(file), "--root", str(tmp_path / "out"), "--max-error-rate", "1"]) == 1
-    assert "no problem has a sample that can be used" in capsys.readouterr().err
+    assert "no row can be used; the first: row 0: 'is_correct'" in refusal(
+        capsys, tmp_path, file, "--max-error-rate", "1"
+    )
     made = [{"problem": "p", "answer": str(n), "is_correct": n == 0, "a_score": float(-n)} for n in range(4)]
     found = run(tmp_path, write(tmp_path / "b.jsonl", made))
     assert all("no clear difference from" in line for line in found["verdicts"])

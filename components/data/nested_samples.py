@@ -1,0 +1,96 @@
+"""Rows that hold all samples of a problem, unfolded to a row per sample: search-and-learn's, Qwen's and RLHFlow's files.
+
+    {"problem": "…", "answer": "3", "completions": ["…", "…"], "scores": [[0.9, 0.8], [0.7, 0.1]], "agg_scores": [0.8, 0.1]}
+    {"question": "…", "gt": "3", "code": ["…", "…"], "pred": ["3", "4"], "score": [true, false], "pred_score": [[0.9], [0.8]]}
+    {"prompt": "…", "answers": ["…", "…"], "label": [1, 0], "step_scores": [[0.9, 0.8], [0.7]]}
+
+The columns of a sample get our names. Scores of steps are multiplied, as the paper does, and are the PRM's.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from components.data.cells import Record, UnreadableRow
+
+PROBLEMS = ("problem", "question", "prompt")
+REFERENCES = ("ground_truth_answer", "expected_answer", "gt", "gt_answer", "reference_answer", "ground_truth")
+_TEXTS = ("completions", "code", "responses", "generations", "outputs", "samples", "solutions", "answers", "completion")
+_ANSWERS = ("pred", "preds", "predictions", "predicted_answers", "extracted_answers")
+_OUTCOMES = ("is_correct", "score", "label", "labels", "correct", "correctness")
+_ZERO_OR_ONE = ("label", "labels", "is_correct", "correct", "correctness")
+_SCORES = ("agg_scores", "scores", "pred_score", "step_scores", "prm_scores", "prm_score", "orm_scores", "rewards")
+
+
+def is_nested(record: Record) -> bool:
+    """Return whether a row holds several samples: a list of texts or of answers, and a list of scores beside it."""
+    return _first(record, (*_TEXTS, *_ANSWERS), str) is not None and _scores(record) is not None
+
+
+def unfold(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
+    """Yield (number of the row in the file, row of one sample). Rows of one sample stay as they are."""
+    for number, record in enumerate(records):
+        if is_nested(record):
+            yield from ((number, sample) for sample in _samples(record))
+        else:
+            yield number, record
+
+
+def nested_columns(record: Record) -> dict[str, str]:
+    """Return our name of each list that is read of a row of several samples → the row's own name."""
+    texts, answers = _first(record, _TEXTS, str), _first(record, _ANSWERS, str)
+    columns = {
+        "text": texts,
+        "answer": answers,
+        "is_correct": _first(record, _OUTCOMES, bool),
+        "prm_score": _scores(record),
+    }
+    if columns["is_correct"] is None:
+        zero_or_one = _first(record, _OUTCOMES, int)
+        columns["is_correct"] = zero_or_one if zero_or_one in ("label", "labels") else None
+    return {ours: theirs for ours, theirs in columns.items() if theirs is not None}
+
+
+def _samples(record: Record) -> Iterator[Record]:
+    columns = nested_columns(record)
+    length = len(record[columns.get("text", columns.get("answer", ""))])
+    problem = next((record[name] for name in PROBLEMS if name in record), None)
+    reference = next(
+        (record[name] for name in (*REFERENCES, "answer") if isinstance(record.get(name), str | int | float)), None
+    )
+    shared = {"problem": problem, "ground_truth_answer": reference}
+    shared |= {name: record[name] for name in ("source", "level", "subject") if name in record}
+    if any(len(record[theirs]) != length for theirs in columns.values()):
+        lengths = ", ".join(f"{len(record[theirs])} '{theirs}'" for theirs in columns.values())
+        yield UnreadableRow(f"it has {lengths}: a row of several samples has one of each for each")
+        return
+    for at in range(length):
+        sample = {ours: record[theirs][at] for ours, theirs in columns.items()}
+        yield shared | sample | {"prm_score": _score(sample.get("prm_score"))}
+
+
+def _first(record: Record, names: Iterable[str], kind: type) -> str | None:
+    """Return the first of the columns that is a list of such values (or of nulls among them)."""
+    for name in names:
+        values = record.get(name)
+        if isinstance(values, list) and values and any(type(value) is kind for value in values):
+            return name
+    return None
+
+
+def _scores(record: Record) -> str | None:
+    """Return the column of scores: numbers, or lists of the steps' numbers."""
+    for name in _SCORES:
+        values = record.get(name)
+        if isinstance(values, list) and values and not any(isinstance(value, bool | str) for value in values):
+            return name
+    return None
+
+
+def _score(value: Any) -> Any:
+    """Return a sample's score; of steps' scores the product. What is no number stays, for an error of its row."""
+    if isinstance(value, list) and value and all(isinstance(step, int | float) for step in value):
+        return math.prod(value)
+    return value
