@@ -66,6 +66,8 @@ def _imported(record: Record) -> ImportedRow:
         return of_conversation(record)
     if isinstance(record.get("completions"), list) or ({"prompt", "completions"} & record.keys() and not has_steps):
         return _of_stepwise(record)
+    if isinstance(steps, list) and steps and all(isinstance(step, Mapping) for step in steps) and has_steps:
+        return ImportedRow({**record, "problem": _question(record)}, "problem and rated steps")
     if "input" in record and (isinstance(record.get("label"), str) or not has_steps):
         of_list = next((name for name in ("value", "values") if isinstance(record.get(name), list)), None)
         return of_shepherd(record) if of_list is None else of_openrlhf(record, of_list)
@@ -73,8 +75,6 @@ def _imported(record: Record) -> ImportedRow:
         return of_openr(record)
     if "modified_process" in record and "error_steps" in record:
         return _of_prmbench(record)
-    if isinstance(steps, list) and steps and all(isinstance(step, Mapping) for step in steps) and has_steps:
-        return ImportedRow({**record, "problem": _question(record)}, "problem and rated steps")
     if isinstance(record.get("labels"), list) and has_steps:
         texts = step_texts(steps, "steps")
         return labelled_steps(
