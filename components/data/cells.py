@@ -14,7 +14,7 @@ from typing import Any
 Record = Mapping[str, Any]
 
 _SHOWN = 60  # characters of a cell in a message
-_COLUMNS_SHOWN = 12
+_COLUMNS_SHOWN = 90  # characters of columns' names in a message
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -49,10 +49,13 @@ def short(value: object) -> str:
 
 
 def columns_of(record: Record) -> str:
-    """Name a row's columns, for a message: at most twelve, at most 60 characters of each."""
-    names = sorted(str(name)[:_SHOWN] for name in record)
-    more = f" and {len(names) - _COLUMNS_SHOWN} more" if len(names) > _COLUMNS_SHOWN else ""
-    return ", ".join(names[:_COLUMNS_SHOWN]) + more or "none"
+    """Name a row's columns, for a message: the first, in some 90 characters, and how many more there are."""
+    names = sorted(str(name)[: _COLUMNS_SHOWN // 2] for name in record)
+    shown: list[str] = []
+    while len(shown) < len(names) and sum(map(len, shown)) + len(names[len(shown)]) <= _COLUMNS_SHOWN:
+        shown.append(names[len(shown)])
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(shown) + more or "none"
 
 
 def has_column(record: Record, column: str) -> bool:

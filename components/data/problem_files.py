@@ -78,7 +78,7 @@ def report_problems(path: Path, file: ProblemFile, rows: Sequence[Mapping[str, A
     body = f"'{file.body_column}' and " if file.body_column is not None else ""
     details = [
         f"problem from {body}'{file.problem_column}'",
-        f"answer from '{file.answer_column}' ({ANSWER_FORMATS[file.answer_format]}): {quoted(references)}",
+        f"answer from '{file.answer_column}' ({file.answer_format}): {quoted(references)}",
     ]
     notes = []
     again = sum(row["split"] == EXCLUDED for row in good)

@@ -105,7 +105,7 @@ def test_bad_input(
         ([{"problem": "x"}, GOOD[0]], ["row 0", "'answer'", "--answer-column"]),
         ([{"problem": "x", "answer": None}], ["row 0", "'answer' is null"]),
         ([{"problem": None, "answer": "1"}], ["row 0", "'problem' is null"]),
-        ([{"problem": ["x"], "answer": "1"}], ["row 0", "'problem' is ['x']"]),
+        ([{"problem": ["x", "y"], "answer": "1"}], ["row 0", "'problem' is ['x', 'y']"]),
         ([], ["no rows"]),
         ([{"problem": "3 + 3?", "answer": "6"}], ["test row 0", "train row 0"]),
     ],

@@ -221,7 +221,7 @@ def test_graded_solutions_train_an_orm(tmp_path: Path) -> None:
     held_out = {same_text("What  is $5$?"): "test row 0"}
     with pytest.raises(InputError, match="row 4 is a solution of a held-out problem"):
         describe_graded([path], held_out, False)
-    config = describe_graded([path], held_out, True)
+    config, _ = describe_graded([path], held_out, True)
     [found] = graded_solutions(config, [path], held_out).compute(config)
     assert found["is_correct"].to_pylist()[:2] == [True, False]
     assert [error is None for error in found["error"].to_pylist()] == [True, True, False, False, True, False]

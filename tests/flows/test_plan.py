@@ -251,9 +251,9 @@ def test_the_papers_size_is_planned_in_seconds_without_an_engine_and_reads_in_12
     assert time.monotonic() - began < 10
     lines = done.stdout.splitlines()
     assert lines[-1] == "[]"
-    assert max(map(len, lines)) <= 120
+    assert max(len(line) for line in lines if not line.startswith("note: ")) <= 120  # a note on a file is one line
     cells = {line.split()[0]: line.split() for line in lines}
     # 12,000 train problems by 100 and 500 test by 1860, in shards of 150 problems by 20 samples.
     assert cells["solutions"][4:6] == [str(80 * 5 + 4 * 93), "2,130,000"]
     assert cells["scores"][-6:-4] == [str(4 * 93), "930,000"]
-    assert "GPU-hours" in lines[1]
+    assert "GPU-hours" in next(line for line in lines if not line.startswith("note: "))
