@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -100,9 +99,10 @@ def content_digest(shards: Iterable[Shard]) -> str:
 
 def parquet(table: pa.Table) -> bytes:
     """Encode a table as the bytes of a Parquet file."""
-    buffer = io.BytesIO()
+    buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
+    data: bytes = buffer.getvalue().to_pybytes()
+    return data
 
 
 def encode(

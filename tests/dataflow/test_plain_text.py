@@ -70,7 +70,7 @@ def test_names_of_columns_do_not_act_on_a_terminal(tmp_path: Path, capsys: Print
     [line] = capsys.readouterr().err.splitlines()
     assert not acts(line)
     made[0] |= {names[1]: f"high{CLEAR}{FORGED}"}
-    assert evaluate.main([str(write(tmp_path / "bad.jsonl", made)), "--root", str(tmp_path / "out")]) == 1
+    assert evaluate.main([str(write(tmp_path / "bad.jsonl", made)), "--root", str(tmp_path / "out")]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "\\x1b[2J" in line
     assert not acts(line)
