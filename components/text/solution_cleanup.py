@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from components.text.answer_extraction import BOXED, SECTION, extract_answer
+from components.text.answer_boxes import answer_boxes, find_boxes
+from components.text.answer_extraction import SECTION, extract_answer, without_thoughts
+from components.text.answer_lines import is_open
 from components.text.rendering import answer_step, split_steps
 from components.text.segmentation import SENTENCE, steps
 
@@ -18,7 +20,7 @@ _FIGURE = re.compile(r"\[asy\].*?\[/asy\]", re.DOTALL)  # MATH's drawings are co
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")  # GSM8K's annotations: 48/2 = <<48/2=24>>24
 _SAID_ALONE = re.compile(r"\W*(final\s+)?answer\W*:.*", re.IGNORECASE)  # a line with the answer and nothing else
 _LONGEST_FORMULA = 60  # lines of a displayed formula; one that is open for longer is taken for a slip
-_OPENINGS = ((r"(?<!\\)\\\[", r"(?<!\\)\\\]"), (r"\\begin\{", r"\\end\{"))
+_ANSWER_MARKS = re.compile(r"</?answer>|[\s$*_.]+|\\[\[\]()]")  # around an answer that stands alone in its line
 
 
 def solution_steps(text: str, answer: str) -> list[str]:
@@ -39,25 +41,33 @@ def before_answer(text: str, answer: str, rule: str) -> str | None:
     rule: how the grader found `answer`. A model that does not know where to stop may give several sections; None where
     the first is not the one that counts, since it is not known which steps led to that answer.
     """
+    read = without_thoughts(text)
     if rule == "answer_section":
-        first, *others = SECTION.finditer(text)
+        first, *others = SECTION.finditer(read)
         counts = extract_answer(text[: others[0].start()])[0] if others else answer
         return text[: first.start()] if counts == answer else None
-    if rule == "boxed":
-        last = list(BOXED.finditer(text))[-1]
-        box = _box(text, last)
-        end = text.find("\n", box[1] if box is not None else last.end())
+    if boxes := answer_boxes(read) if rule == "boxed" else []:
+        end = text.find("\n", boxes[-1].end)
         return text if end < 0 else _closed(text, end)
-    return text
+    lines = text.rstrip().split("\n")
+    while lines and _ANSWER_MARKS.sub("", lines[-1]) in ("", _ANSWER_MARKS.sub("", answer)):
+        lines.pop()  # a line with the answer and nothing else, under a heading or between tags
+    return "\n".join(lines)
 
 
 def unboxed(text: str) -> str:
     r"""Replace each balanced `\boxed{…}` by its content."""
-    while match := next((each for each in BOXED.finditer(text) if _box(text, each) is not None), None):
-        box = _box(text, match)
-        assert box is not None
-        text = text[: match.start()] + box[0] + text[box[1] :]
-    return text
+    cuts = [
+        cut
+        for box in find_boxes(text)
+        if box.content is not None and box.inside_end < box.end
+        for cut in ((box.start, box.inside), (box.inside_end, box.end))
+    ]
+    pieces, at = [], 0
+    for start, end in sorted(cuts):
+        pieces.append(text[at:start])
+        at = end
+    return "".join([*pieces, text[at:]])
 
 
 def _is_layout(line: str) -> bool:
@@ -77,21 +87,15 @@ def _joined(lines: Sequence[str]) -> list[str]:
     at = 0
     while at < len(lines):
         ends = range(at + 1, min(at + _LONGEST_FORMULA, len(lines)) + 1)
-        end = next((end for end in ends if not _is_open("\n".join(lines[at:end]))), at + 1)
+        end = next((end for end in ends if not is_open("\n".join(lines[at:end]))), at + 1)
         joined.append(" ".join(line.strip() for line in lines[at:end] if line.strip()))
         at = end
     return joined
 
 
-def _is_open(text: str) -> bool:
-    return text.count("$$") % 2 == 1 or any(
-        len(re.findall(opening, text)) > len(re.findall(closing, text)) for opening, closing in _OPENINGS
-    )
-
-
 def _closed(text: str, end: int) -> str:
     """Return the text through `end`, and further through the line that closes a formula which is open there."""
-    while 0 <= end < len(text) and _is_open(text[:end]):
+    while 0 <= end < len(text) and is_open(text[:end]):
         following = text.find("\n", end + 1)
         end = following if following >= 0 else len(text)
     return text[:end]
@@ -100,20 +104,5 @@ def _closed(text: str, end: int) -> str:
 def _only_boxed(line: str) -> bool:
     """Return whether a line is a boxed answer and nothing more."""
     bare = re.sub(r"\\[\[\]()]|\$|\*|\.", "", line).strip()
-    match = BOXED.match(bare)
-    box = _box(bare, match) if match is not None else None
-    return box is not None and not bare[box[1] :].strip()
-
-
-def _box(text: str, match: re.Match[str]) -> tuple[str, int] | None:
-    """Return a box's content and end; None where its brace is not closed."""
-    depth, at = 1, match.end()
-    while at < len(text):
-        if text[at] == "\\":
-            at += 1
-        elif text[at] in "{}":
-            depth += 1 if text[at] == "{" else -1
-            if depth == 0:
-                return text[match.end() : at], at + 1
-        at += 1
-    return None
+    boxes = find_boxes(bare)
+    return bool(boxes) and boxes[0].start == 0 and boxes[0].content is not None and not bare[boxes[0].end :].strip()

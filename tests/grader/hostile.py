@@ -9,6 +9,15 @@ HOSTILE: list[tuple[str, str, str]] = []
 MUST_REFUSE: list[int] = []
 MUST_ACCEPT: list[int] = []
 MB = 1_000_000
+# What the extraction of answers looks for, over and over.
+EXTRACTION_UNITS = (
+    "# Answer\n", "# Answer ", r"\boxed{", r"\boxed{}", r"\boxed{1} and ", r"\boxed 7 ", r"\boxed{answer}", r"\fbox{",
+    "answer is ", "the answer is 5 ", "Answer: ", "Answer:\n", "5 is the answer ", "the answer to ", "n't answer ",
+    "####", "#### 1\n", "#", "<think>", "</think>", "<think></think>", "<think></answer>", "<answer>",
+    "<answer>5</answer>", "**", "**1** ", "__", "$", "$$", "$1$ ", r"\(", r"\[", r"\begin{a}", " ", "\n", "\t",
+    "7", "1,", "1 = ", "(", "()", "[", "{", "}", "\\", "答案：", "答案", "选", "。", "réponse est ", "D is correct ",
+    "option ", "A:\n", "a", "a. ", "İ", "`", "---\n",
+)  # fmt: skip
 
 
 def h(a: str, t: str, w: str, verdict: bool | None = None) -> None:
@@ -115,6 +124,9 @@ for name, unit in (
     ("zeros", "0"),
 ):
     h((unit * (MB // len(unit) + 1))[:MB], "1", "1 MB of " + name, False)
+for unit in EXTRACTION_UNITS:
+    h((unit * (MB // len(unit) + 1))[:MB], "1", "1 MB to extract from: " + repr(unit), False)
+    h("The answer is " + unit * (MB // len(unit)) + ".", "1", "1 MB behind 'The answer is': " + repr(unit), False)
 h("x" * MB, "x" * MB, "1 MB equal letters", True)
 h("a" * MB + "b", "a" * MB + "c", "1 MB letters, last one differs", False)
 h("5", "7" * MB, "1 MB truth", False)

@@ -14,8 +14,8 @@ from schemas.tables import SOLUTIONS
     [
         ("steps\n# Answer\n\n42", "42", "answer_section"),
         ("# Answer\n\n1\n# Answer\n\n2\nmore", "2", "answer_section"),
-        (r"so \boxed{\frac{1}{2}} or \boxed{x^{2}}.", "x^{2}", "boxed"),
-        (r"\boxed{3} then \boxed{} and \boxed{4", "3", "boxed"),
+        (r"so \boxed{\frac{1}{2}} or \boxed{x^{2}}.", r"\frac{1}{2}, x^{2}", "boxed"),
+        (r"\boxed{3} then \boxed{} and \boxed{4", None, "none"),
         ("# Answer\n\n" + r"", None, "none"),
         (r"\boxed{5}" + "\n# Answer\n", "5", "boxed"),
         ("it comes to 17", None, "none"),
