@@ -35,7 +35,8 @@ from components.data.readers import read_records, rows_digest
 from components.dataflow.errors import InputError
 from components.dataflow.model_files import file_digest
 from components.dataflow.stage import digest
-from components.text.answer_extraction import extract_answer
+from components.text.answer_boxes import last_box
+from components.text.answer_extraction import to_text
 from components.text.problem_matching import same_text
 
 ATTRIBUTES = ("source", "level", "subject")
@@ -191,8 +192,7 @@ def _answer(record: Mapping[str, Any], file: ProblemFile) -> tuple[str | None, s
         *_, after = GSM8K_MARK.split(text)
         reference = after.strip() if GSM8K_MARK.search(text) else None
     if form == "boxed" or (form == "auto" and not reference):
-        answer, rule = extract_answer(_BARE_BOX.sub(r"\\boxed{\1}", text).replace("\\fbox{", "\\boxed{"))
-        reference = answer if rule == "boxed" else None
+        reference = last_box(to_text(_BARE_BOX.sub(r"\\boxed{\1}", text)))
     if form == "auto" and not reference and not is_prose(text):
         reference = text
     if not reference:
