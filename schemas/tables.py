@@ -61,7 +61,12 @@ GRADES = table(
         True,
         "normalised answer: a number as a fraction, else the text without what only sets it",
     ),
-    ("extract_rule", pa.string(), True, "which rule found the answer: answer_section, boxed, answer_is"),
+    (
+        "extract_rule",
+        pa.string(),
+        True,
+        "which rule found the answer (docs/grader.md lists them), or why it was not found: timeout, out_of_memory, error",
+    ),
     ("is_correct", pa.bool_(), True, "the answer equals the reference answer; null: it could not be graded"),
     ("is_correct_prm800k", pa.bool_(), True, "the same by the paper's own grader, for comparison with its numbers"),
     ("method", pa.string(), True, "which rule decided is_correct: text, number, expression, …"),

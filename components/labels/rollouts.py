@@ -25,7 +25,6 @@ from components.grader.sandbox import GradingSandbox
 from components.models.model_folder import open_tokenizer
 from components.sampling.engines import Request, SamplingConfig, engine_distribution
 from components.sampling.open_engine import open_engine
-from components.text.answer_extraction import solution_answer
 from components.text.rendering import STEP_SEPARATOR, join_steps, render
 from schemas.settings import settings
 from schemas.tables import ROLLOUTS
@@ -136,7 +135,7 @@ class Rollouts:
 
     def _own_grades(self, rows: Sequence[Row]) -> list[bool | None]:
         """Tell whether each solution's own answer is right; None where the grader does not know."""
-        answers = [solution_answer(row["text"], row["finish_reason"])[0] for row in rows]
+        answers = [answer for answer, _ in self.grader.answers([(row["text"], row["finish_reason"]) for row in rows])]
         truths = [row["ground_truth_answer"] or "" for row in rows]
         pairs = list(zip(answers, truths, strict=True))
         known = self.grader.known_verdicts((answer, truth) for answer, truth in pairs if answer)
@@ -167,17 +166,23 @@ class Rollouts:
                 identity = (search.row["problem_id"], search.row["sample_index"], step, number)
                 requests.append(Request(prompt.ids, seed_for(config.seed, "rollout", *identity), left))
         samples = iter(self.engine.generate(requests))
-        results: list[tuple[_Search, int, list[tuple[str | None, int]]]] = []
+        written: list[tuple[_Search, int, list[tuple[str, str]], list[int]]] = []
         for (search, step), has_room in zip(places, fits, strict=True):
-            history, continuations = join_steps(search.row["steps"][: step + 1]), []
+            history = join_steps(search.row["steps"][: step + 1])
+            texts: list[tuple[str, str]] = []
+            counts: list[int] = []
             for _ in numbers if has_room else ():
                 sample = next(samples)
                 search.error = search.error or sample.error
                 with self.tokenizing:
                     text = str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
-                answer, _ = solution_answer(history + STEP_SEPARATOR + text, sample.finish_reason)
-                continuations.append((answer, len(sample.ids)))
-            results.append((search, step, continuations))
+                texts.append((history + STEP_SEPARATOR + text, sample.finish_reason))
+                counts.append(len(sample.ids))
+            written.append((search, step, texts, counts))
+        answers = iter(self.grader.answers([text for _, _, texts, _ in written for text in texts]))
+        results = [
+            (search, step, [(next(answers)[0], count) for count in counts]) for search, step, _, counts in written
+        ]
         truths = {id(search): search.row["ground_truth_answer"] or "" for search, _ in places}
         known = self.grader.known_verdicts(
             (answer, truths[id(search)])

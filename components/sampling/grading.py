@@ -4,7 +4,8 @@
 
 Two verdicts per row: ours (components/grader/equality.py), which every study uses, and that of the paper's own grader
 (components/grader/prm800k_grader.py), for comparison with published numbers. Model text is data: it is parsed, never
-run, and compared in a process that may be killed (components/grader/sandbox.py). What cannot be graded is not "wrong".
+run, in a process that may be killed (components/grader/sandbox.py). What cannot be compared is not "wrong". A text on
+which the extraction is stopped has no answer, and the rule `timeout`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,7 @@ import pyarrow as pa
 
 from components.dataflow.stage import MapStage
 from components.grader.equality import canonical
-from components.grader.sandbox import GradingSandbox, Verdict
-from components.text.answer_extraction import solution_answer
+from components.grader.sandbox import Answer, GradingSandbox, Verdict
 from schemas.settings import NoSettings
 from schemas.tables import GRADES
 
@@ -60,11 +60,10 @@ class Grade:
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
         """Return a row per solution: its answer, both verdicts, and the rules that gave them."""
         rows = table.to_pylist()
-        nothing: tuple[str | None, str] = (None, "none")
-        extracted = [
-            nothing if row["error"] is not None else solution_answer(row["text"] or "", row["finish_reason"])
-            for row in rows
-        ]
+        nothing: Answer = (None, "none")
+        texts = [(row["text"] or "", row["finish_reason"]) for row in rows if row["error"] is None]
+        answers = iter(self.sandbox.answers(texts))
+        extracted = [nothing if row["error"] is not None else next(answers) for row in rows]
         pairs = [(answer or "", row["ground_truth_answer"]) for row, (answer, _) in zip(rows, extracted, strict=True)]
         known = self.sandbox.known_verdicts(pair for pair in pairs if pair[0])
         graded = [
@@ -85,7 +84,7 @@ def _grade_row(error: str | None, answer: str | None, rule: str, verdict: Verdic
         "error": error,
         "answer": answer,
         "answer_group": canonical(answer) if answer is not None and error is None else None,
-        "extract_rule": rule if answer is not None else None,
+        "extract_rule": rule if rule != "none" else None,
         "is_correct": verdict.is_correct,
         "is_correct_prm800k": verdict.is_correct_prm800k,
         "method": verdict.method or None,

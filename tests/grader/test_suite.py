@@ -97,6 +97,31 @@ def test_a_worker_has_limits_and_a_timeout_is_not_wrong() -> None:
     pool.close()
 
 
+def test_a_text_is_read_in_the_worker_and_given_up_when_it_takes_too_long() -> None:
+    pool = GradingSandbox(seconds=0.02)
+    slow = "选" * 2_000_000
+    texts = [("The answer is 5.", "stop"), (slow, "stop"), ("We get $6$.", "stop"), ("We get $6$.\nSo", "length")]
+    assert pool.answers(texts) == [("5", "answer_is"), (None, "timeout"), ("6", "last_sentence"), (None, "none")]
+    assert pool.kills == 2
+    assert pool.verdicts([("1/2", "0.5")])[0].is_correct
+    pool.close()
+
+
+def test_texts_longer_than_the_pipe_go_through_it(pool: GradingSandbox) -> None:
+    texts = [(f"{'x ' * length}\n#### {length}", "stop") for length in (1, 200_000, 2, 100_000, 30_000, 30_000, 3)]
+    assert pool.answers(texts) == [(text.rpartition(" ")[2], "hash_mark") for text, _ in texts]
+
+
+def test_a_pair_that_cannot_be_decided_costs_seconds_with_the_start_of_a_worker() -> None:
+    pool = GradingSandbox()
+    began = time.monotonic()
+    [stuck] = pool.verdicts([(r"\int e^{-x^2}\sin(x^3)\,dx", "11")])
+    assert stuck.status == "timeout"
+    assert time.monotonic() - began < 10  # 2 on a quiet machine
+    assert pool.kills == 1
+    pool.close()
+
+
 def test_nothing_of_the_model_is_run(tmp_path: Path) -> None:
     """An escape that Python or SymPy would run leaves a file behind."""
     escapes = [

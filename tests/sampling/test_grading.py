@@ -58,6 +58,17 @@ def solution(text: str, finish_reason: str | None = "stop", error: str | None = 
     }  # fmt: skip
 
 
+def test_a_text_that_takes_too_long_has_no_answer_and_says_so() -> None:
+    grade = Grade(NoSettings(), {})
+    grade.sandbox.seconds = 0.02
+    table = pa.Table.from_pylist([solution("选" * 2_000_000), solution("It is 12.")], schema=SOLUTIONS)
+    rows = grade(table, {}).to_pylist()
+    assert [(row["answer"], row["extract_rule"], row["is_correct"], row["status"]) for row in rows] == [
+        (None, "timeout", False, "no_answer"),
+        ("12", "last_sentence", True, "ok"),
+    ]
+
+
 def test_a_cut_answer_is_no_answer_and_a_failed_row_keeps_its_error() -> None:
     rows = [
         solution("# Answer\n\n12"),
