@@ -15,12 +15,21 @@ from components.text.answer_values import Said, hash_value, option, said_value
 
 _MOST = 50  # of the last keywords are looked at; what stands before them is no final answer
 _AROUND = 60  # characters before a keyword that are looked at
-_KEYWORD = re.compile(
-    r"(?P<english>answers?(?![a-z])|\bans(?=\s?[.:]))|(?P<hash>(?<!#)####(?!#))|(?P<choice>\b(?:option|choice)\b)|(?P<chosen>选)"
-    r"|(?P<correct>\b(?:correct|right)\b)|(?:^|\n)[ \t*_]{0,4}(?P<letter_a>a(?=[*_]{0,2}[:：]))"
-    r"|(?P<chinese>答案|答(?=[:：]))|(?P<japanese>答え|正解)|(?P<korean>정답|답(?=[은:：]))"
-    r"|(?P<european>\b(?:r[ée]ponse|respuesta|resposta|risposta|antwort|ответ|đáp (?:án|số)))"
+_KINDS = (
+    dict.fromkeys(("answer", "ans.", "ans:", "ans :"), "english")
+    | dict.fromkeys(("a:", "a：", "a**:", "a:**"), "letter_a")
+    | {"####": "hash", "option": "choice", "choice": "choice", "correct": "correct", "right": "correct"}
+    | dict.fromkeys(("答案", "答：", "答:"), "chinese")
+    | {"选": "chosen", "答え": "japanese", "正解": "japanese"}
+    | dict.fromkeys(("정답", "답은", "답:", "답："), "korean")
+    | dict.fromkeys(("réponse", "reponse", "respuesta", "resposta", "risposta", "antwort", "ответ"), "european")
+    | dict.fromkeys(("đáp án", "đáp số"), "european")
 )
+# Literals alone, by whose first letters the search is fast.
+_KEYWORD = re.compile("|".join(re.escape(word) for word in sorted(_KINDS, key=len, reverse=True)))
+_WORDS = ("english", "choice", "correct", "european")  # that no letter stands beside
+_ALONE = re.compile(r"(?:^|\n)[ \t*_]*$")
+_OTHER_OPTION = re.compile(r"\n[ \t*(]{0,4}[Bb][:.)]")  # a list of options begins with "A:" too
 _ENDS_LINE = re.compile(r"[ \t*_:：]*(?=\n|$)")
 _BEGINS_LINE = re.compile(
     r"(?:^|\n)[^\w\n]*(?:\d+[.)]\s*)?(?:(?:the|my|our|your)\s+)?(?:final|correct|short)?[ \t*_]*$", re.IGNORECASE
@@ -97,8 +106,15 @@ def statements(text: str) -> Iterator[Statement]:
     if len(lowered) != len(text):  # a few capitals have no small letter of one character
         lowered = "".join(small if len(small := each.lower()) == 1 else each for each in text)
     for keyword in reversed(deque(_KEYWORD.finditer(lowered), _MOST)):
-        kind = keyword.lastgroup or ""
-        start, end = keyword.span(kind)
+        kind, (start, end) = _KINDS[keyword[0]], keyword.span()
+        end -= len(keyword[0]) - len(keyword[0].rstrip(".:：* "))
+        if keyword[0] == "답은":
+            end -= 1
+        if keyword[0] == "answer" and lowered.startswith("s", end):
+            end += 1
+        before_word, after_word = lowered[start - 1 : start], lowered[end : end + 1]
+        if kind in _WORDS and (before_word.isalpha() or before_word == "\\" or after_word.isalpha()):
+            continue
         before = text[max(0, start - _AROUND) : start]
         statement = _by_mark(text, kind, start, end, before) or _in_words(text, kind, start, end, before)
         if statement is not None:
@@ -108,7 +124,8 @@ def statements(text: str) -> Iterator[Statement]:
 def _by_mark(text: str, kind: str, start: int, end: int, before: str) -> Statement | None:
     """Return what `#### 18`, `<answer>5</answer>` or "D is correct" say."""
     if kind == "hash":
-        value = hash_value(text, end)
+        is_mark = not before.endswith("#") and not text.startswith("#", end)
+        value = hash_value(text, end) if is_mark else ""
         return Statement(start, value, "hash_mark") if value else None
     if kind == "english" and text.startswith(">", end) and _TAG.search(before):
         close = text.find("<", end)
@@ -118,7 +135,7 @@ def _by_mark(text: str, kind: str, start: int, end: int, before: str) -> Stateme
             if said and "answer here" not in said.value
             else None
         )
-    if kind == "correct" and (match := _LETTER_IS.search(before.rpartition("\n")[2])):
+    if kind == "correct" and (match := _LETTER_IS.match(before.rpartition("\n")[2])):
         geometry = re.match(r"[- ](?:angle|triangle|handed|isosceles)", text[end : end + 12])
         if geometry is None and _BEFORE_LETTER.search(match["before"]):
             return Statement(start, match["letter"], "answer_is")
@@ -141,8 +158,8 @@ def _in_words(text: str, kind: str, start: int, end: int, before: str) -> Statem
             return None
         letter = option(text, match.end())
         return Statement(start, letter, "answer_is") if letter else None
-    if kind == "letter_a" and re.search(r"\n[ \t*(]{0,4}[Bb][:.)]", text):
-        return None  # a list of options
+    if kind == "letter_a" and (not _ALONE.search(before) or _OTHER_OPTION.search(text)):
+        return None
     said, is_outright = _said(text, kind, end, before)
     return Statement(start, said.value, "answer_is", said.is_plain, is_outright) if said else None
 
