@@ -65,7 +65,7 @@ GRADES = table(
         "extract_rule",
         pa.string(),
         True,
-        "which rule found the answer (docs/grader.md lists them), or why it was not found: timeout, out_of_memory, error",
+        "which rule found the answer (see docs/grader.md), or why none could: timeout, out_of_memory, error",
     ),
     ("is_correct", pa.bool_(), True, "the answer equals the reference answer; null: it could not be graded"),
     ("is_correct_prm800k", pa.bool_(), True, "the same by the paper's own grader, for comparison with its numbers"),
