@@ -142,6 +142,8 @@ def _is_other_form(text: str, first: Box, second: Box) -> bool:
 
 def _are_listed(glue: str) -> bool:
     """Return whether the text between two boxes only goes on with a list."""
+    if _CONNECTIVE.fullmatch(re.sub(r"\s", "", _MARKUP.sub(" ", glue))):
+        return True
     breaks = re.sub(r"(?:\\\\|[,;]|\b(?:and|or))[^\S\n]*[$\\\[\]]{0,4}[^\S\n]*\n", " ", glue)
     if "\n" in breaks or _SENTENCE_END.search(glue):
         return False

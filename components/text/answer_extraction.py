@@ -116,5 +116,5 @@ def _section(text: str) -> str:
         line, _ = whole_line(text, section.end(), end)
         end = section.start()
         if line and not line.startswith("# "):
-            return line
+            return line.strip("*") if line.startswith("**") and line.endswith("**") else line
     return ""

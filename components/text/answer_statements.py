@@ -22,8 +22,10 @@ _KINDS = (
     | dict.fromkeys(("答案", "答：", "答:"), "chinese")
     | {"选": "chosen", "答え": "japanese", "正解": "japanese"}
     | dict.fromkeys(("정답", "답은", "답:", "답："), "korean")
-    | dict.fromkeys(("réponse", "reponse", "respuesta", "resposta", "risposta", "antwort", "ответ"), "european")
-    | dict.fromkeys(("đáp án", "đáp số"), "european")
+    | dict.fromkeys(
+        ("réponse", "reponse", "respuesta", "resposta", "risposta", "antwort", "antwoord", "ответ"), "european"
+    )
+    | dict.fromkeys(("đáp án", "đáp số", "svar", "cevap", "odpowiedź"), "european")
 )
 # Literals alone, by whose first letters the search is fast.
 _KEYWORD = re.compile("|".join(re.escape(word) for word in sorted(_KINDS, key=len, reverse=True)))
@@ -45,11 +47,11 @@ _IS = re.compile(
     r"|equals|becomes|turns out to be|comes (?:out )?to)\b[ \t]*:?[*_]{0,3}[ \t]*"
 )
 _AFTER = {
-    "chinese": re.compile(r"[*_]{0,3}(?:应该|应当|应|就|便)?(?:是|为|為|[:：])\s*[:：]?[*_]{0,3}"),
+    "chinese": re.compile(r"[*_]{0,3}(?:应该|应当|应|就|便)?(?:是|为|為|[:：】])\s*[:：]?[*_]{0,3}"),
     "japanese": re.compile(r"[*_]{0,3}(?:は|[:：])[*_]{0,3}"),
     "korean": re.compile(r"[*_]{0,3}(?:은|는|\s?[:：])[*_]{0,3}"),
     "european": re.compile(
-        r"(?:\s+(?:finale?|correcta?|correta|correcte|corretta))?[*_]{0,3}\s*(?:[:：]|(?:est|es|é|è|ist|lautet|là|равен|равно)\b|[-–—]\s)"
+        r"(?:\s+(?:finale?|correcta?|correta|correcte|corretta))?[*_]{0,3}\s*(?:[:：]|(?:est|es|é|è|ist|lautet|is|là|to|равен|равно)\b|[-–—]\s)"
         r"\s*(?:(?:donc|alors|entonces|pues|portanto|quindi|also)\b)?\s*:?[*_]{0,3}"
     ),
     "choice": re.compile(r"(?:\s+(?:is|would be|should be|must be))\s*:?|[*_]{0,3}\s*:"),

@@ -20,8 +20,8 @@ _BOLD_MARKS = re.compile(r"(?<![\w)\]}*])(?:\*\*|__)(?=[^\s*_])|(?<=[^\s*_])(?:\
 _LONG_BLANK = re.compile(r"\s{4,}")
 _FILLERS = re.compile(
     r"(?:(?:therefore|thus|then|simply|just|indeed|clearly|hence|actually|for sure|definitely|certainly|exactly"
-    r"|obviously|equal to|given by|found to be|option|choice|letter|precisely|donc|alors|entonces)\b[,:]?\s*"
-    r"|[:=]\s*|[*•]\s+)+",
+    r"|obviously|approximately|about|roughly|around|equal to|given by|found to be|precisely|option|choice|letter"
+    r"|l['’]option|la (?:opción |letra )?|donc|alors|entonces)\b[,:]?\s*|[:=]\s*|[*•]\s+)+",
     re.IGNORECASE,
 )
 # What follows the value in its sentence.
@@ -32,6 +32,7 @@ _CLAUSE = re.compile(
     r"|\s+\((?=(?:since|because|as|which|so)\b)|，(?![\s\d$\\(（-])",
     re.IGNORECASE,
 )
+_REMARK = re.compile(rf"^(?P<number>{NUMBER.pattern})\s+\([a-z ]+\)$")
 _POLITE = re.compile(r"\s*(?:です|である|だ|입니다|이다|이에요)$")
 _ISNT = re.compile(r"(?:not|n['’]t|no longer|wrong|incorrect)\b|不(?:是|对|正确)", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
@@ -42,7 +43,7 @@ _OPTION = re.compile(
     r"(?=[.,:;)。，]|\s*$|\s+(?:because|since|as|is)\b)"
 )
 _NAMED_OPTION = re.compile(r"[\s*_$]{0,5}(?:\\text(?:bf)?\{)?[(（]?([A-J])(?=[)）}*.,;:\s$。，]|$)")
-_REST_OF_LINE = re.compile(r"[ \t]*+:?[ \t]*+([^\n]*+)")
+_REST_OF_LINE = re.compile(r"[ \t]*+[:：]?[ \t]*+([^\n]*+)")
 _ENUMERATES = re.compile(r"\d+\s*[-–:.)]\s+\S|\d+\)")  # 2. Find the sum
 _VALUE_BEGINS = re.compile(r"[-−+.(\[$\\£€¥\d√π]|[A-Z]$|[a-zA-Z]\s*=")
 _LETTERS_FIRST = re.compile(r"[a-z]{2,}|a\s+[a-z]")
@@ -71,6 +72,8 @@ def said_value(text: str, start: int, is_alone: bool) -> Said | None:
     line, end = whole_line(text, start, len(text), most_blank_lines=3)
     if not line or (line.startswith("#") and not line.startswith("####")) or line.startswith(("</", "---")):
         return None
+    if "\n" in text[start : end - len(line)] and _ENUMERATES.match(line):
+        return None  # a list of several
     line = _LONG_BLANK.sub(" ", line[:_LONGEST_SENTENCE].lstrip("#>").strip())
     line = _BOLD_MARKS.sub("", line).strip(" *`")
     line = line[match.end() :] if (match := _FILLERS.match(line)) else line
@@ -85,7 +88,8 @@ def said_value(text: str, start: int, is_alone: bool) -> Said | None:
         content = unwrapped(match[0])
         return Said(match[0] if (side := last_side(content)) == content else side, True)
     value = _CLAUSE.split(sentence, maxsplit=1)[0]
-    value = _POLITE.sub("", value.strip(' *_`:,，"“”')).strip()
+    value = _REMARK.sub(r"\g<number>", _POLITE.sub("", value.strip(' *_`:,，"“”')).strip())
+    value = value.removesuffix(" .").strip()
     if not value:
         return None
     starts_with_words = NUMBER.match(value) is None and not value.startswith(("\\", "(", "[", "-"))

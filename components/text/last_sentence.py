@@ -12,6 +12,9 @@ from components.text.single_value import last_side, only_value
 
 _LONGEST = 1500  # characters of the text's end
 _LAYOUT = re.compile(r"(?:[-*_]{3,}|```)?")
+_FAREWELL = re.compile(
+    r"(?:please )?(?:let me know|i hope|hope (?:this|that)|feel free|if you (?:have|need))\b", re.IGNORECASE
+)
 _ENDS = re.compile(r"(?:[.!。！][\"'”’)\]*_]*|\$|\\[\])]|\*\*)$")
 _DISPLAYED = re.compile(r"(?:\$\$(?P<dollars>[^$]+)\$\$|\\\[(?P<brackets>(?:(?!\\[\[\]])[\s\S])+)\\\])[.]?$")
 _SENTENCE_END = re.compile(r"[.!?][)\"'”*\]]*\s+(?=[A-Z$\\*(\d])|[。！？]|(?:\\\]|\$\$)\s+(?=[A-Z])")
@@ -27,7 +30,7 @@ _NO_RESULT = re.compile(
 def last_sentence_value(text: str) -> str:
     """Return the one bold, displayed or only value of the text's last sentence, or ""."""
     lines = text.strip()[-_LONGEST:].split("\n")
-    while lines and _LAYOUT.fullmatch(lines[-1].strip()):
+    while lines and (_LAYOUT.fullmatch(lines[-1].strip()) or _FAREWELL.match(lines[-1].strip())):
         lines.pop()
     text = "\n".join(lines).rstrip()
     if not _ENDS.search(text):

@@ -8,7 +8,7 @@ FORMULA = r"(?:\$\$[^$]+\$\$|\$[^$]+\$(?!\d)|\\\((?:(?!\\\)).)+\\\)|\\\[(?:(?!\\
 WORD = re.compile(r"(?<![\\\w])[^\W\d_]{2,}")
 NUMBER = re.compile(
     r"(?<![A-Za-z0-9_.^{\\])(?<!\d,)(?:-|−)?(?:\\?[$£€¥])?(?:-|−)?"
-    r"(?:\\[dt]?frac(?:\{[^{}\n]{1,30}\}){2}|(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s?/\s?\d+|\s\d+/\d+|:\d\d)?|\.\d+)"
+    r"(?:\\[dt]?frac(?:\{[^{}\n]{1,30}\}){2}|(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:\s?/\s?\d+|\s\d+/\d+|:\d+)?|\.\d+)"
     r"(?:\s?\\?%)?(?![A-Za-z0-9_^{]|[.,/]\d)"
 )
 _VALUE = re.compile(rf"(?P<formula>{FORMULA})|{NUMBER.pattern}")
@@ -19,10 +19,11 @@ _BOLD = re.compile(r"\*\*(?P<stars>[^*\n]{1,200})\*\*|__(?P<lines>[^_\n]{1,200})
 # Words that make another value of a number beside them, or hold a second one.
 _CHANGES_VALUE = re.compile(
     r"\b(?:hundred|thousand|million|billion|trillion|dozens?|hal(?:f|ves)|thirds|quarters?|fourths|fifths"
-    r"|(?:an?|one|-)[ -]?(?:third|fourth|fifth)|times|plus|minus|negative|over|squared?|cubed?|roots?|power|twice"
-    r"|double|point|least|most|more|less|fewer|greater|between|multiples?|factor|divided|not|cannot|never|neither|nor|or|degree"
-    r"|mod\w*|zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|sixty|seventy|eighty"
-    r"|ninety|prime|even|odd)\b|[百万萬亿億半倍]|千(?![克米瓦])",
+    r"|(?:an?|one|-)[ -]?(?:third|fourth|fifth)|times|plus|minus|negative|squared|cubed?|roots?|power|twice|double"
+    r"|point|squares?(?!\s+(?:units?|feet|foot|inch\w*|met\w+|cent\w*|cm|miles?|yards?|kilo\w*|km|m|ft|in)\b)"
+    r"|least|most|above|below|(?:more|less|fewer|greater|larger|smaller|higher|lower) than|between|multiples?|factor"
+    r"|divided|not|cannot|never|neither|nor|or|mod\w*|zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)\b|[百万萬亿億半倍]|千(?![克米瓦])",
     re.IGNORECASE,
 )
 _NO_NAMES = re.compile(r"\\(?:text|mathrm)\{[^{}]*\}|\\[a-zA-Z]+")
