@@ -42,6 +42,9 @@ _APPROXIMATELY = re.compile(
     r"\b(?:approx\w*|numerical\w*|about|roughly|rounded|nearly|decimal\w*)\b|\\approx|\\simeq|[≈约]", re.IGNORECASE
 )
 _IS_APPROXIMATE = re.compile(r"^(?:\\approx\b|≈|\\simeq\b)\s*")
+_ONE_CELL = re.compile(
+    r"^\\begin\{(?:array\}\{[lcr]|aligned|gathered)\}((?:(?!\\\\|&|\\end)[\s\S])*)\\end\{\w+\}$"
+)  # layout
 _SENTENCE_END = re.compile(r"[.!?][)\]$*]*\s|[。！？]|\n[^\S\n]*\n")
 
 
@@ -111,7 +114,7 @@ def last_box(text: str) -> str | None:
 
 def boxed_answer(text: str, group: list[Box]) -> str:
     """Return what the boxes say together: one value, or several with commas, by their names where they have some."""
-    contents = [_IS_APPROXIMATE.sub("", box.content or "").strip() for box in group]
+    contents = [_ONE_CELL.sub(r"\1", _IS_APPROXIMATE.sub("", box.content or "")).strip() for box in group]
     if len({re.sub(r"\s+", "", content) for content in contents}) == 1:
         return contents[0]
     names = [_NAME.search(text[max(0, box.start - 24) : box.start].rstrip("$ \\([")) for box in group]
