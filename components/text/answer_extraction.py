@@ -72,7 +72,7 @@ def solution_answer(text: str, finish_reason: str | None) -> tuple[str | None, s
     if finish_reason == "length":
         # Its last line was cut short: "# Answer\n\n1" may have become 12. A box that it was cut in still takes the
         # place of those before it.
-        was_in_box = (boxes := find_boxes(text)) and boxes[-1].content is None
+        was_in_box = (boxes := find_boxes(without_thoughts(to_text(text)))) and boxes[-1].content is None
         text = text.rpartition("\n")[0] + ("\n\\boxed{" if was_in_box else "")
     return extract_answer(text, finished=finish_reason == "stop")
 

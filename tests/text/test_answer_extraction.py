@@ -32,6 +32,7 @@ def test_answers_by_kind(row: dict[str, Any]) -> None:
         ("It is \\boxed{5}.\nAgain, it is \\boxed{1", "length", None, "none"),
         ("It is \\boxed{5}.\nWe see", "length", "5", "boxed"),
         ("<think>\nIs it \\boxed{5}?\nNo", "length", None, "none"),
+        ("<think>Is it \\boxed{4</think>It is \\boxed{5}.\nWe see", "length", "5", "boxed"),
         ("The answer is 5.\n# Answer\n\n1", "length", "5", "answer_is"),
     ],
 )
