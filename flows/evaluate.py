@@ -114,6 +114,12 @@ def _notes(run: Runner, samples: Dataset, file: ScoredFile) -> list[str]:
     right = int((sound["answer"].isna() & sound["is_correct"].eq(True)).sum())
     if right and has_answers:
         notes.append(f"{right} samples are marked right and have no answer: they count as right, and have no vote")
+    verdicts = sound[sound["answer"].notna()].groupby(["problem_id", "answer"])["is_correct"].nunique()
+    if (verdicts > 1).any():
+        notes.append(
+            f"{int((verdicts > 1).sum())} extracted answers are right in one row and wrong in another: a vote for such "
+            "an answer is right where most of its samples are"
+        )
     samples_of_file = sound[sound["answer"].notna()] if has_answers else sound
     for name in file.names:
         missing = int(samples_of_file[f"{name}_score"].isna().sum())

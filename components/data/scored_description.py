@@ -94,7 +94,7 @@ class _Read:
             self.counts[row["problem_id"]] += 1
         if row["error"] is not None:
             self.errors.append(row["error"])
-        elif row["answer"] is not None and file.correct_column is not None:
+        elif row["answer"] is not None and file.text_column is None and file.correct_column is not None:
             verdict = self.verdicts.setdefault((row["problem_id"], row["answer"]), row["is_correct"])
             if verdict != row["is_correct"]:
                 self.contradictions.append(f"row {number}: {short(row['answer'])}")

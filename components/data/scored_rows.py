@@ -13,7 +13,6 @@ import numpy as np
 from components.data.cells import CsvText, Record, UnreadableRow, cell, cell_text, short, sound
 from components.data.scored_columns import NO_COLUMN, ScoredFile, problem_of
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_score
-from components.text.answer_extraction import solution_answer
 
 SPLIT, UNUSABLE = "test", "unusable"
 ATTRIBUTES = ("source", "level", "subject")
@@ -21,8 +20,11 @@ _LARGEST = sys.float_info.max
 Row = dict[str, Any]
 
 
-def read_sample(config: ScoredFile, record: Record, number: int) -> Row:
-    """Return the row of `file_samples` but for its `sample_index`. number: of the record in the file."""
+def read_sample(config: ScoredFile, record: Record, number: int, extracted: str | None = None) -> Row:
+    """Return the row of `file_samples` but for its `sample_index`.
+
+    number: of the record in the file. extracted: the answer of its text, where the file has no column of answers.
+    """
     problem = problem_of(record, config.problem_column)
     unreadable = record.why if isinstance(record, UnreadableRow) else None
     error = unreadable or (
@@ -33,7 +35,7 @@ def read_sample(config: ScoredFile, record: Record, number: int) -> Row:
     row["split"] = SPLIT if problem is not None else UNUSABLE
     row |= {name: _attribute(record.get(name)) for name in ATTRIBUTES}
     row["ground_truth_answer"], no_reference = _answer_text(record, config.reference_column)
-    row["answer"], no_answer = _answer(config, record)
+    row["answer"], no_answer = _answer(config, record, extracted)
     error = error or no_answer or (no_reference if config.correct_column is None else None)
     row["steps"] = _steps(record.get("steps"))
     row["step_probabilities"] = _probabilities(record.get("rating_probs"))
@@ -59,12 +61,17 @@ def read_sample(config: ScoredFile, record: Record, number: int) -> Row:
     return row | {"error": None if error is None else f"row {number}: {error}"}
 
 
-def _answer(config: ScoredFile, record: Record) -> tuple[str | None, str | None]:
+def text_of(config: ScoredFile, record: Record) -> tuple[str, str | None]:
+    """Return the text that a sample's answer is extracted from, "" without one, and its finish reason."""
+    text = _answer_text(record, config.text_column)[0] if config.text_column is not None else None
+    reason = record.get("finish_reason")
+    return text or "", reason if isinstance(reason, str) else None
+
+
+def _answer(config: ScoredFile, record: Record, extracted: str | None) -> tuple[str | None, str | None]:
     """Return a sample's answer, None where it has none, and the error of a cell that is none."""
     if config.text_column is not None:
-        text, error = _answer_text(record, config.text_column)
-        finish_reason = record.get("finish_reason")
-        return (None, error) if text is None else (solution_answer(text, finish_reason)[0], error)
+        return extracted, _answer_text(record, config.text_column)[1]
     return (None, None) if config.answer_column == NO_COLUMN else _answer_text(record, config.answer_column)
 
 

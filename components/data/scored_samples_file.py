@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -24,13 +25,14 @@ from components.data.cells import Record
 from components.data.nested_samples import unfold
 from components.data.readers import check_unchanged, read_records
 from components.data.scored_columns import NO_COLUMN, SUFFIX, ScoredFile
-from components.data.scored_rows import ATTRIBUTES, SPLIT, Row, read_sample
+from components.data.scored_rows import ATTRIBUTES, SPLIT, Row, read_sample, text_of
 from components.dataflow.stage import TableStage
 from components.grader.sandbox import GradingSandbox
 from schemas.results import NO_VOTE, PROBLEM_ATTRIBUTES, scored_samples
 from schemas.results import file_samples as schema
 
 _OF_PROBLEM = ("problem_id", "split", "problem", "ground_truth_answer", *ATTRIBUTES)
+_OF_ANSWER = ["problem_id", "answer"]
 _BAD = "no sample of this problem can be used"
 _ROWS_AT_ONCE = 10_000
 
@@ -61,7 +63,12 @@ def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
     pool = GradingSandbox()
     try:
         for records in _chunks(path):
-            rows = [read_sample(config, record, number) for number, record in records]
+            texts = [text_of(config, record) for _, record in records] if config.text_column is not None else []
+            answers = [answer for answer, _ in pool.answers(texts)] if texts else [None] * len(records)
+            rows = [
+                read_sample(config, record, number, answer)
+                for (number, record), answer in zip(records, answers, strict=True)
+            ]
             if config.correct_column is None:
                 _grade(rows, config.reference_column, pool)
             for row in rows:
@@ -122,7 +129,12 @@ def _scored_file_samples(config: ScoredFile, file_samples: pa.Table, candidates:
     if config.answer_column != NO_COLUMN or config.text_column is not None:
         is_sample &= frame["is_correct"].eq(True)
     frame["is_correct"] = frame["is_correct"].where(frame["answer"].notna() | is_sample, False)
-    by_answer = candidates.select(["problem_id", "answer", "candidate", "candidate_is_correct"]).to_pandas()
+    by_answer = candidates.select([*_OF_ANSWER, "candidate", "candidate_is_correct", "candidate_answer"]).to_pandas()
+    if config.text_column is not None:
+        # The file grades texts: of one answer's samples some may be right and others wrong. Most of them decide.
+        right = frame.groupby(_OF_ANSWER)["is_correct"].agg(lambda grades: grades.eq(True).mean() > 0.5)
+        heads = pd.MultiIndex.from_frame(by_answer[["problem_id", "candidate_answer"]])
+        by_answer["candidate_is_correct"] = right.reindex(heads).to_numpy()
     rows = frame.merge(by_answer, on=["problem_id", "answer"], how="left").assign(training_seed=1)
     rows["candidate"] = rows["candidate"].mask(is_sample.to_numpy(), NO_VOTE)
     return pa.Table.from_pandas(rows, schema=scored_samples(config.names), preserve_index=False)
