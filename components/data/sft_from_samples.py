@@ -31,7 +31,7 @@ def keep_right(config: KeepRightConfig, name: str = "format_examples") -> TableS
     """Make the stage (solutions, grades) → solutions to finetune on, in sample order within each problem."""
     return TableStage(
         name,
-        2,
+        3,
         config,
         TEACHER_SOLUTIONS,
         _keep_right,

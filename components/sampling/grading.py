@@ -22,7 +22,7 @@ from components.grader.sandbox import Answer, GradingSandbox, Verdict
 from schemas.settings import NoSettings
 from schemas.tables import GRADES
 
-GRADER_VERSION = 2  # raise it when any verdict or extraction can change
+GRADER_VERSION = 3  # raise it when any verdict or extraction can change
 _LIBRARIES = ("math-verify", "latex2sympy2-extended", "sympy", "mpmath")
 
 
