@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.data.cells import Record, UnreadableRow, cell, cell_text, columns_of, has_column, short
+from components.data.cells import Record, cell, cell_text, columns_of, has_column, short
 from components.dataflow.errors import InputError
 from components.dataflow.stage import field_added_later
 
@@ -116,11 +116,6 @@ def find_format(path: Path, records: Iterable[Record], column: str) -> str:
             "name another --answer-column, or give --answer-format text to take it whole"
         )
     return "auto" if forms else "text"
-
-
-def is_unreadable(record: Record) -> bool:
-    """Return whether nothing of a row can be read."""
-    return isinstance(record, UnreadableRow)
 
 
 def problem_cell(record: Record, file: ProblemFile) -> tuple[str, str | None]:
