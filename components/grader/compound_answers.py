@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from components.grader.expression_parser import Risky
 from components.grader.normalize import ROW
 from components.grader.numbers import exact_number
-from components.grader.units import Same, split_unit
+from components.grader.quantities import Same, is_quantity, split_unit
 
 OPENING, CLOSING = "([{⟨", ")]}⟩"
 
@@ -96,7 +96,7 @@ def list_items(text: str) -> list[str] | None:
     text = ";".join(joined) if len(joined) > 1 else text
     if ";" in text and len(joined) < 2 and "," in text and "=" not in text and not _thousands_only(text):
         return None
-    if ";" in text or ("," in text and exact_number(split_unit(text)[0]) is None):
+    if ";" in text or ("," in text and not is_quantity(text)):
         inner = split_top(text, ";") if ";" in text and _thousands_only(text) else split_top(text, ",;")
     else:
         inner = [text]

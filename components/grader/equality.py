@@ -15,11 +15,12 @@ from fractions import Fraction
 from components.grader import expression_equality, expression_parser
 from components.grader.compound_answers import CLOSING, OPENING, by_brackets, by_list, by_matrix
 from components.grader.equations import by_equation, by_membership
-from components.grader.expression_parser import NotAnExpression, Risky
+from components.grader.expression_parser import NotAnExpression, Risky, Tree
 from components.grader.intervals import by_inequality, by_union
 from components.grader.normalize import END, TEXT, clean
 from components.grader.numbers import exact_number, words_number
-from components.grader.units import Same, by_base, by_number, by_quantity, by_ratio, by_time, split_unit
+from components.grader.quantities import Same, by_quantity, split_unit
+from components.grader.units import by_base, by_number, by_ratio, by_time
 
 MAX_LENGTH = 2_000  # characters of an answer; a longer one is not compared
 _DERIVATIVE = re.compile(r"\\frac ?\{d(?:\^\{?\d\}?)?[A-Za-z]?\} ?\{d[A-Za-z]|(?<![A-Za-z])d[a-z]/d[a-z](?![A-Za-z])")
@@ -142,13 +143,20 @@ def by_expression(left: str, right: str, same: Same) -> bool | None:
     if _DERIVATIVE.search(left + " " + right):
         return False  # a derivative is not a fraction
     try:
-        first, second = (expression_parser.parse(_without_thousands(side)) for side in (left, right))
+        first, second = _tree(left), _tree(right)
     except NotAnExpression:
         return None
     try:
         return expression_equality.equal(first, second)
     except NotAnExpression:
         return False
+
+
+def _tree(text: str) -> Tree:
+    number = exact_number(text) if re.search(r"\d[eE][-+]?\d", text) else None
+    if number is not None:
+        return Tree("number", value=number)
+    return expression_parser.parse(_without_thousands(text))
 
 
 def _without_thousands(text: str) -> str:

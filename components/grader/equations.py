@@ -9,7 +9,7 @@ from components.grader.compound_answers import split_top
 from components.grader.expression_parser import NotAnExpression
 from components.grader.expression_value import names
 from components.grader.numbers import exact_number
-from components.grader.units import Same
+from components.grader.quantities import Same
 
 _NAME = re.compile(r"\([A-Za-z](?:,[A-Za-z])+\)|(?:[A-Za-z]{1,3}|\\[a-z]+|«[^»]*»)(?:_\{?\w+\}?)?'*(?:\^\{-1\})?(?:\([A-Za-z0-9](?:,[A-Za-z0-9])*\))?|(?:\\angle|\\triangle|m\\angle) ?[A-Z]{1,3}")  # fmt: skip  # noqa: E501
 

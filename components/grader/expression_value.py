@@ -27,6 +27,11 @@ def names(tree: Tree) -> set[str]:
     return own.union(*map(names, tree.parts))
 
 
+def has_function(tree: Tree) -> bool:
+    """Return whether a tree holds an unknown function, such as f in f(2)."""
+    return tree.kind == "apply" or any(map(has_function, tree.parts))
+
+
 _CONSTANTS = {"pi": lambda: +mpmath.pi, "e": lambda: +mpmath.e, "i": lambda: mpmath.mpc(0, 1)}
 
 

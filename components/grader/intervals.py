@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from components.grader.compound_answers import bracketed, list_items, same_in_any_order, split_top
 from components.grader.numbers import exact_number
-from components.grader.units import Same
+from components.grader.quantities import Same
 
 _ORDER = {"<": ("<", False), "≤": ("≤", False), ">": ("<", True), "≥": ("≤", True)}
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from components.grader.characters import plain_characters, plain_joints
+from components.grader.unit_names import TEXT_LETTER_UNITS, UNITS
 from components.text.answer_extraction import to_text
 
 ROW = "¶"  # the end of a matrix row
@@ -19,7 +21,10 @@ _SYMBOLS = {
     **dict.fromkeys(("\\ldots", "\\dots", "\\cdots", "…"), "..."),
     **dict.fromkeys(("\\emptyset", "\\varnothing", "Ø"), "∅"),
     **dict.fromkeys(("\\vert", "\\lvert", "\\rvert"), "|"),
+    **dict.fromkeys(("\\Vert", "\\lVert", "\\rVert"), "‖"),
     **dict.fromkeys(("−", "‐", "‑", "﹣"), "-"),
+    **{"\\approx": "≈", "\\thickapprox": "≈", "\\equiv": "≡", "\\mid": "∣", "\\setminus": "∖", "\\backslash": "∖"},
+    **{"\\pounds": "£", "\\euro": "€", "\\texteuro": "€", "\\yen": "¥", "\\smallsetminus": "∖"},
     **{"\\lt": "<", "\\gt": ">", "\\cup": "∪", "\\cap": "∩", "\\in": "∈", "\\infty": "∞", "\\pm": "±", "\\mp": "∓"},
     **{
         "\\div": "/",
@@ -48,10 +53,30 @@ _COMMANDS = re.compile(r"\\[A-Za-z]+|\\[$&#]|[<>=]=| !=|=<|\*\*|[−‐‑﹣×�
 _SIZES = re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?)(?![A-Za-z])(?:\s*\.)?")
 _SPACES = re.compile(r"\\[,:;> ]|\\(?:q?quad|enspace|thinspace|displaystyle|textstyle|scriptstyle|limits|nolimits|hspace\{[^{}]*\}|rm|bf|it)(?![A-Za-z])|~|\u00a0|\s")  # fmt: skip  # noqa: E501
 _LETTER_UNITS = "mgshlL"
+_THOUSANDS = (
+    (re.compile(r"(?<=\d)\s{0,3}(?:(?<!\\)\{\s{0,3},\s{0,3}\}|,)\s{0,3}\\!\s{0,3}(?=\d{3}(?!\d))"), ","),
+    (re.compile(r"(?<=\d)\s{0,3}(?<!\\)\{\s{0,3},\s{0,3}\}\s{0,3}(?=\d)"), ","),
+)
+# Of a whole answer only: `9,\,500` and `9'500`. In a list `,\,` separates values.
+_ONE_NUMBER = re.compile(r"-?\\?\$?[1-9]\d{0,2}(?:(?:,\\[,;:]\d{3})+|(?:['’]\d{3})+)(?:\.\d+)?")
+_ABOUT = re.compile(
+    r"(?:^|(?P<open>\()| |,)(?:«?(?:or |which is )?(?:approximately|approx\.?|about|roughly)»?|≈|大?约) ?"
+    r"(?P<number>[^()«»≈ ]{1,40})(?P<close>\))?$"
+)
+# Names of units that may follow an expression as plain words; `2\pi mg` could be a product of variables.
+_PLAIN_UNITS = frozenset(unit for unit in UNITS if unit.isalpha() and len(unit) > 3) | set(
+    "mm cm km kg in ft rad pct".split()
+)
+_PLAIN_UNIT = re.compile(
+    r"(?<=[)}πi]) +(?P<unit>(?:(?:sq|square|cubic|cu)\.? )?(?P<word>[a-z]{2,12}?)s?(?:\^\{?[23]\}?)?)$"
+)
+_QUAD = re.compile(r"(?<=[\w)}\]]) ?\\q?quad ?(?=[A-Za-z(]|\\[a-su-z])")  # between two equations
+_AFTER_UNIT = re.compile(r"$|[/^$.,;)]|\s{0,3}(?:\\cdot|·|\\,)?\s{0,3}\\(?:text|mathrm)(?![A-Za-z])")
 _AS_TEXT = re.compile(r"\\(?:text|mbox|textbf|textrm|textit|textsf|textnormal|mathrm|mathit|mathbf|mathsf|operatorname|boldsymbol|bold|rm)\s*\{([^{}]*)\}")  # fmt: skip  # noqa: E501
 _REWRITTEN = [
     (re.compile(r"\\(?:bar|dot) ?\{(\d+)\}"), r"\\overline{\1}"),
     (re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit) ?\{([A-Za-z])\}"), r"\1"),
+    (re.compile(r"(\\(?:text|mathrm) ?\{[^{}]*\^)\{(-?\d)\}([^{}]*\})"), r"\1\2\3"),
     (re.compile(r"\\(overline|bar) ?(\d)(?!\d)"), r"\\overline{\2}"),
     (re.compile(r"(?:√|(?<![A-Za-z\\])sqrt) ?(\d+)"), r"\\sqrt{\1}"),
     (re.compile(r"(?<![A-Za-z\\])(?:infinity|infty|inf)(?![A-Za-z])", re.IGNORECASE), "∞"),
@@ -59,6 +84,7 @@ _REWRITTEN = [
     (re.compile(r"\\(?:Bbb|mathbb) ?\{?([A-Z])\}?"), r"\\mathbb{\1}"),
     (re.compile(r"\{([^{}]*)\\choose(?![a-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}"), r"\\frac{\1}{\2}"),
+    (re.compile(r"(?<=\d) ?[xX] ?(?=10 ?\^)"), r"\\times "),
     (re.compile(r"^([^{}]*)\\over(?![a-z])([^{}]*)$"), r"\\frac{\1}{\2}"),
 ]
 _WRAPPER = re.compile(r"\\f?boxed\s*\{(.*)\}", re.DOTALL)
@@ -72,16 +98,11 @@ def clean(answer: str) -> str:
     >>> clean("$\\dfrac{1}{2}$."), clean("5\\text{ cm}")
     ('\\frac{1}{2}', '5«cm»')
     """
-    answer = _plain_unicode(_INVISIBLE.sub("", to_text(answer)))
-    answer = unicodedata.normalize("NFKC", answer.replace("…", "...")).replace(TEXT, "").replace(END, "").strip()
-    answer = re.sub(r"\+ ?/ ?-|\+-", "±", answer)
-    answer = re.sub(r"^[–—](?=\d)", "-", answer)
-    answer = answer.strip("`").removeprefix("**").removesuffix("**").strip()
-    if answer[:1] == answer[-1:] == '"':
-        answer = answer[1:-1]
-    while match := _WRAPPER.fullmatch(answer.removesuffix(".").strip("$ ")):
-        answer = match[1].strip()
-    answer = answer.replace("\\\\", ROW)
+    answer = _unwrapped(answer)
+    answer = _thousands(answer).replace("\\\\", ROW).replace("\\|", "‖")
+    answer = answer.removesuffix("\\").rstrip()
+    if answer.count("=") > 1:
+        answer = _QUAD.sub(", ", answer)
     for pattern, plain in _REWRITTEN:
         answer = pattern.sub(plain, answer)
     answer = answer.replace("\\!", "").replace("\\(", "").replace("\\)", "").replace("\\[", "").replace("\\]", "")
@@ -92,63 +113,89 @@ def clean(answer: str) -> str:
     answer = _COMMANDS.sub(_synonym, answer)
     answer = _SPACES.sub(" ", answer)
     answer = _dollars(answer)
+    answer = _without_spaces(answer)
+    answer = {"\\{\\}": "∅", "+∞": "∞"}.get(answer, answer)
+    if answer.startswith("{") and _closes_at(answer, 0) == len(answer) - 1:
+        answer = f"\\{answer[:-1]}\\}}" if "," in answer else answer[1:-1].strip()
+    if re.fullmatch(rf"{TEXT}[^{TEXT}{END}]*\d[^{TEXT}{END}]*(?:{END}|[a-z]{END}\^\{{?[23]\}}?)", answer):
+        answer = answer[1:].replace(END, "")  # all of it is set as text
+    return answer
+
+
+def _unwrapped(answer: str) -> str:
+    """Write characters of Unicode and Chinese joints plainly, and remove what encloses a whole answer."""
+    answer = plain_characters(_INVISIBLE.sub("", to_text(answer)))
+    answer = unicodedata.normalize("NFKC", answer.replace("…", "...")).replace(TEXT, "").replace(END, "").strip()
+    answer = re.sub(r"\+ ?/ ?-|\+-", "±", answer)
+    answer = re.sub(r"^[–—](?=\d)", "-", answer)
+    answer = plain_joints(answer)
+    answer = answer.replace("$\\$$", "\\$").strip("`").removeprefix("**").removesuffix("**").strip()
+    if answer[:1] == answer[-1:] == '"':
+        answer = answer[1:-1]
+    while match := _WRAPPER.fullmatch(answer.removesuffix(".").strip("$ ")):
+        answer = match[1].strip()
+    return answer
+
+
+def _without_spaces(answer: str) -> str:
+    """Remove spaces that separate nothing, and the marks that end an answer."""
     answer = re.sub(rf"{TEXT}\s*(.*?)\s*{END}", rf"{TEXT}\1{END}", answer)
     answer = re.sub(rf"{END}\s*{TEXT}", " ", answer)
     answer = re.sub(r" +", " ", answer).replace(" ,", ",").strip()
     # `1, 234` is a list, where `1,234` is a number; and beside such numbers every spaced comma separates.
     comma = r"(?<=\d), (?=[-\d])" if re.search(r"\d,\d{3}(?!\d)", answer) else r"(?<=\d), (?=\d{3}(?!\d))"
     answer = re.sub(comma, ";", answer)
+    answer = _approximately(answer)
+    answer = _PLAIN_UNIT.sub(_plain_unit, answer)
     # A space between digits, words, or after a digit before a fraction, means something; others do not.
     answer = re.sub(r"(?<![A-Za-z0-9.]) | (?![A-Za-z0-9.])", "", answer)
     answer = re.sub(r"(?<=\\[a-z]) (?=[^A-Za-z])", "", answer)
     while answer and (answer[-1] in ",;" or (answer[-1] == "." and not answer.endswith("..."))):
         answer = answer[:-1].rstrip()
-    answer = {"\\{\\}": "∅", "+∞": "∞"}.get(answer, answer)
-    if answer.startswith("{") and _closes_at(answer, 0) == len(answer) - 1:
-        answer = f"\\{answer[:-1]}\\}}" if "," in answer else answer[1:-1].strip()
-    if re.fullmatch(rf"{TEXT}[^{TEXT}{END}]*\d[^{TEXT}{END}]*{END}", answer):
-        answer = answer[1:-1]  # all of it is set as text
     return answer
 
 
-def _plain_unicode(answer: str) -> str:
-    """Write raised and lowered characters as powers and indices, one-character fractions and Greek as LaTeX."""
-    if answer.isascii():
+def _approximately(answer: str) -> str:
+    """Write words for an approximation as ≈: `approximately 8.24`, and `(about 1.41)` behind an exact value."""
+    match = _ABOUT.search(answer)
+    if match is None or (match["open"] is None) != (match["close"] is None):
         return answer
-    written: list[str] = []
-    raised = ""
-    for character in answer:
-        kind, _, plain = unicodedata.decomposition(character).partition(" ")
-        kind = {"<super>": "^", "<sub>": "_"}.get(kind, "")
-        if raised and kind != raised:
-            written.append("}")
-        if kind:
-            written.append("" if kind == raised else kind + "{")
-            written.append("".join(chr(int(code, 16)) for code in plain.split()))
-        else:
-            written.append(_one_character(character))
-        raised = kind
-    return "".join(written) + ("}" if raised else "")
+    return f"{answer[: match.start()]}≈{match['number']}"
 
 
-def _one_character(character: str) -> str:
-    if unicodedata.decomposition(character).startswith("<fraction>"):
-        top, bottom = unicodedata.normalize("NFKC", character).split("⁄")
-        return f"\\frac{{{top}}}{{{bottom}}}"
-    if "α" <= character.lower() <= "ω" and character not in "πο":
-        word = unicodedata.name(character).removeprefix("GREEK ").split(" LETTER ")
-        if len(word) < 2:
-            return character
-        return f"\\{word[1].lower() if word[0] == 'SMALL' else word[1].capitalize()} "
-    return character
+def _thousands(answer: str) -> str:
+    r"""Write the separators of thousands as commas: `1,\! 234`, `1{, }234`, `1,\,234` and `1'234` are 1,234."""
+    for pattern, plain in _THOUSANDS:
+        answer = pattern.sub(plain, answer)
+    whole = answer.strip("$ ")
+    if match := _ONE_NUMBER.fullmatch(whole.removesuffix(".")):
+        return re.sub(r",\\[,;:]|['’]", ",", match[0])
+    return answer
+
+
+def _plain_unit(match: re.Match[str]) -> str:
+    """Mark the name of a unit behind an expression as text: the space before it is lost otherwise."""
+    return TEXT + match["unit"] + END if {match["word"], match["word"] + "s"} & _PLAIN_UNITS else match[0]
 
 
 def _as_text(match: re.Match[str]) -> str:
     """Mark text between « and »; a single letter is a variable or a choice, unless it can be a unit."""
     text = match[1].strip()
-    if not text or (len(text) == 1 and text.isalpha() and text not in _LETTER_UNITS):
+    if not text or (len(text) == 1 and text.isalpha() and text not in _LETTER_UNITS and not _letter_unit(match)):
         return text or " "
     return TEXT + match[1] + END
+
+
+def _letter_unit(match: re.Match[str]) -> bool:
+    r"""Return whether a capital letter is a unit: behind a number or a bracket, and at the end, as in `12\text{ N}`."""
+    written = match.string[max(0, match.start() - 8) : match.start()]
+    before = written.rstrip(" ~\\,;")
+    letters = TEXT_LETTER_UNITS + "ACFHT" * (match[1].startswith(" ") or before != written)
+    return (
+        match[1].strip() in letters
+        and re.search(r"(?:[\d)}πi])$", before) is not None
+        and _AFTER_UNIT.match(match.string, match.end()) is not None
+    )
 
 
 def _synonym(match: re.Match[str]) -> str:

@@ -15,7 +15,7 @@ _FRACTION = re.compile(
 )
 _SLASH = re.compile(rf"(?P<top>{_PLAIN}) ?/ ?(?P<bottom>-?{_PLAIN})")
 _MIXED = re.compile(r"(?P<whole>\d+) ?(?P<rest>\\frac.*)|(?P<int>\d+) (?P<slash>\d+/\d+)")
-_SCIENTIFIC = re.compile(rf"(?P<factor>{_PLAIN})(?:\*10\^(?:\{{(?P<braced>-?\d{{1,3}})\}}|(?P<plain>-?\d{{1,3}}))|[eE](?P<e>[-+]?\d{{1,3}}))")  # fmt: skip  # noqa: E501
+_SCIENTIFIC = re.compile(rf"(?:(?P<factor>{_PLAIN})\*(?=10\^)|(?=10\^)|(?P<coefficient>{_PLAIN})(?=[eE]))(?:10\^(?:\{{(?P<braced>-?\d{{1,3}})\}}|(?P<plain>-?\d{{1,3}}))|[eE](?P<e>[-+]?\d{{1,3}}))")  # fmt: skip  # noqa: E501
 
 
 def exact_number(text: str) -> Fraction | None:
@@ -101,7 +101,7 @@ def _dots(match: re.Match[str]) -> Fraction | None:
 
 def _scientific(match: re.Match[str]) -> Fraction:
     exponent = int(match["braced"] or match["plain"] or match["e"])
-    return _plain(match["factor"]) * Fraction(10) ** exponent
+    return _plain(match["factor"] or match["coefficient"] or "1") * Fraction(10) ** exponent
 
 
 _UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()  # fmt: skip  # noqa: E501
