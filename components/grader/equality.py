@@ -147,6 +147,8 @@ def by_expression(left: str, right: str, same: Same) -> bool | None:
     except NotAnExpression:
         return None
     try:
+        if any(map(expression_equality.counts, (first, second))):
+            return expression_equality.equal_for_whole_numbers(first, second)
         return expression_equality.equal(first, second)
     except NotAnExpression:
         return False
@@ -156,7 +158,7 @@ def _tree(text: str) -> Tree:
     number = exact_number(text) if re.search(r"\d[eE][-+]?\d", text) else None
     if number is not None:
         return Tree("number", value=number)
-    return expression_parser.parse(_without_thousands(text))
+    return expression_parser.parse(_without_thousands(text), powers_follow=True)
 
 
 def _without_thousands(text: str) -> str:

@@ -5,7 +5,8 @@ Values are exact where they are rational, else they have 60 digits, where a diff
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import Any
 
@@ -63,6 +64,44 @@ def equal(first: Tree, second: Tree, *, in_form: bool = True) -> bool:
             return False
         compared += same is True
     return compared >= (2 if variables else 1)
+
+
+def counts(tree: Tree) -> bool:
+    """Return whether a tree has a factorial or a binomial coefficient of variables, which are whole numbers then."""
+    return (tree.kind in ("factorial", "binom") and bool(names(tree))) or any(map(counts, tree.parts))
+
+
+def equal_for_whole_numbers(first: Tree, second: Tree) -> bool:
+    """Return whether two expressions in whole numbers, such as `n!/(k!(n-k)!)` and a binomial coefficient, are equal.
+
+    Raises Risky and NotAnExpression as `equal` does.
+    """
+    if first == second:
+        return True
+    variables = sorted(names(first) | names(second))
+    if len(variables) > len(_PRIMES):
+        raise Risky("too many variables")
+    if {_form(first), _form(second)} == {"sum", "product"}:
+        return False
+    compared = 0
+    for values in _whole_points(len(variables)):
+        same = _equal_at(first, second, dict(zip(variables, map(Fraction, values), strict=True)))
+        if same is False:
+            return False
+        compared += same is True
+    return compared >= 8
+
+
+def _whole_points(count: int) -> Iterator[tuple[int, ...]]:
+    """Return points of small whole numbers: all of a grid for few variables, else some, with each order of sizes."""
+    if count == 1:
+        yield from ((n,) for n in (*range(13), 20, 31))
+    elif count <= 3:
+        yield from itertools.product(range(6 if count == 2 else 4), repeat=count)
+        yield from itertools.islice(itertools.permutations((9, 4, 11)[:count]), 6)
+        yield from itertools.islice(itertools.permutations((7, 13, 5)[:count]), 6)
+    else:
+        yield from (tuple((start + step * i) % 7 for i in range(count)) for start in range(7) for step in range(1, 7))
 
 
 def _point(variables: list[str], number: int) -> dict[str, Fraction]:

@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
+from components.grader.expression_tokens import is_power_factor, split_tokens
+
 _MAX_DEPTH = 60  # of nested brackets and functions
 
 
@@ -31,11 +33,6 @@ class Tree:
     name: str = ""
 
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+\.\d+|\.\d+|\d+\.?)|(?P<command>\\[A-Za-z]+)|"
-    r"(?P<word>sqrt|arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp|pi)(?![a-z])|"
-    r"(?P<letter>[A-Za-zα-ωΑ-Ωπ∞])|(?P<sign>[-+*/^_()\[\]{}|!°']))"
-)
 _FUNCTIONS = frozenset(
     "sqrt sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg exp binom abs floor ceil".split()
 )
@@ -48,33 +45,26 @@ _APPLIED_GREEK = frozenset("phi varphi sigma zeta Gamma tau psi Phi Psi".split()
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
-def parse(text: str) -> Tree:
+def parse(text: str, *, powers_follow: bool = False) -> Tree:
     r"""Parse a text such as `\frac{x+2}{7}`, `2\sqrt3`, `3x^2 - 1` or `sqrt(2)/2`.
 
-    Raises NotAnExpression for text without such a reading, Risky for text nested too deep.
+    powers_follow: read the power of a number as a factor behind a letter or a bracket, as in `n2^{n-1}`. Raises
+    NotAnExpression for text without such a reading, Risky for text nested too deep.
     """
-    parser = _Parser(_tokens(text))
+    tokens, rest = split_tokens(text)
+    if rest:
+        raise NotAnExpression(f"{rest[0]!r} is not expected")
+    parser = _Parser(tokens, powers_follow=powers_follow)
     tree = parser.sum()
     if parser.at < len(parser.tokens):
         raise NotAnExpression(f"{parser.peek()!r} is not expected")
     return tree
 
 
-def _tokens(text: str) -> list[str]:
-    tokens, at = [], 0
-    text = text.strip()
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            raise NotAnExpression(f"{text[at]!r} is not expected")
-        tokens.append(match.group().strip())
-        at = match.end()
-    return tokens
-
-
 class _Parser:
-    def __init__(self, tokens: list[str]) -> None:
+    def __init__(self, tokens: list[str], *, powers_follow: bool) -> None:
         self.tokens, self.at, self.depth = tokens, 0, 0
+        self.powers_follow = powers_follow
         self.bars = 0  # open absolute values: there a bar closes
 
     def peek(self) -> str:
@@ -109,7 +99,8 @@ class _Parser:
                 if token == "/" and self._begins_factor(self.peek()):
                     raise NotAnExpression("a/bc has two readings")
             elif self._begins_factor(token):
-                if re.fullmatch(r"[\d.]+", token) and self.tokens[self.at - 1] != "!":
+                power = self.powers_follow and is_power_factor(self.tokens, self.at)
+                if re.fullmatch(r"[\d.]+", token) and self.tokens[self.at - 1] != "!" and not power:
                     raise NotAnExpression("a number follows without a sign")
                 tree = Tree("*", (tree, self.power()))
             else:
@@ -252,6 +243,8 @@ class _Parser:
         r"""Read an argument of \frac or \sqrt: a group, or a single digit, letter or command."""
         token = self.peek()
         if token and token[0].isdigit() and len(token) > 1:
+            if not token[1:].strip("."):
+                raise NotAnExpression("a digit and a period are no argument")
             self.tokens[self.at] = token[1:]
             return Tree("number", value=Fraction(token[0]))
         return self.atom()
