@@ -1,12 +1,10 @@
-"""Answers that are several values: tuples, intervals and their unions, sets, lists without brackets, matrices."""
+"""Answers that are several values: tuples, intervals, sets, lists without brackets."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from components.grader.expression_parser import Risky
-from components.grader.normalize import ROW
 from components.grader.numbers import exact_number
 from components.grader.quantities import Same, is_quantity, split_unit
 
@@ -63,7 +61,8 @@ def by_brackets(left: str, right: str, same: Same) -> bool | None:
     first, second = bracketed(left), bracketed(right)
     if first is None and second is None:
         return None
-    if re.search("[±∓]", left + right) and not (first and second and first[0] == second[0] == "\\{\\}"):
+    kinds = {side[0] for side in (first, second) if side is not None}
+    if re.search("[±∓]", left + right) and kinds != {"\\{\\}"}:
         return False  # whether several ± go together is not known
     if first is None or second is None:
         inside, other = (first, right) if first is not None else (second, left)
@@ -74,7 +73,11 @@ def by_brackets(left: str, right: str, same: Same) -> bool | None:
             return same_in_any_order(items, parts, same)
         return None if kind in ("()", "(]", "[)", "[]") else False
     name_sets = {_name(item) for item in first[1]}, {_name(item) for item in second[1]}
-    if first[0] != second[0] or "=" in left + right or (max(map(len, name_sets)) > 1 and name_sets[0] != name_sets[1]):
+    if (
+        not (first[0] == second[0] or {first[0], second[0]} == {"()", "⟨⟩"})
+        or "=" in left + right
+        or (max(map(len, name_sets)) > 1 and name_sets[0] != name_sets[1])
+    ):
         return False
     if first[0] == "\\{\\}":
         return same_in_any_order(first[1], second[1], same)
@@ -94,7 +97,8 @@ def list_items(text: str) -> list[str] | None:
     ):
         return None  # lists of lists
     text = ";".join(joined) if len(joined) > 1 else text
-    if ";" in text and len(joined) < 2 and "," in text and "=" not in text and not _thousands_only(text):
+    commas, semicolons = (len(split_top(text, separator)) > 1 for separator in ",;")
+    if semicolons and len(joined) < 2 and commas and "=" not in text and not _thousands_only(text):
         return None
     if ";" in text or ("," in text and not is_quantity(text)):
         inner = split_top(text, ";") if ";" in text and _thousands_only(text) else split_top(text, ",;")
@@ -133,8 +137,10 @@ def by_list(left: str, right: str, same: Same) -> bool | None:
         return len(first) == len(second) and all(map(same, first, second))  # several solutions, each with several names
     if "..." in first + second:
         return len(first) == len(second) and all(map(same, first, second))
-    joints = set(_JOINED.findall(left)), set(_JOINED.findall(right))
     strict = max(map(len, name_sets)) > 1 or re.search("[<>≤≥]", left + right)
+    joints = set(_JOINED.findall(left)), set(_JOINED.findall(right))
+    if max(map(len, name_sets)) > 1:
+        joints = joints[0] - {"and"}, joints[1] - {"and"}  # so does the comma between two names
     plain = all(exact_number(split_top(item, "=")[-1]) is not None for item in first)
     if joints[0] != joints[1] and (strict or (all(joints) and not plain)):
         return False  # between statements, `and` is not `or`
@@ -146,8 +152,8 @@ _JOINED = re.compile(r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])")
 
 def _name(item: str) -> str:
     """Return whose value an item is: the left side of an equation, the letters of an inequality, a unit."""
-    if "=" in item:
-        name, *values = split_top(item, "=")
+    name, *values = split_top(item, "=")
+    if values:
         return f"{name} {split_unit(values[-1])[1]}"
     if re.search("[<>≤≥]", item):
         return "".join(sorted(set(re.findall("[A-Za-z]", item))))
@@ -171,40 +177,3 @@ def same_in_any_order(first: Sequence[str], second: Sequence[str], same: Same) -
             return False
         unmatched.remove(match)
     return True
-
-
-def by_matrix(left: str, right: str, same: Same) -> bool | None:
-    """Compare matrices cell by cell, and a determinant with its value."""
-    first, second = _rows(left), _rows(right)
-    if first is None and second is None:
-        return None
-    if first is None and second is not None and second[0] == "bars" and second[1]:
-        return same(left, _determinant(second[1]))
-    if second is None and first is not None and first[0] == "bars" and first[1]:
-        return same(_determinant(first[1]), right)
-    if first is None or second is None or first[0] != second[0] or len(first[1]) != len(second[1]):
-        return False
-    if re.search(r"[±∓]", left + right) or any("," in cell for row in first[1] + second[1] for cell in row):
-        return False
-    rows = zip(first[1], second[1], strict=True)
-    return all(len(row) == len(other) and all(map(same, row, other)) for row, other in rows)
-
-
-def _determinant(rows: list[list[str]]) -> str:
-    """Write a determinant out along its first row. Raises Risky beyond four rows."""
-    if len(rows) > 4 or any(len(row) != len(rows) for row in rows):
-        raise Risky("a determinant too large")
-    if len(rows) == 1:
-        return rows[0][0]
-    minors = [[row[:column] + row[column + 1 :] for row in rows[1:]] for column in range(len(rows))]
-    terms = [f"({cell})*({_determinant(minor)})" for cell, minor in zip(rows[0], minors, strict=True)]
-    return terms[0] + "".join("-+"[i % 2] + term for i, term in enumerate(terms[1:]))
-
-
-def _rows(text: str) -> tuple[str, list[list[str]]] | None:
-    """Read a matrix: "bars" for a determinant, "norm" or ""; and its rows of cells. None for other text."""
-    match = re.fullmatch(r"[\[(]?\\begin\{(\w*?)(?:matrix\}|array\}(?:\{[^}]*\})?)(.*)\\end\{\w+\}[\])]?", text)
-    if match is None or "\\begin" in match[2]:
-        return None
-    rows = [[cell.strip() for cell in row.split("&")] for row in match[2].split(ROW) if row.strip()]
-    return ({"v": "bars", "V": "norm"}.get(match[1], "")), rows

@@ -13,10 +13,11 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from components.grader import expression_equality, expression_parser
-from components.grader.compound_answers import CLOSING, OPENING, by_brackets, by_list, by_matrix
+from components.grader.compound_answers import CLOSING, OPENING, by_brackets, by_list
 from components.grader.equations import by_equation, by_membership
 from components.grader.expression_parser import NotAnExpression, Risky, Tree
 from components.grader.intervals import by_inequality, by_union
+from components.grader.matrices import by_matrix
 from components.grader.normalize import END, TEXT, clean
 from components.grader.numbers import exact_number, words_number
 from components.grader.quantities import Same, by_quantity, split_unit
