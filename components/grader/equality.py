@@ -13,15 +13,19 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from components.grader import expression_equality, expression_parser
+from components.grader.choices import by_choice
 from components.grader.compound_answers import CLOSING, OPENING, by_brackets, by_list
-from components.grader.equations import by_equation, by_membership
+from components.grader.equations import by_equation, by_membership, by_named_value
 from components.grader.expression_parser import NotAnExpression, Risky, Tree
 from components.grader.intervals import by_inequality, by_union
 from components.grader.matrices import by_matrix
 from components.grader.normalize import END, TEXT, clean
 from components.grader.numbers import exact_number, words_number
 from components.grader.quantities import Same, by_quantity, split_unit
+from components.grader.solutions import by_names
+from components.grader.statements import reduced
 from components.grader.units import by_base, by_number, by_ratio, by_time
+from components.grader.whole_numbers import by_congruence, by_divisibility
 
 MAX_LENGTH = 2_000  # characters of an answer; a longer one is not compared
 _DERIVATIVE = re.compile(r"\\frac ?\{d(?:\^\{?\d\}?)?[A-Za-z]?\} ?\{d[A-Za-z]|(?<![A-Za-z])d[a-z]/d[a-z](?![A-Za-z])")
@@ -89,6 +93,12 @@ def _squeezed(text: str) -> str:
 
 def compare(left: str, right: str) -> tuple[bool, str]:
     """Decide for cleaned answers, as `decide` does."""
+    values = reduced(left, _same), reduced(right, _same)
+    if values[0] is None or values[1] is None:
+        return False, "incoherent"
+    if values != (left, right) and _squeezed(values[0]) == _squeezed(values[1]):
+        return True, "statement"
+    left, right = values[0], values[1]
     for name, rule in _RULES:
         equal = rule(left, right, _same)
         if equal is not None:
@@ -185,11 +195,16 @@ def _same(left: str, right: str) -> bool:
 
 _RULES: list[tuple[str, Callable[[str, str, Same], bool | None]]] = [
     ("number", by_number),
+    ("choice", by_choice),
+    ("congruence", by_congruence),
+    ("divisibility", by_divisibility),
     ("base", by_base),
     ("time", by_time),
+    ("name", by_named_value),
     ("ratio", by_ratio),
     ("words", by_words),
     ("membership", by_membership),
+    ("names", by_names),
     ("matrix", by_matrix),
     ("union", by_union),
     ("tuple", by_brackets),
