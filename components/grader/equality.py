@@ -22,6 +22,7 @@ from components.grader.matrices import by_matrix
 from components.grader.normalize import END, TEXT, clean
 from components.grader.numbers import exact_number, words_number
 from components.grader.quantities import Same, by_quantity, split_unit
+from components.grader.solution_sets import by_sets
 from components.grader.solutions import by_names
 from components.grader.statements import reduced
 from components.grader.units import by_base, by_number, by_ratio, by_time
@@ -201,6 +202,7 @@ _RULES: list[tuple[str, Callable[[str, str, Same], bool | None]]] = [
     ("base", by_base),
     ("time", by_time),
     ("name", by_named_value),
+    ("set", by_sets),
     ("ratio", by_ratio),
     ("words", by_words),
     ("membership", by_membership),

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from fractions import Fraction
 
-from components.grader.compound_answers import bracketed, list_items, same_in_any_order, split_top
+from components.grader.compound_answers import bracketed, same_in_any_order, split_top
 from components.grader.numbers import exact_number
 from components.grader.quantities import Same
 
@@ -14,7 +14,7 @@ _ORDER = {"<": ("<", False), "≤": ("≤", False), ">": ("<", True), "≥": ("�
 
 
 def by_inequality(left: str, right: str, same: Same) -> bool | None:
-    """Compare inequalities link by link, or as the intervals that they mean."""
+    """Compare inequalities link by link: those that solution_sets.py cannot read as a set."""
     if not any(re.search("[<>≤≥≠]", side) for side in (left, right)):
         return None
     readings = [_relations(side) for side in (left, right)]
@@ -26,11 +26,7 @@ def by_inequality(left: str, right: str, same: Same) -> bool | None:
             a[1] == b[1] and same(a[0], b[0]) and same(a[2], b[2]) for a, b in zip(first, second, strict=True)
         ):
             return True
-    letters = [set(re.findall("[A-Za-z]", side)) for side in (left, right)]
-    if all(letters) and letters[0] != letters[1]:
-        return False
-    intervals = [interval(side) for side in (left, right)]
-    return None not in intervals and same(str(intervals[0]), str(intervals[1])) if [left, right] != intervals else False
+    return False
 
 
 def _relations(text: str) -> list[tuple[str, str, str]] | None:
@@ -48,45 +44,13 @@ def _relations(text: str) -> list[tuple[str, str, str]] | None:
     return links[::-1] if turned else links or None
 
 
-def interval(text: str) -> str | None:
-    """Write an inequality in one variable as an interval; an interval stays as it is, other text is None."""
-    if not re.search("[<>≤≥]", text):
-        return text if bracketed(text) or "∪" in text else None
-    links = _relations(text)
-    if links is None or len(links) > 2:
-        return None
-    variable = re.compile("[a-zA-Z]")
-    if len(links) == 2:
-        (low, sign_low, middle), (again, sign_high, high) = links
-        if middle != again or not variable.fullmatch(middle):
-            return None
-    elif variable.fullmatch(links[0][0]):
-        low, sign_low, (_, sign_high, high) = "-∞", "<", links[0]
-    elif variable.fullmatch(links[0][2]):
-        (low, sign_low, _), sign_high, high = links[0], "<", "∞"
-    else:
-        return None
-    return f"{'[' if sign_low == '≤' else '('}{low},{high}{']' if sign_high == '≤' else ')'}"
-
-
 def by_union(left: str, right: str, same: Same) -> bool | None:
     """Compare unions of intervals: merged where their ends are rational or infinite, else part by part."""
     first, second = split_top(left, "∪"), split_top(right, "∪")
     if len(first) == len(second) == 1:
         return None
-    parts = _parts_of_union(left), _parts_of_union(right)
-    merged = _merged(parts[0]), _merged(parts[1])
-    return merged[0] == merged[1] if None not in merged else same_in_any_order(parts[0], parts[1], same)
-
-
-def _parts_of_union(text: str) -> list[str]:
-    """Return the intervals of a union, or of inequalities in one variable that are joined by `or`."""
-    parts = split_top(text, "∪")
-    items = list_items(text)
-    variables = set(re.findall("[A-Za-z]", re.sub(r"\\[A-Za-z]+|\bor\b", "", text)))
-    if len(parts) > 1 or items is None or len(variables) != 1 or not re.search(r"(?<![A-Za-z])or(?![A-Za-z])", text):
-        return parts
-    return [interval(part) or part for part in items]
+    merged = _merged(first), _merged(second)
+    return merged[0] == merged[1] if None not in merged else same_in_any_order(first, second, same)
 
 
 _Bound = tuple[Fraction | float, int]  # a point; 1 for a bound just above it, 0 for one at it
