@@ -47,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def evaluate(options: argparse.Namespace) -> None:
     """Compute the tables of results of a file of scored samples, and write the study's folder."""
     columns = {"problem": options.problem_column, "answer": options.answer_column, "correct": options.correct_column}
+    checks.error_rate(options.max_error_rate)
     path = fetch(options.file)
     place = options.file if ":" in options.file else str(path.resolve())
     file, report = describe_scored(

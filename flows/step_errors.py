@@ -43,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def evaluate(options: argparse.Namespace) -> None:
     """Score the rated solutions of files by a PRM, and print how well it finds the first wrong step."""
+    checks.error_rate(options.max_error_rate)
     files, paths, reports = describe_rated([fetch(name) for name in options.files], options.max_error_rate)
     for report in reports:
         print(printable(report.line("rated solutions")))

@@ -85,10 +85,15 @@ def open_store(root: str, *, begins: bool = False, writes: bool = False, may_be_
 
 def limits(options: argparse.Namespace) -> None:
     """Check the limits of a run: errors per stage, and rows per file of problems. Raises InputError."""
-    if not (math.isfinite(options.max_error_rate) and options.max_error_rate >= 0):
-        raise InputError(f"--max-error-rate {options.max_error_rate}: must be 0 or more")
+    error_rate(options.max_error_rate)
     if options.max_problems and options.train_problems is None:
         raise InputError("--max-problems cuts files of problems; give --train-problems and --test-problems too")
+
+
+def error_rate(value: float) -> None:
+    """Check the largest share of rows that may have an error. Raises InputError."""
+    if not (math.isfinite(value) and value >= 0):
+        raise InputError(f"--max-error-rate {value}: must be 0 or more")
 
 
 def gc_limits(options: argparse.Namespace) -> None:

@@ -13,13 +13,14 @@ import pytest
 
 from components.data.labelled_solutions import read_labelled
 from components.data.problem_files import describe_file
-from components.data.readers import fetch
+from components.data.readers import fetch, read_records
 from components.dataflow.errors import InputError
 from components.dataflow.garbage import collect, garbage
 from components.dataflow.maintenance import verify
 from components.dataflow.model_files import file_digest
 from components.dataflow.storage import Files
 from components.dataflow.store import Store
+from flows import evaluate
 from tests.conftest import Counted
 from tests.faults import s3
 from tests.faults.fake import Config, rows_of, study, threaded_stream
@@ -85,6 +86,22 @@ def test_problems_and_labels_are_read_from_s3(root: str, tmp_path: Path) -> None
     assert [labelled["error"] for labelled in read_labelled(path)] == [None]
     with pytest.raises(InputError, match=r"none\.jsonl: cannot be fetched"):
         fetch(f"{root}/none.jsonl")
+
+
+def test_folders_and_globs_are_read_from_s3_and_evaluated_there(root: str, tmp_path: Path) -> None:
+    import fsspec
+
+    rows = [
+        {"problem": f"{n // 2}?", "answer": str(n % 2), "is_correct": n % 2 == 0, "a_score": n / 20} for n in range(20)
+    ]
+    for part in range(2):
+        with fsspec.open(f"{root}/data/part-{part}.jsonl", "w") as file:
+            file.write("".join(json.dumps(row) + "\n" for row in rows[10 * part : 10 * part + 10]))
+    for name in (f"{root}/data", f"{root}/data/part-*.jsonl"):
+        assert list(read_records(fetch(name))) == rows
+        assert evaluate.main([name, "--root", str(tmp_path)]) == 0
+    studies = [json.loads(path.read_text()) for path in tmp_path.glob("studies/*/summary.json")]
+    assert sorted(study["file"] for study in studies) == [f"{root}/data", f"{root}/data/part-*.jsonl"]
 
 
 def test_sixteen_creators_have_one_winner(root: str) -> None:

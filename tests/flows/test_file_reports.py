@@ -125,6 +125,14 @@ def test_a_train_problem_that_holds_a_test_problem_is_refused(tmp_path: Path, pl
     assert "1 left out: there twice, or evaluation problems" in notes[0]
 
 
+@pytest.mark.parametrize("rate", ["-0.1", "nan", "inf"])
+def test_a_share_of_errors_is_0_or_more_for_every_flow(tmp_path: Path, capsys: Printed, plan: Any, rate: str) -> None:
+    for flow, argv in ((evaluate, []), (step_errors, ["--prm", str(tmp_path)])):
+        assert flow.main(["x.jsonl", *argv, "--max-error-rate", rate]) == 2
+        assert f"--max-error-rate {rate}: must be 0 or more" in capsys.readouterr().err
+    assert plan("--max-error-rate", rate)[0] == 2
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_evaluate_and_step_errors_refuse_the_same_files(tmp_path: Path, capsys: Printed, name: str) -> None:
     path = tmp_path / name
