@@ -87,7 +87,7 @@ class _Read:
         """Count a sample."""
         row = read_sample(file, record, number)
         self.rows += 1
-        self.copies[hash(repr(sorted(record.items(), key=str)))] += 1
+        self.copies[hash(repr(record))] += 1
         self.score_columns |= {name: None for name in record if _is_score(name)}
         self.negative |= {name for name, value in record.items() if isinstance(value, int | float) and value < 0}
         if row["split"] == SPLIT:
