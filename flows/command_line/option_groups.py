@@ -29,7 +29,7 @@ def add_study(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.01,
         metavar="SHARE",
-        help="share of a stage's rows that may have errors; more stop the study (default: 0.01); they are kept",
+        help="share of the rows of a file or a stage that may have errors; more stop the study (default: 0.01); they are kept",
     )
     parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and training workers print")
 
@@ -216,8 +216,9 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     """Add the options that name files of problems and solutions, and the base model."""
     files = parser.add_argument_group(
         "your own problems and solutions",
-        "A FILE is JSON Lines (also .gz), Parquet, the folder of MATH as it was released, s3://bucket/file, or "
-        "hub:DATASET[:CONFIG]:SPLIT.",
+        "A FILE is JSON Lines, a JSON array, CSV, Parquet or Arrow, also compressed; a folder or a glob of them; the "
+        "folder of MATH as it was released; s3://bucket/file, or hub:DATASET[:CONFIG]:SPLIT. docs/files.md lists the "
+        "formats of rows. `plan` says in a line how each file was read.",
     )
     files.add_argument("--train-problems", metavar="FILE", help="problems whose solutions train the ORM")
     files.add_argument("--test-problems", metavar="FILE", help="problems of the curves")
@@ -270,8 +271,9 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="solutions whose steps are rated, to train the PRM on: PRM800K's own files, or rows of problem and steps "
-        "[{text, rating: -1, 0 or 1}]; without it files of problems train the ORM alone",
+        help="solutions whose steps are rated, to train the PRM on: PRM800K's own files, rows of problem and steps "
+        "[{text, rating: -1, 0 or 1}], or those of TRL, Math-Shepherd, OpenRLHF, RLHFlow, ProcessBench and others; "
+        "without it files of problems train the ORM alone",
     )
     files.add_argument(
         "--graded-solutions",
