@@ -29,7 +29,8 @@ def add_study(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.01,
         metavar="SHARE",
-        help="share of the rows of a file or a stage that may have errors; more stop the study (default: 0.01); they are kept",
+        help="share of the rows of a file or a stage that may have errors; more stop the study (default: 0.01); they "
+        "are kept",
     )
     parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and training workers print")
 
