@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -15,14 +15,15 @@ Record = Mapping[str, Any]
 
 _SHOWN = 60  # characters of a cell in a message
 _COLUMNS_SHOWN = 90  # characters of columns' names in a message
+_SMALLEST_IN_DIGITS = 1e-20
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class UnreadableRow(dict[str, Any]):
-    """A row of which nothing can be read. why: what is wrong with it."""
+    """A row that cannot be used. why: what is wrong with it. known: what is known of it, mostly nothing."""
 
-    def __init__(self, why: str) -> None:
-        super().__init__()
+    def __init__(self, why: str, known: Record | None = None) -> None:
+        super().__init__(known or {})
         self.why = why
 
 
@@ -50,7 +51,7 @@ def short(value: object) -> str:
 
 def columns_of(record: Record) -> str:
     """Name a row's columns, for a message: the first, in some 90 characters, and how many more there are."""
-    names = sorted(str(name)[: _COLUMNS_SHOWN // 2] for name in record)
+    names = sorted(str(name)[: _COLUMNS_SHOWN // 2] or "''" for name in record)
     shown: list[str] = []
     while len(shown) < len(names) and sum(map(len, shown)) + len(names[len(shown)]) <= _COLUMNS_SHOWN:
         shown.append(names[len(shown)])
@@ -94,15 +95,42 @@ def cell_text(record: Record, column: str) -> tuple[str, str | None]:
     if not isinstance(text, str):
         return "", f"'{column}' is {short(value)}, not text or a number"
     if _SURROGATE.search(text):
+        if isinstance(text, CsvText):
+            return "", f"'{column}' is not UTF-8: save the file as UTF-8"
         return "", f"'{column}' holds half a character (a lone surrogate), which is no text"
     return str(text), None if text.strip() else f"'{column}' is empty"
 
 
 def number_text(value: float | Decimal) -> str | None:
-    """Return a number as text; None for true and false, and for what is not finite."""
-    if isinstance(value, bool) or not math.isfinite(value):
+    """Return a number as text, a small one without an exponent; None for true, false and what is not finite."""
+    if isinstance(value, bool) or (not isinstance(value, int) and not math.isfinite(value)):
         return None
-    return str(int(value)) if value == int(value) else str(value)
+    if value == int(value):
+        return str(int(value))
+    text = str(value)
+    return format(Decimal(text), "f") if "e" in text.lower() and abs(float(value)) > _SMALLEST_IN_DIGITS else text
+
+
+def first_readable(records: Iterable[Record]) -> Record | None:
+    """Return the first row of which something can be read, else the first; None without rows."""
+    first = None
+    for record in records:
+        if not isinstance(record, UnreadableRow):
+            return record
+        first = record if first is None else first
+    return first
+
+
+def csv_value(value: Any) -> Any:
+    """Return a cell of CSV as the number, or the truth value, that it stands for; other cells as they are."""
+    if not isinstance(value, CsvText):
+        return value
+    if value.strip().lower() in ("true", "false"):
+        return value.strip().lower() == "true"
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def sound(text: str) -> str:

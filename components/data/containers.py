@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.data.cells import CsvText, UnreadableCell, UnreadableRow
+from components.data.cells import CsvText, UnreadableCell, UnreadableRow, columns_of, short
 from components.dataflow.errors import InputError
 
 _LONGEST_ROW = 64 << 20  # bytes of a row's text
@@ -69,6 +69,8 @@ def kind_of(path: Path) -> str:
     for magic, why in _REFUSED.items():
         if start.startswith(magic):
             raise InputError(f"{path}: {why}")
+    if b"\0" in start:
+        raise InputError(f"{path}: is binary and of no kind that is read (JSON, CSV, Parquet, Arrow, also compressed)")
     if start.removeprefix(_BOM).lstrip().startswith(b"["):
         return "a JSON array"
     return _suffix(path)[1:].upper() if _suffix(path) in _DELIMITERS else "JSON Lines"
@@ -168,7 +170,9 @@ def _whole_object(path: Path) -> str:
             whole = json.loads(stream.read(_LONGEST_ROW))
     except (*_ERRORS_OF_FILES, ValueError, RecursionError):
         return ""
-    return f"is one JSON object, with the keys {', '.join(list(whole)[:6])}: rows are one per line, or an array"
+    if not isinstance(whole, dict):
+        return ""
+    return f"is one JSON object, with the keys {columns_of(whole)}: rows are one per line, or an array"
 
 
 def _parsed(text: str) -> Any:
@@ -218,10 +222,11 @@ def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     ):
         first = text.readline(_LONGEST_ROW)
         delimiter = max(_DELIMITERS[_suffix(path)], key=first.count)
-        [header] = csv.reader([first], delimiter=delimiter) if first.strip() else [[]]
+        [header] = csv.reader([first], delimiter=delimiter, strict=True) if first.strip() else [[]]
         if len(set(header)) < len(header):
             raise InputError(f"{path}: its header names a column twice: {', '.join(header)[:120]}")
-        for cells in csv.reader(text, delimiter=delimiter):
+        # strict: an open quote would swallow the rows that follow.
+        for cells in csv.reader(text, delimiter=delimiter, strict=True):
             unfolded.add(sum(map(len, cells)))
             if not cells:
                 continue
@@ -250,6 +255,9 @@ def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
 
 def _table_rows(path: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
     for batch in batches:
+        if len(set(batch.schema.names)) < len(batch.schema.names):
+            twice = next(name for name in batch.schema.names if batch.schema.names.count(name) > 1)
+            raise InputError(f"{path}: it has the column {short(twice)} twice")
         try:
             rows = batch.to_pylist()
         except (ValueError, OverflowError, pa.ArrowException):

@@ -54,9 +54,12 @@ class FileReport:
 
 def container(path: Path) -> str:
     """Name what a path's rows are in, for people."""
-    if path.is_dir():
+    try:
+        files = data_files(path)
+    except InputError:  # MATH's folder has a file for each problem, of both splits
         return "a folder"
-    files = data_files(path)
+    if path.is_dir():
+        return f"a folder of {len(files)} {'file' if len(files) == 1 else 'files'}"
     return kind_of(files[0]) if len(files) == 1 else f"{len(files)} files"
 
 

@@ -69,10 +69,10 @@ def _imported(record: Record) -> ImportedRow:
     if isinstance(steps, list) and steps and all(isinstance(step, Mapping) for step in steps) and has_steps:
         return ImportedRow({**record, "problem": _question(record)}, "problem and rated steps")
     if "input" in record and (isinstance(record.get("label"), str) or not has_steps):
-        of_list = next((name for name in ("value", "values") if isinstance(record.get(name), list)), None)
+        of_list = _list_of_labels(record, "value", "values", "labels", "label")
         return of_shepherd(record) if of_list is None else of_openrlhf(record, of_list)
-    if "process" in record and "labels" in record and not has_steps:
-        return of_openr(record)
+    if "process" in record and ({"labels", "label"} & record.keys()) and not has_steps:
+        return of_openr(record, _list_of_labels(record, "labels", "label") or "labels")
     if "modified_process" in record and "error_steps" in record:
         return _of_prmbench(record)
     if isinstance(record.get("labels"), list) and has_steps:
@@ -88,6 +88,10 @@ def _imported(record: Record) -> ImportedRow:
         f"its fields {columns_of(record)} are those of no known format: give 'problem' and 'steps', 'prompt', "
         "'completions' and 'labels', or 'input' and 'label'"
     )
+
+
+def _list_of_labels(record: Record, *names: str) -> str | None:
+    return next((name for name in names if isinstance(record.get(name), list)), None)
 
 
 def _question(record: Record) -> Any:
@@ -115,7 +119,9 @@ def _of_processbench(record: Record) -> ImportedRow:
 def _of_prmbench(record: Record) -> ImportedRow:
     problem = _problem(record.get("modified_question", record.get("question")), "modified_question")
     texts, wrong = step_texts(record["modified_process"], "modified_process"), record["error_steps"]
-    if not isinstance(wrong, list) or not all(isinstance(at, int | float) and 1 <= at <= len(texts) for at in wrong):
+    if not isinstance(wrong, list) or not all(
+        isinstance(at, int | float) and not isinstance(at, bool) and 1 <= at <= len(texts) for at in wrong
+    ):
         raise InputError(f"'error_steps' is {short(wrong)}, not numbers of {len(texts)} steps, from 1")
     return _through_first_error(problem, texts, int(min(wrong)) - 1 if wrong else NO_ERROR, "error_steps", "PRMBench's")
 

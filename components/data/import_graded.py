@@ -4,9 +4,10 @@ and rows that hold several solutions of a problem (RLHFlow's test sets, OpenR1's
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from components.data.cells import Record, UnreadableRow, columns_of, reject_surrogates, short
+from components.data.cells import Record, UnreadableRow, columns_of, csv_value, reject_surrogates, short
 from components.dataflow.errors import InputError
 from components.text.segmentation import steps
 
@@ -35,6 +36,8 @@ def as_graded(record: Record) -> list[dict[str, Any]]:
     if isinstance(record, UnreadableRow):
         raise InputError(record.why)
     problem_name, text_name, outcome_name = fields_of(record)
+    record = {**record, problem_name: _of_turn(record.get(problem_name), "user")}
+    record[text_name] = _of_turn(record.get(text_name), "assistant")
     problem, texts, outcomes = record.get(problem_name), record.get(text_name), record.get(outcome_name)
     if not isinstance(texts, list):
         return [_graded(record, (problem_name, text_name, outcome_name), texts, outcomes)]
@@ -42,10 +45,25 @@ def as_graded(record: Record) -> list[dict[str, Any]]:
         raise InputError(
             f"{outcome_name!r} is {short(outcomes)}, not a list of {len(texts)} outcomes, as {text_name!r} has"
         )
+    if not texts:
+        raise InputError(f"{text_name!r} is empty: it has no solution")
     names = (problem_name, text_name, outcome_name)
     return [
         _graded({problem_name: problem}, names, text, outcome) for text, outcome in zip(texts, outcomes, strict=True)
     ]
+
+
+def _of_turn(value: Any, role: str) -> Any:
+    """Return the text of a conversation of one turn of a role, as TRL's may be; other values stay.
+
+    A turn of the system before that of the user is left out.
+    """
+    if not isinstance(value, list) or not value or not all(isinstance(turn, Mapping) for turn in value):
+        return value
+    turns = [turn for turn in value if turn.get("role") != "system"]
+    if len(turns) != 1 or turns[0].get("role") != role:
+        raise InputError(f"{short(value)} is not a conversation of one turn of the {role}")
+    return turns[0].get("content")
 
 
 def fields_of(record: Record) -> tuple[str, str, str]:
@@ -73,6 +91,7 @@ def _graded(record: Record, names: tuple[str, str, str], text: object, outcome: 
     problem = record.get(names[0])
     if not isinstance(text, str):
         raise InputError(f"{names[1]!r} is {short(text)}, not a text")
+    outcome = csv_value(outcome)
     if isinstance(outcome, int | float) and outcome in (0, 1):
         outcome = bool(outcome)
     if not isinstance(outcome, bool):

@@ -15,6 +15,7 @@ from components.data.step_labels import ImportedRow, labelled_steps
 from components.dataflow.errors import InputError
 
 _ANY_FIRST = re.compile(r"\s*(?=\b[Ss]tep 1:)")
+_SECOND = re.compile(r"\b[Ss]tep 1:[\s\S]*\n\s*[Ss]tep 2:")
 _SIGNS = {"+": True, "-": False}
 _USERS, _ASSISTANTS = ("user", "human"), ("assistant", "gpt", "model")
 
@@ -41,12 +42,12 @@ def of_openrlhf(record: Record, name: str) -> ImportedRow:
     return labelled_steps(problem, texts, record[name], name, "OpenRLHF's", "step tags of 'input'")
 
 
-def of_openr(record: Record) -> ImportedRow:
-    """Convert a row of OpenR: `question`, `process` with a tag behind each step, and `labels`."""
+def of_openr(record: Record, name: str) -> ImportedRow:
+    """Convert a row of OpenR: `question`, `process` with a tag behind each step, and a list of labels."""
     *segments, rest = _text(record, "process").split(SHEPHERD_TAG)
     _check_end(rest, "process")
     texts = _numbered([segment.removeprefix("\n") for segment in segments])
-    return labelled_steps(_text(record, "question"), texts, record["labels"], "labels", "OpenR's", "step tags")
+    return labelled_steps(_text(record, "question"), texts, record.get(name), name, "OpenR's", "step tags of 'process'")
 
 
 def of_conversation(record: Record) -> ImportedRow:
@@ -58,6 +59,8 @@ def of_conversation(record: Record) -> ImportedRow:
     if not turns or len(turns) % 2 or roles != ["user", "assistant"] * (len(turns) // 2):
         raise InputError("'conversations' is not steps of the user, each answered by the assistant with + or -")
     problem, texts = _parted([text for _, text in turns[::2]], "conversations")
+    if len(turns) == 2 and _SECOND.search(turns[0][1]):
+        raise InputError("'conversations' has one label for a text of several steps: an outcome, no labels of steps")
     labels = [text.strip() for _, text in turns[1::2]]
     if any(label not in _SIGNS for label in labels):
         raise InputError(f"'conversations' answers a step with {short(next(x for x in labels if x not in _SIGNS))}")

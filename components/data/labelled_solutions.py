@@ -119,6 +119,8 @@ def _row(number: int, raw: Mapping[str, Any]) -> dict[str, Any]:
         ]
     except InputError as error:
         return row | {"error": f"row {number}: {error}"}
+    if row["num_labels"] == 0 and dropped is None:
+        row["notes"] = (*row["notes"], "rows have no step with a rating")
     soft = any(label["probabilities"] is not None for label in labels)
     return row | {
         "steps": [label["text"] for label in labels],

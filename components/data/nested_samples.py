@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from components.data.cells import Record, UnreadableRow
+from components.data.cells import Record, UnreadableRow, cell
 
 PROBLEMS = ("problem", "question", "prompt")
 REFERENCES = ("ground_truth_answer", "expected_answer", "gt", "gt_answer", "reference_answer", "ground_truth")
@@ -21,19 +21,29 @@ _TEXTS = ("completions", "code", "responses", "generations", "outputs", "samples
 _ANSWERS = ("pred", "preds", "predictions", "predicted_answers", "extracted_answers")
 _OUTCOMES = ("is_correct", "score", "label", "labels", "correct", "correctness")
 _ZERO_OR_ONE = ("label", "labels", "is_correct", "correct", "correctness")
-_SCORES = ("agg_scores", "scores", "pred_score", "step_scores", "prm_scores", "prm_score", "orm_scores", "rewards")
+_SCORES = ("agg_scores", "scores", "pred_score", "step_scores", "prm_scores", "prm_score", "rewards")
+_ORM_SCORES = ("orm_scores", "orm_score")
 
 
 def is_nested(record: Record) -> bool:
     """Return whether a row holds several samples: a list of texts or of answers, and a list of scores beside it."""
-    return _first(record, (*_TEXTS, *_ANSWERS), str) is not None and _scores(record) is not None
+    has_scores = _scores(record, _SCORES) is not None or _scores(record, _ORM_SCORES) is not None
+    return has_scores and _first(record, (*_TEXTS, *_ANSWERS), str) is not None
 
 
 def unfold(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
-    """Yield (number of the row in the file, row of one sample). Rows of one sample stay as they are."""
+    """Yield (number of the row in the file, row of one sample). Rows of one sample stay as they are.
+
+    In a file of rows of several samples, a row that has none counts as a problem without samples where its list is
+    empty, and else is an error.
+    """
+    any_nested = False
     for number, record in enumerate(records):
         if is_nested(record):
+            any_nested = True
             yield from ((number, sample) for sample in _samples(record))
+        elif any_nested and not isinstance(record, UnreadableRow):
+            yield number, _without_samples(record)
         else:
             yield number, record
 
@@ -45,30 +55,41 @@ def nested_columns(record: Record) -> dict[str, str]:
         "text": texts,
         "answer": answers,
         "is_correct": _first(record, _OUTCOMES, bool),
-        "prm_score": _scores(record),
+        "prm_score": _scores(record, _SCORES),
+        "orm_score": _scores(record, _ORM_SCORES),
     }
     if columns["is_correct"] is None:
-        zero_or_one = _first(record, _OUTCOMES, int)
-        columns["is_correct"] = zero_or_one if zero_or_one in ("label", "labels") else None
+        columns["is_correct"] = _first(record, _ZERO_OR_ONE, int) or _first(record, _ZERO_OR_ONE, float)
     return {ours: theirs for ours, theirs in columns.items() if theirs is not None}
 
 
 def _samples(record: Record) -> Iterator[Record]:
     columns = nested_columns(record)
     length = len(record[columns.get("text", columns.get("answer", ""))])
-    problem = next((record[name] for name in PROBLEMS if name in record), None)
-    reference = next(
-        (record[name] for name in (*REFERENCES, "answer") if isinstance(record.get(name), str | int | float)), None
-    )
-    shared = {"problem": problem, "ground_truth_answer": reference}
-    shared |= {name: record[name] for name in ("source", "level", "subject") if name in record}
+    shared = _shared(record)
     if any(len(record[theirs]) != length for theirs in columns.values()):
         lengths = ", ".join(f"{len(record[theirs])} '{theirs}'" for theirs in columns.values())
-        yield UnreadableRow(f"it has {lengths}: a row of several samples has one of each for each")
+        yield UnreadableRow(f"it has {lengths}: a row of several samples has one of each for each", shared)
         return
     for at in range(length):
         sample = {ours: record[theirs][at] for ours, theirs in columns.items()}
-        yield shared | sample | {"prm_score": _score(sample.get("prm_score"))}
+        yield shared | {ours: _score(value) if ours.endswith("_score") else value for ours, value in sample.items()}
+
+
+def _shared(record: Record) -> dict[str, Any]:
+    """Return what all samples of a row have: the problem, the reference and the attributes."""
+    problem = next((record[name] for name in PROBLEMS if name in record), None)
+    references = (cell(record, name) for name in (*REFERENCES, "answer"))
+    reference = next((value for value in references if isinstance(value, str | int | float)), None)
+    shared = {"problem": problem, "ground_truth_answer": reference}
+    return shared | {name: record[name] for name in ("source", "level", "subject") if name in record}
+
+
+def _without_samples(record: Record) -> Record:
+    shared = _shared(record)
+    if any(record.get(name) == [] for name in (*_TEXTS, *_ANSWERS)):
+        return shared
+    return UnreadableRow("it has no lists of samples and of their scores, as rows before it have", shared)
 
 
 def _first(record: Record, names: Iterable[str], kind: type) -> str | None:
@@ -80,9 +101,9 @@ def _first(record: Record, names: Iterable[str], kind: type) -> str | None:
     return None
 
 
-def _scores(record: Record) -> str | None:
-    """Return the column of scores: numbers, or lists of the steps' numbers."""
-    for name in _SCORES:
+def _scores(record: Record, names: Iterable[str]) -> str | None:
+    """Return the first of the columns that is a list of scores: numbers, or lists of the steps' numbers."""
+    for name in names:
         values = record.get(name)
         if isinstance(values, list) and values and not any(isinstance(value, bool | str) for value in values):
             return name

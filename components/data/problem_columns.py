@@ -17,7 +17,7 @@ from components.dataflow.stage import field_added_later
 
 ANSWER_FORMATS = {
     "text": "the whole column",
-    "gsm8k": "what follows the last line that begins with ####",
+    "gsm8k": "what follows the last #### that begins a line, in that line",
     "boxed": "what the last \\boxed{} holds",
     "auto": "in each row what follows ####, else the last \\boxed{}, else the whole column where it is no prose",
 }
@@ -69,10 +69,14 @@ def find_columns(path: Path, first: Record, problem: str | None, answer: str | N
         present = [name for name in _PROBLEMS if name in first]
         texts = [name for name in present if not is_number(cell_text(first, name)[0])]
         problem = (texts or present or ["problem"])[0]
-        choices = next((by_lower[name] for name in _CHOICES if first.get(by_lower.get(name, ""))), None)
+        choices = next(
+            (f"a column '{by_lower[name]}'" for name in _CHOICES if first.get(by_lower.get(name, name))), None
+        )
+        if choices is None and all(first.get(letter) is not None for letter in "ABC"):
+            choices = "a column for each of 'A', 'B', 'C'"
         if choices is not None:
             raise InputError(
-                f"{path}: row 0 has a column '{choices}', which is not read: write the choices into the problem's "
+                f"{path}: row 0 has {choices}, which is not read: write the choices into the problem's "
                 "text, or name that text with --problem-column"
             )
     if answer is None:
@@ -98,16 +102,18 @@ def find_format(path: Path, records: Iterable[Record], column: str) -> str:
 
     Raises InputError where more than half of them are prose, without a box or ####: no answer would equal them.
     """
-    marks, forms, prose, count, example = 0, 0, 0, 0, ""
+    marks, boxes, prose, count, example, first_has_mark = 0, 0, 0, 0, "", False
     for number, record in enumerate(records):
         text, error = cell_text(record, column)
-        if number == 0 and GSM8K_MARK.search(text):
-            return "gsm8k"
         if error is None:
-            count, has_form = count + 1, _has_form(text)
-            forms, marks = forms + has_form, marks + bool(GSM8K_MARK.search(text))
-            if not has_form and is_prose(text):
+            count, has_mark = count + 1, bool(GSM8K_MARK.search(text))
+            has_box = not has_mark and bool(_BOX.search(text))
+            marks, boxes = marks + has_mark, boxes + has_box
+            first_has_mark = has_mark if count == 1 else first_has_mark
+            if not has_mark and not has_box and is_prose(text):
                 prose, example = prose + 1, example or f"row {number}: {short(text)}"
+    if not boxes and marks and marks + first_has_mark > count / 2:
+        return "gsm8k"  # a row without the mark was cut
     if column == "solution" and not marks:
         return "boxed"
     if prose > count / 2:
@@ -115,7 +121,7 @@ def find_format(path: Path, records: Iterable[Record], column: str) -> str:
             f"{path}: '{column}' holds prose in {prose:,} of {count:,} rows ({example}), and no answer would equal it; "
             "name another --answer-column, or give --answer-format text to take it whole"
         )
-    return "auto" if forms else "text"
+    return "auto" if marks or boxes else "text"
 
 
 def problem_cell(record: Record, file: ProblemFile) -> tuple[str, str | None]:
@@ -130,6 +136,8 @@ def problem_cell(record: Record, file: ProblemFile) -> tuple[str, str | None]:
         asked = [turn for turn in turns if turn.get("role") != "system"]
         if len(asked) != 1:
             return "", f"'{column}' is a conversation of {len(asked)} turns, not a problem"
+        if asked[0].get("role") == "assistant":
+            return "", f"'{column}' is a turn of the assistant, not a problem"
         record, column = asked[0], "content"
     text, error = cell_text(record, column)
     if error is None and is_number(text):

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.data.cells import cell_text, short, sound
+from components.data.cells import cell_text, first_readable, number_text, short, sound
 from components.data.file_report import FileReport, quoted
 from components.data.problem_columns import (
     ANSWER_FORMATS,
@@ -43,6 +43,7 @@ ATTRIBUTES = ("source", "level", "subject")
 EXCLUDED = "excluded"  # the split of rows from which nothing is sampled: duplicates, and contaminated train problems
 # A few of MATH's are \boxed 9, and a few \fbox{9}.
 _BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s+([^\s{}$.,]+)")
+_COUNT_AND_UNIT = re.compile(r"([-+]?[\d.,]*\d) \([A-Za-z][A-Za-z .'-]*\)")  # ASDiv's "9 (apples)"
 _NO_REFERENCE = {"none", "null", "nan", "n/a", "na", "proof", "notfound", "not found", "unknown", "no answer"}
 
 
@@ -57,7 +58,7 @@ def describe_file(
 
     None is found out from the rows (problem_columns.py). Raises InputError when no row can be used.
     """
-    first = next(iter(_records(path, 1)), None)
+    first = first_readable(_records(path, max_problems))
     if first is None:
         raise InputError(f"{path}: holds no rows")
     problem_column, answer_column, body = find_columns(path, first, problem_column, answer_column)
@@ -190,16 +191,37 @@ def _answer(record: Mapping[str, Any], file: ProblemFile) -> tuple[str | None, s
     reference: str | None = text
     if form in ("gsm8k", "auto"):
         *_, after = GSM8K_MARK.split(text)
-        reference = after.strip() if GSM8K_MARK.search(text) else None
+        reference = after.strip().partition("\n")[0].strip() if GSM8K_MARK.search(text) else None
     if form == "boxed" or (form == "auto" and not reference):
         reference = last_box(to_text(_BARE_BOX.sub(r"\\boxed{\1}", text)))
     if form == "auto" and not reference and not is_prose(text):
         reference = text
     if not reference:
         return None, f"'{column}' has no answer ({ANSWER_FORMATS[form]})"
+    reference, listed = _item_of_list(reference)
+    if listed > 1:
+        return None, f"'{column}' is {short(reference)}, a list of {listed} answers"
+    if unit := _COUNT_AND_UNIT.fullmatch(reference):
+        reference = unit[1]
     if reference.strip().casefold() in _NO_REFERENCE:
         return None, f"'{column}' is {short(reference)}, which stands for no answer"
     return reference, None
+
+
+def _item_of_list(text: str) -> tuple[str, int]:
+    """Return the item of a text that is a JSON list of one text, as Skywork writes answers; and how many it lists.
+
+    What is no list of texts stays, and lists one.
+    """
+    if not text.startswith('["'):
+        return text, 1
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        return text, 1
+    if not all(isinstance(item, str) for item in items):
+        return text, 1
+    return (items[0], 1) if len(items) == 1 else (text, len(items))
 
 
 def _solution(record: Mapping[str, Any], file: ProblemFile) -> str | None:
@@ -217,7 +239,5 @@ def _attributes(record: Mapping[str, Any]) -> dict[str, str | None]:
     level = values["level"]
     if isinstance(level, str) and level.startswith("Level "):  # MATH's own, outside of its folder
         values |= {"level": level.removeprefix("Level "), "subject": values["subject"] or record.get("type")}
-    return {
-        name: None if value is None or value != value or value == "" else sound(str(value))
-        for name, value in values.items()
-    }
+    values = {name: number_text(value) if isinstance(value, float) else value for name, value in values.items()}
+    return {name: None if value is None or value == "" else sound(str(value)) for name, value in values.items()}

@@ -12,10 +12,11 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from components.data.cells import short
 from components.data.containers import rows_of_file
 from components.dataflow.errors import InputError
 from components.dataflow.model_files import file_digest
@@ -72,7 +73,7 @@ def _from_hub(name: str, folder: Path) -> Path:
 _ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".arrow", ".csv", ".tsv")
 _COMPRESSED = re.compile(r"\.(?:gz|bz2|xz|zst|zstd)$")
 _NO_ROWS = ("dataset_info.json", "dataset_infos.json", "state.json", "config.json")  # what lies beside files of rows
-_SPLIT = re.compile(r"(train|test|validation|valid|val|dev)(?![a-z])")
+_SPLIT = re.compile(r"(?<![a-z])(train|test|validation|valid|val|dev)(?![a-z])")
 
 
 def data_files(path: Path) -> list[Path]:
@@ -92,7 +93,30 @@ def data_files(path: Path) -> list[Path]:
     found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if Path(name).is_file()]
     if not found:
         raise InputError(f"{path}: no file matches it")
+    _check_alike(path, found, [Path(os.path.relpath(file, _fixed_part(path))) for file in found])
     return found
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Return the folder of a glob that has no signs of one."""
+    return next(folder for folder in pattern.parents if not any(sign in str(folder) for sign in "*?["))
+
+
+def _check_alike(path: Path, files: Sequence[Path], names: Sequence[Path]) -> None:
+    """Raise InputError where files are of several splits, or in several forms, as a file beside its conversion is.
+
+    names: the files' names below what `path` fixes, folders included.
+    """
+    splits = {found[-1] for name in names if (found := _SPLIT.findall(name.as_posix().lower()))}
+    if len(splits) > 1:
+        raise InputError(f"{path}: holds the splits {', '.join(sorted(splits))}: name one, as '{path}/test-*'")
+    forms = sorted({_ending(file) for file in files})
+    if len(forms) > 1:
+        raise InputError(f"{path}: holds files of several kinds ({', '.join(forms)}), which may be the same rows twice")
+    plain = [_COMPRESSED.sub("", str(file).lower()) for file in files]
+    if len(set(plain)) < len(plain):
+        twice = next(name for name in plain if plain.count(name) > 1)
+        raise InputError(f"{path}: holds {short(Path(twice).name)} twice, once compressed: name one")
 
 
 def _files_of_folder(folder: Path) -> list[Path]:
@@ -108,13 +132,10 @@ def _files_of_folder(folder: Path) -> list[Path]:
     names = [path.relative_to(folder) for path in folder.rglob("*")]
     names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     rows = [name for name in names if _ending(name) in _ENDINGS and name.name not in _NO_ROWS]
-    if any(_ending(name) != ".json" for name in rows):  # a .json beside them describes them
-        rows = [name for name in rows if _ending(name) != ".json"]
+    rows = [name for name in rows if (folder / name).is_file()]
     if not rows:
         raise InputError(f"{folder}: holds no file of rows ({', '.join(_ENDINGS)}, also compressed)")
-    named = {match[1] for name in rows if (match := _SPLIT.match(name.name))}
-    if len(named) > 1:
-        raise InputError(f"{folder}: holds the splits {', '.join(sorted(named))}: name one, as '{folder}/test-*'")
+    _check_alike(folder, rows, rows)
     return [folder / name for name in sorted(rows)]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.data.cells import Record, cell, columns_of, sound
+from components.data.cells import Record, cell, columns_of, has_column, number_text, sound
 from components.data.nested_samples import REFERENCES
 from components.dataflow.errors import InputError
 from components.dataflow.stage import field_added_later
@@ -18,6 +18,7 @@ from components.dataflow.stage import field_added_later
 SUFFIX = "_score"
 NO_COLUMN = "none"  # of answers: the file has none
 _RESERVED = ("", "majority", "pass", "pass_at_1")  # names of methods that are no verifier
+_PROBLEMS = ("problem", "question")
 _PREDICTIONS = ("given_answer", "predicted_answer", "prediction", "pred", "extracted_answer", "model_answer")
 _TEXTS = ("text", "completion", "generation", "generated_solution", "response", "output", "model_output", "code")
 _KNOWN = ("steps", "rating_probs", "source", "level", "subject", "sample_index", "finish_reason")
@@ -49,14 +50,14 @@ class ScoredColumns:
 
     def __init__(self, path: Path, first: Record, given: Mapping[str, str]) -> None:
         self.path, self.first = path, first
-        self.problem = given.get("problem", "problem")
+        self.problem = given.get("problem", next((name for name in _PROBLEMS if name in first), "problem"))
         self.correct: str | None = given.get("correct", "is_correct")
         self.text: str | None = None
         self.reference = next((name for name in REFERENCES if name in first), "ground_truth_answer")
         self.predictions = [name for name in _PREDICTIONS if name in first]
         self._require(self.problem, "--problem-column")
         self.answer = self._answer(given.get("answer"))
-        if self.correct not in first:
+        if not has_column(first, str(self.correct)):
             self._grade_here(asked="correct" in given)
 
     def _answer(self, named: str | None) -> str | None:
@@ -65,7 +66,7 @@ class ScoredColumns:
             self._require(named, "--answer-column")
             return named
         texts = [name for name in _TEXTS if isinstance(self.first.get(name), str)]
-        is_graded = self.correct in self.first
+        is_graded = has_column(self.first, str(self.correct))
         if named == NO_COLUMN and is_graded:
             return None
         has_reference = is_graded or self.reference in self.first
@@ -92,7 +93,7 @@ class ScoredColumns:
         self.correct = None
 
     def _require(self, column: str, flag: str) -> None:
-        if column not in self.first:
+        if not has_column(self.first, column):
             raise InputError(f"{self.path}: row 0 has no column '{column}' ({_have(self.first)}); name it with {flag}")
 
     def file(self, pairs: Sequence[tuple[str, str]]) -> ScoredFile:
@@ -112,7 +113,7 @@ class ScoredColumns:
         """Return (verifier's name, column) of each score. Raises InputError."""
         path, first = self.path, self.first
         for column in named:
-            if column not in first:
+            if not has_column(first, column):
                 raise InputError(
                     f"{path}: row 0 has no column '{column}' ({_have(first)}); --scores names columns of scores"
                 )
@@ -121,6 +122,8 @@ class ScoredColumns:
         pairs = [(name.removesuffix(SUFFIX), name) for name in names]
         if "prm" not in dict(pairs) and "rating_probs" in first:
             pairs.insert(0, ("prm", "rating_probs"))
+        if not pairs and (lists := [name for name in first if name.endswith(SUFFIX) and isinstance(first[name], list)]):
+            raise InputError(f"{path}: row 0 has a list in '{lists[0]}': a sample has one number of each verifier")
         if not pairs:
             raise InputError(
                 f"{path}: no column ends in '{SUFFIX}' ({_have(first)}); name the columns of scores with --scores"
@@ -128,7 +131,7 @@ class ScoredColumns:
         reserved = [name for name, _ in pairs if name in _RESERVED or name.endswith("_weighted")]
         if reserved or len(dict(pairs)) < len(pairs):
             raise InputError(
-                f"{path}: columns of scores {', '.join(names)}: verifiers need names of their own, which are not "
+                f"{path}: columns of scores {columns_of(dict.fromkeys(names))}: verifiers need names of their own, not "
                 "those of votes (majority, pass, …_weighted); rename the columns"
             )
         return pairs
@@ -161,6 +164,5 @@ def _have(first: Record) -> str:
 def problem_of(record: Record, column: str) -> str | None:
     """Return a row's problem as text, or None where it has none; a number may name a problem."""
     value: Any = cell(record, column)
-    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        return None
-    return sound(str(value))
+    text = number_text(value) if isinstance(value, int | float) else value
+    return sound(str(text)) if isinstance(text, str) and text.strip() else None

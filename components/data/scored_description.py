@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from components.data.cells import Record, short
+from components.data.cells import Record, first_readable, short
 from components.data.file_report import FileReport, container
 from components.data.nested_samples import is_nested, nested_columns, unfold
 from components.data.readers import read_records, rows_digest
@@ -39,7 +39,7 @@ def describe_scored(
     most_errors: the largest share of rows that may have an error.
     """
     records = unfold(read_records(path))
-    first = next(iter(read_records(path)), None)
+    first = first_readable(read_records(path))
     if first is None:
         raise InputError(f"{path}: holds no rows")
     found = ScoredColumns(path, next(unfold([first]))[1], {name: value for name, value in columns.items() if value})

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from components.data.cells import CsvText, Record, UnreadableRow, cell, cell_text, short, sound
+from components.data.cells import Record, UnreadableRow, cell, cell_text, csv_value, short, sound
 from components.data.scored_columns import NO_COLUMN, ScoredFile, problem_of
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_score
 
@@ -41,7 +41,7 @@ def read_sample(config: ScoredFile, record: Record, number: int, extracted: str 
     row["step_probabilities"] = _probabilities(record.get("rating_probs"))
     row["is_correct"] = None
     if config.correct_column is not None:
-        correct = _as_number(cell(record, config.correct_column))
+        correct = csv_value(cell(record, config.correct_column))
         if correct is None and row["answer"] is None and config.answer_column != NO_COLUMN:
             correct = False
         if isinstance(correct, bool) or (isinstance(correct, int | float) and correct in (0, 1)):
@@ -49,7 +49,9 @@ def read_sample(config: ScoredFile, record: Record, number: int, extracted: str 
         else:
             error = error or f"'{config.correct_column}' is {short(correct)}, not true or false"
     for name, column in config.scores:
-        value = _product(row["step_probabilities"]) if column == "rating_probs" else _as_number(cell(record, column))
+        value = _product(row["step_probabilities"]) if column == "rating_probs" else csv_value(cell(record, column))
+        if column == "rating_probs" and value is None and record.get(column):
+            error = error or f"'{column}' is {short(record[column])}, not three chances of each step"
         if isinstance(value, Decimal):
             value = float(value)
         if isinstance(value, bool) or not (value is None or isinstance(value, int | float)):
@@ -84,18 +86,6 @@ def _answer_text(record: Record, column: str) -> tuple[str | None, str | None]:
     return (text, None) if error is None else (None, error)
 
 
-def _as_number(value: Any) -> Any:
-    """Return a cell of CSV as the number, or the truth value, that it stands for; other cells as they are."""
-    if not isinstance(value, CsvText):
-        return value
-    if value.strip().lower() in ("true", "false"):
-        return value.strip().lower() == "true"
-    try:
-        return float(value)
-    except ValueError:
-        return value
-
-
 def _attribute(value: object) -> str | None:
     if value is None or value != value or (isinstance(value, str) and not value.strip()):
         return None
@@ -114,6 +104,8 @@ def _probabilities(value: object) -> list[list[float]] | None:
         return None
     steps = []
     for step in value:
+        if isinstance(step, list) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in step):
+            step = dict(step)  # a map of Parquet
         if isinstance(step, dict):
             step = [step.get(rating) for rating in ("-1", "0", "1")]
         if not isinstance(step, list) or len(step) != 3 or not all(_is_probability(each) for each in step):

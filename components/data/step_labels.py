@@ -15,7 +15,7 @@ from components.dataflow.errors import InputError
 from components.text.answer_extraction import extract_answer
 from schemas.ratings import NEGATIVE, POSITIVE
 
-BINARY, RATINGS = "labels 0 (wrong) and 1", "ratings -1, 0 (neutral) and 1"
+BINARY, RATINGS, SOFT = "labels 0 (wrong) and 1", "ratings -1, 0 (neutral) and 1", "chances in [0, 1]"
 _WORDS = {"+": True, "-": False, "−": False}
 Step = dict[str, Any]  # text, rating, probabilities
 
@@ -24,7 +24,8 @@ Step = dict[str, Any]  # text, rating, probabilities
 class ImportedRow:
     """A row as ours: {"problem", "steps": [{"text", "rating"}], "finished"}; and what it looked like.
 
-    notes: what a user should know of such rows. label_kind: BINARY or RATINGS where the labels are such numbers.
+    notes: what a user should know of such rows. label_kind: BINARY, RATINGS or SOFT where the labels show it: 0 and 1,
+    some number below 0, or some number between 0 and 1.
     """
 
     row: dict[str, Any]
@@ -59,11 +60,12 @@ def _values(labels: Sequence[Any], name: str) -> tuple[list[Step], str | None]:
     if any(isinstance(label, bool) or not isinstance(label, int | float) for label in present):
         raise InputError(f"'{name}' is {short(labels)}, not a list of true and false, + and -, or numbers")
     if set(present) <= {0, 1}:
-        return [_rated(None if label is None else POSITIVE if label else NEGATIVE) for label in labels], BINARY
+        kind = BINARY if 0 in present else None  # of 1 alone, nothing is in doubt
+        return [_rated(None if label is None else POSITIVE if label else NEGATIVE) for label in labels], kind
     if set(present) <= {-1, 0, 1}:
         return [_rated(None if label is None else int(label)) for label in labels], RATINGS
     if all(0 <= label <= 1 for label in present):
-        return [{"rating": None, "probabilities": _soft(label)} for label in labels], None
+        return [{"rating": None, "probabilities": _soft(label)} for label in labels], SOFT
     raise InputError(f"'{name}' is {short(labels)}, neither −1, 0 and 1 nor chances in [0, 1]")
 
 
@@ -85,10 +87,11 @@ def step_texts(value: object, name: str) -> list[str]:
 
 
 def two_kinds(kinds: Collection[str]) -> str | None:
-    """Say so where some rows of a file have labels 0 and 1, and others ratings −1, 0 and 1; None where all agree."""
-    if not {BINARY, RATINGS} <= set(kinds):
+    """Say so where some rows of a file have ratings −1, 0 and 1, and others labels where 0 is wrong; else None."""
+    other = next((kind for kind in (BINARY, SOFT) if kind in kinds), None)
+    if other is None or RATINGS not in kinds:
         return None
     return (
-        f"some rows have {BINARY}, others {RATINGS}: 0 would mean two things; write true and false, or steps of "
+        f"some rows have {other}, others {RATINGS}: 0 would mean two things; write true and false, or steps of "
         "[{text, rating}]"
     )
