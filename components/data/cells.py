@@ -140,14 +140,20 @@ def sound(text: str) -> str:
 
 def reject_surrogates(value: Any, where: str) -> str | None:
     """Return an error where a text anywhere in a value holds a lone surrogate; None where all are sound."""
-    if isinstance(value, str):
-        return (
-            f"{where} holds half a character (a lone surrogate), which is no text" if _SURROGATE.search(value) else None
-        )
-    if isinstance(value, Mapping):
-        parts = {f"{where}.{name}" if where else str(name): item for name, item in value.items()}
-    elif isinstance(value, list):
-        parts = {f"{where}[{at}]": item for at, item in enumerate(value)}
-    else:
+    if _is_sound(value):
         return None
+    if isinstance(value, str):
+        return f"{where} holds half a character (a lone surrogate), which is no text"
+    if isinstance(value, dict):
+        parts = {f"{where}.{name}" if where else str(name): item for name, item in value.items()}
+    else:
+        parts = {f"{where}[{at}]": item for at, item in enumerate(value)}
     return next((error for part, item in parts.items() if (error := reject_surrogates(item, part))), None)
+
+
+def _is_sound(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.isascii() or _SURROGATE.search(value) is None
+    if isinstance(value, dict):
+        return all(map(_is_sound, value.values()))
+    return all(map(_is_sound, value)) if isinstance(value, list) else True

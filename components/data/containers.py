@@ -203,7 +203,8 @@ def _array_rows(path: Path) -> Iterator[dict[str, Any]]:
     if len(content) > _LARGEST_ARRAY:
         raise InputError(f"{path}: is a JSON array of over {_LARGEST_ARRAY >> 20} MiB: write it as JSON Lines")
     try:
-        rows = _parsed(content.decode("utf-8-sig"))
+        # What is not UTF-8 becomes lone surrogates, which are an error of the cell that holds them.
+        rows = _parsed(content.decode("utf-8-sig", "surrogateescape"))
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is no sound JSON array: {_brief(error)}") from error
     for number, row in enumerate(rows):
@@ -226,7 +227,7 @@ def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
         if len(set(header)) < len(header):
             raise InputError(f"{path}: its header names a column twice: {', '.join(header)[:120]}")
         # strict: an open quote would swallow the rows that follow.
-        for cells in csv.reader(text, delimiter=delimiter, strict=True):
+        for cells in _sound_csv(path, csv.reader(text, delimiter=delimiter, strict=True)):
             unfolded.add(sum(map(len, cells)))
             if not cells:
                 continue
@@ -234,6 +235,14 @@ def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield UnreadableRow(f"it has {len(cells)} cells for {len(header)} columns")
             else:
                 yield {name: CsvText(value) if value else None for name, value in zip(header, cells, strict=True)}
+
+
+def _sound_csv(path: Path, reader: Any) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        why = f"line {reader.line_num + 1} has quotes that are not doubled, or not closed ({_brief(error)})"
+        raise InputError(f"{path}: {why}") from error
 
 
 def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:

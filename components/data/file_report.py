@@ -15,8 +15,6 @@ from components.dataflow.errors import InputError
 _ROW = re.compile(r"^row \d+: ")
 _VALUE = re.compile(r" is (?!null|missing|empty|nested|not ).*?, (not|which|a number)")
 _PLACE = re.compile(r"\[\d+\]|\brow \d+|\b\d+(?= for | of | cells)")
-_CAUSES_SHOWN = 3
-_LONGEST_CAUSE = 75
 
 
 @dataclass
@@ -48,7 +46,7 @@ class FileReport:
         if len(self.errors) > most_errors * self.rows:
             raise InputError(
                 f"{self.path}: {len(self.errors):,} of {self.rows:,} rows cannot be used, more than --max-error-rate "
-                f"{most_errors:g}: {causes(self.errors)}"
+                f"{most_errors:g}: {causes(self.errors, most=2, longest=60)}"
             )
 
 
@@ -63,15 +61,15 @@ def container(path: Path) -> str:
     return kind_of(files[0]) if len(files) == 1 else f"{len(files)} files"
 
 
-def causes(errors: Iterable[str]) -> str:
+def causes(errors: Iterable[str], most: int = 3, longest: int = 75) -> str:
     """Count errors of rows by their cause, the most frequent first, each with its first: "30 as row 4: … is null"."""
     counts: Counter[str] = Counter()
     firsts: dict[str, str] = {}
     for error in errors:
         cause = _PLACE.sub("…", _VALUE.sub(r" is … \1", _ROW.sub("", error)))
         counts[cause] += 1
-        firsts.setdefault(cause, error if len(error) <= _LONGEST_CAUSE else f"{error[:_LONGEST_CAUSE]}…")
-    told = [f"{count:,} as {firsts[cause]}" for cause, count in counts.most_common(_CAUSES_SHOWN)]
+        firsts.setdefault(cause, error if len(error) <= longest else f"{error[:longest]}…")
+    told = [f"{count:,} as {firsts[cause]}" for cause, count in counts.most_common(most)]
     rest = len(counts) - len(told)
     return ", ".join(told) + (f" and {rest} other causes" if rest else "")
 

@@ -82,6 +82,7 @@ def _row(number: int, raw: Mapping[str, Any]) -> dict[str, Any]:
     dropped = record.get("dropped") if is_prm800k(raw) else None
     problem, steps = record.get("problem"), record.get("steps")
     steps = steps if isinstance(steps, list) else []
+    num_labels = sum(map(_count_labels, steps))
     row: dict[str, Any] = {
         "problem": sound(problem) if isinstance(problem, str) else "",
         "steps": [],
@@ -90,8 +91,8 @@ def _row(number: int, raw: Mapping[str, Any]) -> dict[str, Any]:
         "alternatives": [],
         "provenance": [],
         "dropped": dropped,
-        "num_labels": sum(_count_labels(step) for step in steps),
-        "num_alternative_labels": sum(_count_labels(step) - _is_labelled(step) for step in steps),
+        "num_labels": num_labels,
+        "num_alternative_labels": num_labels - sum(map(_is_labelled, steps)),
         "finished": False,
         "source_row": number,
         "error": None,

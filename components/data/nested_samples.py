@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from components.data.cells import Record, UnreadableRow, cell
+from components.data.cells import Record, UnreadableCell, UnreadableRow, cell, short
 
 PROBLEMS = ("problem", "question", "prompt")
 REFERENCES = ("ground_truth_answer", "expected_answer", "gt", "gt_answer", "reference_answer", "ground_truth")
@@ -111,7 +111,9 @@ def _scores(record: Record, names: Iterable[str]) -> str | None:
 
 
 def _score(value: Any) -> Any:
-    """Return a sample's score; of steps' scores the product. What is no number stays, for an error of its row."""
-    if isinstance(value, list) and value and all(isinstance(step, int | float) for step in value):
+    """Return a sample's score; of steps' scores the product. What is no number is an error of its row."""
+    if not isinstance(value, list):
+        return value
+    if value and all(isinstance(step, int | float) for step in value):
         return math.prod(value)
-    return value
+    return UnreadableCell(short(value))

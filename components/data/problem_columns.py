@@ -26,6 +26,7 @@ _BOX = re.compile(r"\\f?box(?:ed)?(?![a-z])")
 _PROBLEMS = ("problem", "question")
 _ANSWERS = ("answer", "solution", "expected_answer", "final_answer")
 _CHOICES = ("choices", "options")
+_CHOICE = re.compile(r"[A-E]|(?i:option|choice)[ _]?[A-Ea-e1-5]", re.ASCII)
 _NUMBER = re.compile(r"\s*[-+]?\d+(?:[.,]\d+)*\s*")
 _WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 _MATHEMATICS = re.compile(r"\$[^$]*\$|\\\w+")
@@ -69,11 +70,14 @@ def find_columns(path: Path, first: Record, problem: str | None, answer: str | N
         present = [name for name in _PROBLEMS if name in first]
         texts = [name for name in present if not is_number(cell_text(first, name)[0])]
         problem = (texts or present or ["problem"])[0]
+        if isinstance(first, UnreadableRow):
+            raise InputError(f"{path}: no row can be used; the first: row 0: {first.why}")
         choices = next(
             (f"a column '{by_lower[name]}'" for name in _CHOICES if first.get(by_lower.get(name, name))), None
         )
-        if choices is None and all(first.get(letter) is not None for letter in "ABC"):
-            choices = "a column for each of 'A', 'B', 'C'"
+        letters = [name for name in first if _CHOICE.fullmatch(str(name)) and first[name] is not None]
+        if choices is None and len(letters) > 1:
+            choices = f"a column for each choice ({', '.join(letters[:4])})"
         if choices is not None:
             raise InputError(
                 f"{path}: row 0 has {choices}, which is not read: write the choices into the problem's "
@@ -111,7 +115,7 @@ def find_format(path: Path, records: Iterable[Record], column: str) -> str:
             marks, boxes = marks + has_mark, boxes + has_box
             first_has_mark = has_mark if count == 1 else first_has_mark
             if not has_mark and not has_box and is_prose(text):
-                prose, example = prose + 1, example or f"row {number}: {short(text)}"
+                prose, example = prose + 1, example or f"row {number}: {short(text)[:40]}…"
     if not boxes and marks and marks + first_has_mark > count / 2:
         return "gsm8k"  # a row without the mark was cut
     if column == "solution" and not marks:

@@ -109,7 +109,8 @@ def _check_alike(path: Path, files: Sequence[Path], names: Sequence[Path]) -> No
     """
     splits = {found[-1] for name in names if (found := _SPLIT.findall(name.as_posix().lower()))}
     if len(splits) > 1:
-        raise InputError(f"{path}: holds the splits {', '.join(sorted(splits))}: name one, as '{path}/test-*'")
+        example = f", as '{path}/test-*'" if path.is_dir() else ""
+        raise InputError(f"{path}: holds the splits {', '.join(sorted(splits))}: name one{example}")
     forms = sorted({_ending(file) for file in files})
     if len(forms) > 1:
         raise InputError(f"{path}: holds files of several kinds ({', '.join(forms)}), which may be the same rows twice")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.data.cells import Record, cell, columns_of, has_column, number_text, sound
+from components.data.cells import Record, UnreadableRow, cell, columns_of, has_column, number_text, sound
 from components.data.nested_samples import REFERENCES
 from components.dataflow.errors import InputError
 from components.dataflow.stage import field_added_later
@@ -49,6 +49,8 @@ class ScoredColumns:
     """The columns of a file, by its first row (of one sample) and by what the user named."""
 
     def __init__(self, path: Path, first: Record, given: Mapping[str, str]) -> None:
+        if isinstance(first, UnreadableRow):
+            raise InputError(f"{path}: no row can be used; the first: row 0: {first.why}")
         self.path, self.first = path, first
         self.problem = given.get("problem", next((name for name in _PROBLEMS if name in first), "problem"))
         self.correct: str | None = given.get("correct", "is_correct")
@@ -142,7 +144,7 @@ class ScoredColumns:
         name = f" ({', '.join(others)})" if others else ""
         return (
             f"{len(contradictions):,} samples have an answer that another row of the problem grades otherwise (as "
-            f"{contradictions[0]}): '{self.answer}' may be the reference; name the samples' answers with "
+            f"{contradictions[0][:40]}): '{self.answer}' may be the reference; name the samples' answers with "
             f"--answer-column{name}, or leave voting out with --answer-column {NO_COLUMN}"
         )
 

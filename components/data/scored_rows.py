@@ -56,7 +56,7 @@ def read_sample(config: ScoredFile, record: Record, number: int, extracted: str 
             value = float(value)
         if isinstance(value, bool) or not (value is None or isinstance(value, int | float)):
             error = error or f"'{column}' is {short(value)}, not a number"
-        elif value is not None and abs(value) > _LARGEST and not math.isinf(value):
+        elif value is not None and abs(value) > _LARGEST and abs(value) != math.inf:
             error = error or f"'{column}' is too large a number"
         else:
             row[f"{name}_score"] = None if value is None or math.isnan(value) else float(value)

@@ -51,8 +51,10 @@ def describe_solutions(
     for number, path in enumerate(paths):
         report = FileReport(path)
         formats, dropped, notes, kinds = Counter[str](), Counter[str](), Counter[str](), set[str]()
+        labels = 0
         for row in read(path, number):
             report.rows += 1
+            labels += row.get("num_labels", 1)
             if row["error"] is not None:
                 report.errors.append(row["error"])
                 continue
@@ -72,6 +74,8 @@ def describe_solutions(
         report.check(most_errors)
         if conflict := two_kinds(kinds):
             raise InputError(f"{path}: {conflict}")
+        if labels == 0:
+            raise InputError(f"{path}: no step has a rating or probabilities, so there is nothing to learn")
         if dropped.total() + len(report.errors) == report.rows:
             raise InputError(f"{path}: no row can be used: {_counted(dropped)}")
         report.details = [f"read as {', '.join(formats)}"]

@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components.data import containers
-from components.data.cells import UnreadableRow
+from components.data.cells import UnreadableRow, cell_text
 from components.data.readers import fetch, read_records, rows_digest
 from components.dataflow.errors import InputError
 
@@ -91,6 +92,8 @@ REFUSED = {
     "cut.jsonl": (LINES.encode()[:-9], "row 3 is not JSON"),
     "object.json": (json.dumps({"train": ROWS}, indent=1).encode(), "is one JSON object, with the keys train"),
     "objects.json": ((json.dumps(ROWS[0], indent=1) * 2).encode(), "row 0 is not JSON"),
+    "pickle.jsonl": (b"\x80\x04\x95\n\x00\x00\x00\x00\x8c\x07problem", "is binary and of no kind that is read"),
+    "keys.json": (json.dumps({"What is it? " * 40: "7"}, indent=1).encode(), "is one JSON object, with the keys What"),
     "list.jsonl": (LINES.encode() + b"7\n", "row 4 is not a JSON object"),
     "items.json": (json.dumps([*ROWS, 2]).encode(), "item 4 of the array is not a JSON object"),
     "cut.json": (b'[{"a": 1}, {"a"', "is no sound JSON array"),
@@ -218,3 +221,54 @@ def test_what_datasets_saved_to_disk(tmp_path: Path) -> None:
 def test_an_empty_name_is_no_folder() -> None:
     with pytest.raises(InputError, match="is empty, as an unset shell variable leaves it"):
         fetch("")
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (["train/0.jsonl", "test/0.jsonl"], "holds the splits test, train: name one"),
+        (["my_train.jsonl", "my-test.jsonl"], "holds the splits test, train: name one"),
+        (["rows.jsonl", "rows.csv"], "holds files of several kinds (.csv, .jsonl)"),
+        (["rows.jsonl", "rows.jsonl.gz"], "holds 'rows.jsonl' twice, once compressed"),
+    ],
+)
+def test_files_that_are_not_one_set_of_rows_are_refused(tmp_path: Path, names: list[str], why: str) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(LINES)
+    for path in (tmp_path, tmp_path / "**" / "*.*"):
+        with pytest.raises(InputError, match=re.escape(why)):
+            list(read_records(path))
+
+
+def test_a_folder_that_is_named_like_a_file_is_no_file(tmp_path: Path) -> None:
+    """Spark's `rows.parquet` is a folder."""
+    (tmp_path / "rows.parquet").mkdir()
+    pq.write_table(TABLE, tmp_path / "rows.parquet" / "part-00000.snappy.parquet")
+    assert list(read_records(tmp_path)) == list(read_records(tmp_path / "rows.parquet")) == ROWS
+
+
+def test_a_latest_training_is_no_split(tmp_path: Path) -> None:
+    for name in ("latest.jsonl", "training.jsonl"):
+        (tmp_path / name).write_text(LINES)
+    assert len(list(read_records(tmp_path))) == 2 * len(ROWS)
+
+
+def test_an_open_quote_swallows_no_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('problem,answer\np,1\n"q,2\nr,3\ns,4\n')
+    with pytest.raises(InputError, match="has quotes that are not doubled, or not closed"):
+        list(read_records(path))
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table([["p"], ["1"], ["2"]], names=["problem", "answer", "answer"]), path)
+    with pytest.raises(InputError, match="it has the column 'answer' twice"):
+        list(read_records(path))
+
+
+def test_an_odd_item_of_an_array_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    path.write_bytes(b'[{"problem": "\xff"}, {"problem": "q"}]')
+    assert [cell_text(row, "problem")[0] for row in read_records(path)] == ["", "q"]

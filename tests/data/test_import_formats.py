@@ -35,6 +35,8 @@ def turns(*names: str) -> list[Row]:
 
 WRONG_AT_1: dict[str, Row] = {
     "TRL, true and false": {"prompt": PROBLEM, "completions": TEXTS, "labels": [True, False]},
+    "OpenR, a list `label`": {"question": PROBLEM, "process": TAGGED[len(PROBLEM) + 1 :], "label": ["+", "-"]},
+    "Math-Shepherd, a list of labels": {"input": TAGGED, "label": ["+", "-"], "task": "MATH"},
     "TRL, 1 and 0": {"prompt": PROBLEM, "completions": TEXTS, "labels": [1, 0]},
     "TRL, 1.0 and 0.0": {"prompt": PROBLEM, "completions": TEXTS, "labels": [1.0, 0.0]},
     "TRL, beside a problem": {"problem": PROBLEM, "prompt": PROBLEM, "completions": TEXTS, "labels": [True, False]},
@@ -159,6 +161,34 @@ def test_a_row_that_is_none_says_why(tmp_path: Path, row: Row, said: str) -> Non
     assert read["error"].startswith("row 0: ")
 
 
+def test_labels_of_1_alone_go_with_every_kind(tmp_path: Path) -> None:
+    def row(*labels: float) -> Row:
+        return {"problem": PROBLEM, "steps": TEXTS, "labels": [*labels]}
+
+    path = write(tmp_path / "rows.jsonl", [row(1, 1), row(1, -1)])
+    describe_labelled([path])
+    assert [read["ratings"] for read in read_labelled(path)] == [[1, 1], [1, -1]]
+    describe_labelled([write(tmp_path / "soft.jsonl", [row(1, 0.5), row(0, 1)])])
+    for other in (row(1, 0), row(0, 0.5)):
+        with pytest.raises(InputError, match="0 would mean two things"):
+            describe_labelled([write(tmp_path / "mixed.jsonl", [row(1, -1), other])])
+
+
+def test_an_outcome_of_several_steps_labels_no_step(tmp_path: Path) -> None:
+    """RLHFlow's data for outcome rewards has the form of that for process rewards."""
+    user = {"role": "user", "content": f"{PROBLEM} Step 1: {TEXTS[0]}\nStep 2: {TEXTS[1]}\nThe answer is: 14"}
+    with pytest.raises(InputError, match="has one label for a text of several steps"):
+        as_labelled({"conversations": [user, {"role": "assistant", "content": "+"}]})
+
+
+def test_a_file_without_any_rating_is_refused(tmp_path: Path) -> None:
+    unrated, rated = ({"problem": "p", "steps": [{"text": "a", name: 1}]} for name in ("label", "rating"))
+    with pytest.raises(InputError, match="no step has a rating or probabilities"):
+        describe_labelled([write(tmp_path / "none.jsonl", [unrated])])
+    _, [report] = describe_labelled([write(tmp_path / "one.jsonl", [unrated, rated])])
+    assert report.notes == ["1 rows have no step with a rating"]
+
+
 def test_of_several_files_each_must_have_rows_that_can_be_used(tmp_path: Path) -> None:
     good = write(tmp_path / "good.jsonl", [{"problem": str(n), "steps": ["a"], "label": -1} for n in range(1000)])
     bad = write(tmp_path / "bad.jsonl", [{"x": 1}] * 5)
@@ -175,6 +205,11 @@ GRADED: dict[str, Row] = {
     "ours, 1": {"problem": PROBLEM, "text": "It is \\boxed{14}.", "is_correct": 1},
     "ours, 1.0": {"problem": PROBLEM, "text": "It is \\boxed{14}.", "is_correct": 1.0, "extra": []},
     "OpenMathInstruct": {"question": PROBLEM, "generated_solution": "It is \\boxed{14}.", "is_correct": True},
+    "TRL, conversational": {
+        "prompt": [{"role": "system", "content": "Think."}, {"role": "user", "content": PROBLEM}],
+        "completion": [{"role": "assistant", "content": "It is \\boxed{14}."}],
+        "label": True,
+    },
     "NeMo": {"problem": PROBLEM, "generation": "It is \\boxed{14}.", "expected_answer": "14", "symbolic_correct": True},
 }
 SEVERAL: dict[str, Row] = {
@@ -203,6 +238,25 @@ def test_graded_rows(tmp_path: Path, name: str) -> None:
 def test_a_graded_row_that_is_none_says_which_are(tmp_path: Path) -> None:
     [row] = read_graded(write(tmp_path / "rows.jsonl", [{"conversations": [], "id": 3}]))
     assert row["error"].startswith("row 0: its fields conversations, id are those of no known format: give 'problem', ")
+
+
+def test_graded_rows_without_a_solution_are_errors(tmp_path: Path) -> None:
+    user = {"role": "user", "content": PROBLEM}
+    rows = [
+        {"problem": PROBLEM, "generations": [], "correctness_math_verify": []},
+        {"prompt": [user, user], "completion": "It is 14.", "label": True},
+        {"prompt": PROBLEM, "completion": [user], "label": True},
+    ]
+    read = list(read_graded(write(tmp_path / "rows.jsonl", rows)))
+    said = ["'generations' is empty", "is not a conversation of one turn of the user", "one turn of the assistant"]
+    assert [said in row["error"] for said, row in zip(said, read, strict=True)] == [True] * 3
+
+
+def test_graded_rows_of_csv(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("problem,text,is_correct\np,It is 1.,True\np,It is 2.,0\np,It is 3.,no\n")
+    read = list(read_graded(tmp_path / "rows.csv"))
+    assert [row["is_correct"] for row in read] == [True, False, None]
+    assert read[2]["error"] == "row 2: 'is_correct' is 'no', not true or false"
 
 
 LONG = "A shop has 31 lamps in the window and 58 in the cellar, and sells 24 before noon. How many lamps has it then?"

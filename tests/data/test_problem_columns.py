@@ -48,6 +48,13 @@ def read(path: Path, *columns: Any) -> list[tuple[str, str | None]]:
         ),
         ([{"question": "q?", "solution": ["We add."], "final_answer": ["12"]}], [("q?", "12")]),  # OlympiadBench
         ([{"problem": "p?", "expected_answer": "12", "reference_solution": "…"}], [("p?", "12")]),  # NeMo
+        ([{"question": "q?", "answer": "3 × 4 = 12\n#### 12\nThe answer is: 12"}], [("q?", "12")]),  # MetaMath
+        ([{"question": "q?", "answer": '["\\\\frac12"]'}], [("q?", "\\frac12")]),  # Skywork
+        ([{"question": "q?", "answer": "[12]"}], [("q?", "[12]")]),
+        ([{"body": "b.", "question": "q?", "answer": "12 (red apples)"}], [("b. q?", "12")]),  # ASDiv
+        ([{"question": "q?", "answer": "12 (mod 17)"}], [("q?", "12 (mod 17)")]),
+        ([{"question": "q?", "answer": 2.5e-7}], [("q?", "0.00000025")]),
+        ([{"question": "q?", "answer": 10**400}], [("q?", str(10**400))]),
     ],
 )
 def test_a_row_is_read_as_it_was_meant(tmp_path: Path, rows: Rows, wanted: list[tuple[str, str]]) -> None:
@@ -80,6 +87,55 @@ def test_choices_are_not_lost(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="row 0 has a column 'choices', which is not read: write the choices into"):
         describe_file(path)
     assert read(path, "question") == [("Which is prime?", "1")]  # as the user says
+
+
+@pytest.mark.parametrize("names", ["ABCD", ["option_a", "option_b"], ["Choice 1", "Choice 2"]])
+def test_choices_in_columns_of_their_own_are_not_lost(tmp_path: Path, names: list[str]) -> None:
+    row = {"question": "Which?", "answer": "B"}
+    with pytest.raises(InputError, match="row 0 has a column for each choice"):
+        describe_file(write(tmp_path / "p.jsonl", [row | dict.fromkeys(names, "7")]))
+    assert read(write(tmp_path / "one.jsonl", [row | {names[0]: "7"}])) == [("Which?", "B")]
+
+
+def test_several_answers_in_a_text_are_an_error_of_the_row(tmp_path: Path) -> None:
+    rows = [{"question": "q?", "answer": '["2", "3"]'}, {"question": "r?", "answer": "4"}]
+    assert read(write(tmp_path / "p.jsonl", rows))[0][1] == "row 0: 'answer' is '[\"2\", \"3\"]', a list of 2 answers"
+
+
+def test_the_order_of_rows_does_not_decide_how_answers_are_read(tmp_path: Path) -> None:
+    answers = {"q?": "3 × 4\n#### 12", "r?": "It is \\boxed{13}.", "s?": "14"}
+    rows = [{"question": question, "answer": answer} for question, answer in answers.items()]
+    for turned in (rows, rows[1:] + rows[:1], rows[::-1]):
+        assert sorted(read(write(tmp_path / "p.jsonl", turned))) == [("q?", "12"), ("r?", "13"), ("s?", "14")]
+    cut = [{"question": f"{n}?", "answer": f"#### {n}"} for n in (1, 2)] + [{"question": "3?", "answer": "It is"}]
+    for turned in (cut, cut[::-1]):  # a row of GSM8K that was cut has no answer
+        assert (
+            sum(answer is not None and "has no answer" in answer for _, answer in read(write(tmp_path / "c", turned)))
+            == 1
+        )
+
+
+def test_a_first_row_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_bytes(b'{"question": "\xff"}\n{"question": "q?", "answer": "12"}\n')
+    assert read(path) == [("", "row 0: it is not UTF-8"), ("q?", "12")]
+    path.write_bytes(b'{"question": "\xff"}\n')
+    with pytest.raises(InputError, match="no row can be used; the first: row 0: it is not UTF-8"):
+        describe_file(path)
+
+
+def test_an_index_without_a_name_is_no_matter(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text(',question,answer\n0,q?,12\n1,"r, s?",13\n')
+    assert read(tmp_path / "p.csv") == [("q?", "12"), ("r, s?", "13")]
+    (tmp_path / "windows.csv").write_bytes("question;answer\nWie groß?;12\nr?;13\n".encode("cp1252"))
+    assert read(tmp_path / "windows.csv")[0][1] == "row 0: 'question' is not UTF-8: save the file as UTF-8"
+
+
+def test_a_turn_of_the_assistant_is_no_problem(tmp_path: Path) -> None:
+    turns = [{"role": role, "content": f"by the {role}?"} for role in ("assistant", "user")]
+    rows = [{"problem": [turn], "answer": "1"} for turn in turns]
+    wanted = "row 0: 'problem' is a turn of the assistant, not a problem"
+    assert read(write(tmp_path / "p.jsonl", rows)) == [("", wanted), ("by the user?", "1")]
 
 
 def test_references_in_prose_are_refused_or_told(tmp_path: Path) -> None:
