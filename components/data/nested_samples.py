@@ -13,10 +13,11 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from components.data.cells import Record, UnreadableCell, UnreadableRow, cell, short
+from components.data.cells import Record, UnreadableCell, UnreadableRow, cell, columns_of, short
 
 PROBLEMS = ("problem", "question", "prompt")
 REFERENCES = ("ground_truth_answer", "expected_answer", "gt", "gt_answer", "reference_answer", "ground_truth")
+_ATTRIBUTES = ("source", "level", "subject")
 _TEXTS = ("completions", "code", "responses", "generations", "outputs", "samples", "solutions", "answers", "completion")
 _ANSWERS = ("pred", "preds", "predictions", "predicted_answers", "extracted_answers")
 _OUTCOMES = ("is_correct", "score", "label", "labels", "correct", "correctness")
@@ -78,11 +79,26 @@ def _samples(record: Record) -> Iterator[Record]:
 
 def _shared(record: Record) -> dict[str, Any]:
     """Return what all samples of a row have: the problem, the reference and the attributes."""
-    problem = next((record[name] for name in PROBLEMS if name in record), None)
-    references = (cell(record, name) for name in (*REFERENCES, "answer"))
-    reference = next((value for value in references if isinstance(value, str | int | float)), None)
-    shared = {"problem": problem, "ground_truth_answer": reference}
-    return shared | {name: record[name] for name in ("source", "level", "subject") if name in record}
+    columns = shared_columns(record)
+    shared = {"problem": None, "ground_truth_answer": None} | {o: cell(record, theirs) for o, theirs in columns.items()}
+    return shared | {name: record[name] for name in _ATTRIBUTES if name in record}
+
+
+def shared_columns(record: Record) -> dict[str, str]:
+    """Return our name of what is the same for all samples of a row → the row's own name."""
+    problem = next((name for name in PROBLEMS if name in record), None)
+    references = (name for name in (*REFERENCES, "answer") if isinstance(cell(record, name), str | int | float))
+    columns = {"problem": problem, "ground_truth_answer": next(references, None)}
+    return {ours: theirs for ours, theirs in columns.items() if theirs is not None}
+
+
+def told(record: Record) -> str:
+    """Say which columns of a row of several samples are read as what, and which are not read."""
+    columns = shared_columns(record) | nested_columns(record)
+    renamed = ", ".join(f"{ours} from '{theirs}'" for ours, theirs in columns.items() if ours != theirs)
+    unread = [name for name in record if name not in (*columns.values(), *_ATTRIBUTES)]
+    more = f"; ignored of it: {columns_of(dict.fromkeys(unread))}" if unread else ""
+    return f"a row holds all samples of a problem: {renamed}{more}"
 
 
 def _without_samples(record: Record) -> Record:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from components.data.cells import Record, first_readable, short
 from components.data.file_report import FileReport, container
-from components.data.nested_samples import is_nested, nested_columns, unfold
+from components.data.nested_samples import is_nested, told, unfold
 from components.data.readers import read_records, rows_digest
 from components.data.scored_columns import NO_COLUMN, SUFFIX, ScoredColumns, ScoredFile
 from components.data.scored_rows import SPLIT, read_sample
@@ -61,8 +61,7 @@ def describe_scored(
     line = f"{path}: {container(path)}, {read.rows:,} samples of {len(read.counts):,} problems, up to {most:,} each; "
     line += found.told(pairs)
     if is_nested(first):
-        names = ", ".join(f"{ours} from '{theirs}'" for ours, theirs in nested_columns(first).items())
-        line += f"; a row holds all samples of a problem: {names}"
+        line += f"; {told(first)}"
     return file, ScoredFileReport(line, _notes(file, read))
 
 

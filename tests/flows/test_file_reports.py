@@ -54,6 +54,16 @@ def test_a_file_that_is_none_is_refused_in_a_line(tmp_path: Path, plan: Any, inl
     assert len(error) <= 300
 
 
+def test_a_refusal_of_many_causes_is_short(tmp_path: Path, plan: Any) -> None:
+    rows = [{"problem": {"a": "x" * 200}, "answer": "4"}, {"problem": "p", "answer": {"k": "y" * 300}}]
+    rows += [{"problem": "q", "answer": "4"}, {"problem": "q", "answer": "5"}, {"problem": "r", "answer": "None"}]
+    write(tmp_path / "a-file-of-odd-rows-with-a-long-name.jsonl", rows * 1000)
+    status, _, error = plan("--test-problems", "a-file-of-odd-rows-with-a-long-name.jsonl")
+    assert status == 2
+    assert "of 5,000 rows cannot be used, more than --max-error-rate 0.01: 1,000 as row 0: 'problem' is" in error
+    assert len(error) <= 300
+
+
 @pytest.mark.parametrize("inlet", INLETS)
 def test_rows_of_something_else_are_refused_in_a_line(tmp_path: Path, plan: Any, inlet: str) -> None:
     rows = [{f"column {n} with quite a long name": "x" * 5000 for n in range(40)}, {"problem": {"0": "x" * 100_000}}]

@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from components.data.scored_columns import ScoredFile
+from components.data.scored_description import describe_scored
+from components.data.scored_samples_file import file_samples
+from components.dataflow.errors import InputError
+from components.sampling.grading import GRADER_VERSION
 from flows import evaluate
 from tests.flows.test_evaluate import Printed, refusal, run, write
 
@@ -152,3 +159,83 @@ def test_csv_and_globs_and_other_containers(tmp_path: Path) -> None:
     for part in range(2):
         frame[6 * part : 6 * part + 6].to_parquet(tmp_path / f"part-{part}.PQ")
     best(tmp_path, tmp_path / "part-*.PQ")
+
+
+def described(
+    tmp_path: Path, rows: list[dict[str, Any]], **columns: str
+) -> tuple[ScoredFile, list[dict[str, Any]], str]:
+    """How a file is read, the samples that it gives, and the line on it."""
+    path = write(tmp_path / "rows.jsonl", rows)
+    file, report = describe_scored(path, columns, [], None, GRADER_VERSION)
+    return file, file_samples(file, path).compute(file).to_pylist(), report.line
+
+
+def test_a_row_without_samples_among_rows_of_several_is_not_lost(tmp_path: Path) -> None:
+    row, none, odd = nested(completions="text", agg_scores="prm_score")
+    none |= {"completions": [], "agg_scores": []}
+    _, rows, _ = described(tmp_path, [row, none, odd | {"agg_scores": ["0.9"] * 4}])
+    assert [sample["error"] for sample in rows if sample["problem"] == none["problem"]] == [None] * 4
+    errors = [sample["error"] for sample in rows if sample["problem"] == odd["problem"]]
+    assert "row 2: it has no lists of samples and of their scores, as rows before it have" in errors
+    assert None not in errors
+    _, rows, _ = described(tmp_path, [row, odd | {"agg_scores": [0.9]}])
+    assert {sample["problem"] for sample in rows} == {row["problem"], odd["problem"]}
+    assert sum("it has 4 'completions', 1 'agg_scores'" in (sample["error"] or "") for sample in rows) == 1
+
+
+def test_lists_of_grades_and_scores_of_an_orm(tmp_path: Path) -> None:
+    """The grades of the file are taken, as true and false or 1 and 0, and each verifier has its name."""
+    for grades in ([0, 1], [0.0, 1.0], [False, True]):
+        lists = {"answers": ["\\boxed{3}", "\\boxed{4}"], "is_correct": grades, "orm_scores": [0.3, 0.4]}
+        file, rows, line = described(tmp_path, [{"prompt": "What is 1 + 2?", "gt": ["3"], "n": 2} | lists])
+        assert [row["is_correct"] for row in rows] == [False, True]
+        assert {row["ground_truth_answer"] for row in rows} == {"3"}
+        assert file.scores == (("orm", "orm_score"),)
+        assert (
+            "ground_truth_answer from 'gt', text from 'answers', orm_score from 'orm_scores'; ignored of it: n" in line
+        )
+
+
+def test_an_odd_first_row_is_one_error(tmp_path: Path) -> None:
+    lists = {"pred": ["3", "4"], "score": [True, False]}
+    odd, good = (
+        {"question": "q?", "gt": "3", "pred_score": scores} | lists for scores in ([[0.4, "x"], 0.2], [0.1, 0.2])
+    )
+    _, rows, _ = described(tmp_path, [odd, good])
+    assert [row["error"] for row in rows] == ["row 0: 'prm_score' is [0.4, 'x'], not a number", None, None, None]
+    path = tmp_path / "bytes.jsonl"
+    path.write_bytes(b'{"problem": "\xff"}\n' + (tmp_path / "rows.jsonl").read_bytes())
+    assert "scores: prm" in describe_scored(path, {}, [], None, GRADER_VERSION)[1].line
+
+
+def test_probabilities_that_are_none_are_an_error_and_maps_of_parquet_are_read(tmp_path: Path) -> None:
+    made = [{"problem": "q?", "answer": str(n), "is_correct": n == 0} for n in range(2)]
+    _, rows, _ = described(
+        tmp_path, [row | {"rating_probs": [[0.1, 0.9], [0.1, 0.2, 0.7]][n:][:1]} for n, row in enumerate(made)]
+    )
+    assert rows[0]["error"] == "row 0: 'rating_probs' is [[0.1, 0.9]], not three chances of each step"
+    assert rows[1]["prm_score"] == pytest.approx(0.9)
+    maps = pa.array([[[("-1", 0.1), ("0", 0.2), ("1", 0.7)]]] * 2, pa.list_(pa.map_(pa.string(), pa.float64())))
+    path = tmp_path / "maps.parquet"
+    pq.write_table(pa.Table.from_pylist(made).append_column("rating_probs", maps), path)
+    file, _ = describe_scored(path, {}, [], None, GRADER_VERSION)
+    assert file_samples(file, path).compute(file)["prm_score"].to_pylist() == pytest.approx([0.9, 0.9])
+
+
+def test_columns_in_objects_and_problems_that_are_numbers(tmp_path: Path) -> None:
+    made = [{"doc": {"id": 7 if n else 7.0}, "resps": [str(n)], "exact": n, "prm_score": 0.5} for n in range(2)]
+    _, rows, _ = described(tmp_path, made, problem="doc.id", answer="resps", correct="exact")
+    assert [(row["problem"], row["answer"], row["is_correct"]) for row in rows] == [("7", "0", False), ("7", "1", True)]
+
+
+def test_refusals_of_scores_are_short(tmp_path: Path) -> None:
+    row = {"problem": "q?", "answer": "1", "is_correct": True}
+    reserved = {f"a_verifier_{n}_weighted_score": 0.5 for n in range(40)}
+    for more, said in (
+        (reserved, "and 37 more: verifiers need names of their own"),
+        ({"prm_score": [0.5]}, "row 0 has a list in 'prm_score'"),
+        ({"prm_score": 10**400}, "'prm_score' is too large a number"),
+    ):
+        with pytest.raises(InputError, match=said) as refused:
+            described(tmp_path, [row | more])
+        assert len(str(refused.value)) - len(str(tmp_path)) <= 300
