@@ -145,7 +145,7 @@ def reject_surrogates(value: Any, where: str) -> str | None:
     if isinstance(value, str):
         return f"{where} holds half a character (a lone surrogate), which is no text"
     if isinstance(value, dict):
-        parts = {f"{where}.{name}" if where else str(name): item for name, item in value.items()}
+        parts = {f"{where}.{name!s:.40}" if where else f"{name!s:.40}": item for name, item in value.items()}
     else:
         parts = {f"{where}[{at}]": item for at, item in enumerate(value)}
     return next((error for part, item in parts.items() if (error := reject_surrogates(item, part))), None)

@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from components.data.cells import CsvText, UnreadableCell, UnreadableRow, columns_of, short
+from components.data.cells import CsvText, UnreadableCell, UnreadableRow, columns_of
+from components.data.table_files import Unfolded, arrow_batches, parquet_batches, table_rows
 from components.dataflow.errors import InputError
 
 _LONGEST_ROW = 64 << 20  # bytes of a row's text
 _LARGEST_ARRAY = 1 << 30  # bytes of a JSON array, which is read as a whole
-_UNFOLDED, _UNFOLDED_TIMES = 1 << 30, 200  # a file may unfold to so many bytes, and beyond to so many times its size
-_BATCH_ROWS = 64  # few, since a column's dictionary may stand for gigabytes
 _DELIMITERS = {".csv": (",", ";", "\t"), ".tsv": ("\t",)}
 _COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zstd")
 _REFUSED = {
@@ -80,9 +78,9 @@ def rows_of_file(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file, in bounded memory but for a JSON array. Raises InputError with the file and the row."""
     kind = kind_of(path)
     if kind == "Parquet":
-        batches: Iterable[pa.RecordBatch] = _parquet_batches(path)
+        batches: Iterable[pa.RecordBatch] = parquet_batches(path)
     elif kind == "Arrow":
-        batches = _arrow_batches(path)
+        batches = arrow_batches(path)
     else:
         rows = {"CSV": _csv_rows, "TSV": _csv_rows, "a JSON array": _array_rows}.get(kind, _json_lines)
         try:
@@ -91,7 +89,7 @@ def rows_of_file(path: Path) -> Iterator[dict[str, Any]]:
             raise InputError(f"{path}: cannot be read: {_brief(error)}") from error
         return
     try:
-        yield from _table_rows(path, batches)
+        yield from table_rows(path, batches)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: is no sound {kind} file: {_brief(error)}") from error
 
@@ -118,24 +116,8 @@ def _brief(error: Exception) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
 
 
-class _Unfolded:
-    """The bytes that a file has unfolded to, which are bounded."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.bytes, self.size = path, 0, max(1, path.stat().st_size)
-
-    def add(self, count: int) -> None:
-        """Count bytes. Raises InputError for far more than the file itself has."""
-        self.bytes += count
-        if self.bytes > _UNFOLDED and self.bytes > _UNFOLDED_TIMES * self.size:
-            raise InputError(
-                f"{self.path}: unfolds from {self.size:,} bytes to over {self.bytes >> 20:,} MiB; unpack it if that "
-                "is meant"
-            )
-
-
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    unfolded, number = _Unfolded(path), 0
+    unfolded, number = Unfolded(path), 0
     with _opened(path) as stream:
         while line := stream.readline(_LONGEST_ROW + 1):
             unfolded.add(len(line))
@@ -196,7 +178,7 @@ def _integer(digits: str) -> Any:
 
 
 def _array_rows(path: Path) -> Iterator[dict[str, Any]]:
-    unfolded = _Unfolded(path)
+    unfolded = Unfolded(path)
     with _opened(path) as stream:
         content = stream.read(_LARGEST_ARRAY + 1)
     unfolded.add(len(content))
@@ -216,7 +198,7 @@ def _array_rows(path: Path) -> Iterator[dict[str, Any]]:
 def _csv_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the rows of CSV or TSV, with a header. Every cell is text; an empty one is null."""
     csv.field_size_limit(_LONGEST_ROW)
-    unfolded = _Unfolded(path)
+    unfolded = Unfolded(path)
     with (
         _opened(path) as stream,
         io.TextIOWrapper(cast(Any, stream), encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
@@ -243,42 +225,3 @@ def _sound_csv(path: Path, reader: Any) -> Iterator[list[str]]:
     except csv.Error as error:
         why = f"line {reader.line_num + 1} has quotes that are not doubled, or not closed ({_brief(error)})"
         raise InputError(f"{path}: {why}") from error
-
-
-def _parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    unfolded = _Unfolded(path)
-    for batch in pq.ParquetFile(path).iter_batches(_BATCH_ROWS):
-        unfolded.add(batch.nbytes)
-        yield batch
-
-
-def _arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    with pa.memory_map(str(path)) as file:
-        if file.read(6) == b"ARROW1":
-            reader = pa.ipc.open_file(file)
-            yield from (reader.get_batch(number) for number in range(reader.num_record_batches))
-        else:
-            file.seek(0)
-            yield from pa.ipc.open_stream(file)
-
-
-def _table_rows(path: Path, batches: Iterable[pa.RecordBatch]) -> Iterator[dict[str, Any]]:
-    for batch in batches:
-        if len(set(batch.schema.names)) < len(batch.schema.names):
-            twice = next(name for name in batch.schema.names if batch.schema.names.count(name) > 1)
-            raise InputError(f"{path}: it has the column {short(twice)} twice")
-        try:
-            rows = batch.to_pylist()
-        except (ValueError, OverflowError, pa.ArrowException):
-            columns = [[_cell(value) for value in column] for column in batch.columns]
-            rows = [dict(zip(batch.schema.names, cells, strict=True)) for cells in zip(*columns, strict=True)]
-        yield from rows
-
-
-def _cell(value: pa.Scalar) -> Any:
-    try:
-        return value.as_py()
-    except UnicodeDecodeError:
-        return UnreadableCell("text that is not UTF-8")
-    except (ValueError, OverflowError, pa.ArrowException):
-        return UnreadableCell(f"a value of type {value.type} beyond what can be read")

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from components.data.cells import short
 from components.dataflow.errors import InputError
 
 Row = Mapping[str, Any]
@@ -82,11 +83,13 @@ def _step(step: Row, where: str, is_last: bool, source: str) -> dict[str, Any] |
     if not isinstance(step, dict):
         raise InputError(f"{where} is not an object")
     completions: Sequence[Row] = step.get("completions") or []
+    if not isinstance(completions, list):
+        raise InputError(f"{where}.completions is {short(completions)}, not a list")
     human, chosen = step.get("human_completion"), step.get("chosen_completion")
     labels = [_label(each, f"{where}.completions[{place}]", source) for place, each in enumerate(completions)]
     if chosen is not None:
         if isinstance(chosen, bool) or not isinstance(chosen, int) or not 0 <= chosen < len(labels):
-            raise InputError(f"{where}.chosen_completion is {chosen!r} of {len(labels)} completions")
+            raise InputError(f"{where}.chosen_completion is {short(chosen)} of {len(labels)} completions")
         own = labels.pop(chosen)
         if human is not None:
             labels.append(_label(human, f"{where}.human_completion", f"{source}, written by the labeler"))

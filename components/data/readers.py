@@ -90,7 +90,7 @@ def data_files(path: Path) -> list[Path]:
         raise InputError(f"{path}: is no file and no folder")
     if not any(sign in str(path) for sign in "*?["):
         raise InputError(f"{path}: there is no such file")
-    found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if Path(name).is_file()]
+    found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if not Path(name).is_dir()]
     if not found:
         raise InputError(f"{path}: no file matches it")
     _check_alike(path, found, [Path(os.path.relpath(file, _fixed_part(path))) for file in found])
@@ -105,8 +105,10 @@ def _fixed_part(pattern: Path) -> Path:
 def _check_alike(path: Path, files: Sequence[Path], names: Sequence[Path]) -> None:
     """Raise InputError where files are of several splits, or in several forms, as a file beside its conversion is.
 
-    names: the files' names below what `path` fixes, folders included.
+    names: the files' names below what `path` fixes, folders included. Also where one is no file, as a link to nothing.
     """
+    if other := next((file for file in files if not file.is_file()), None):
+        raise InputError(f"{other}: is no file, or a link to none")
     splits = {found[-1] for name in names if (found := _SPLIT.findall(name.as_posix().lower()))}
     if len(splits) > 1:
         example = f", as '{path}/test-*'" if path.is_dir() else ""
@@ -133,11 +135,12 @@ def _files_of_folder(folder: Path) -> list[Path]:
     names = [path.relative_to(folder) for path in folder.rglob("*")]
     names = [name for name in names if not any(part.startswith(".") for part in name.parts)]
     rows = [name for name in names if _ending(name) in _ENDINGS and name.name not in _NO_ROWS]
-    rows = [name for name in rows if (folder / name).is_file()]
+    rows = [name for name in rows if not (folder / name).is_dir()]
     if not rows:
         raise InputError(f"{folder}: holds no file of rows ({', '.join(_ENDINGS)}, also compressed)")
-    _check_alike(folder, rows, rows)
-    return [folder / name for name in sorted(rows)]
+    files = [folder / name for name in sorted(rows)]
+    _check_alike(folder, files, rows)
+    return files
 
 
 def _ending(name: Path) -> str:

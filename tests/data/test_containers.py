@@ -17,7 +17,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from components.data import containers
+from components.data import containers, table_files
 from components.data.cells import UnreadableRow, cell_text
 from components.data.readers import fetch, read_records, rows_digest
 from components.dataflow.errors import InputError
@@ -156,7 +156,7 @@ def test_a_row_of_csv_with_other_cells_than_the_header_is_an_error(tmp_path: Pat
 
 
 def test_what_unfolds_to_gigabytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers, "_UNFOLDED", 1 << 20)
+    monkeypatch.setattr(table_files, "_UNFOLDED", 1 << 20)
     monkeypatch.setattr(containers, "_LONGEST_ROW", 1 << 22)
     bomb = tmp_path / "bomb.jsonl.gz"
     bomb.write_bytes(gzip.compress(b'{"a": "' + b"x" * (1 << 21) + b'"}\n'))
@@ -272,3 +272,29 @@ def test_an_odd_item_of_an_array_is_one_error(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_bytes(b'[{"problem": "\xff"}, {"problem": "q"}]')
     assert [cell_text(row, "problem")[0] for row in read_records(path)] == ["", "q"]
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.arrow"])
+def test_a_dictionary_counts_as_the_text_that_it_stands_for(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_files, "_UNFOLDED", 1 << 20)
+    path = tmp_path / name
+
+    def write(text: str, rows: int) -> Path:
+        column = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), pa.array([text]))
+        table = pa.table({"problem": column})
+        path.write_bytes(parquet(table) if name == "rows.parquet" else arrow(table, pa.ipc.new_file))
+        return path
+
+    with pytest.raises(InputError, match="unfolds from"):
+        list(read_records(write("x" * 100_000, 3000)))
+    assert len(list(read_records(write("x" * 1000, 500)))) == 500  # each of its pieces has the dictionary
+
+
+def test_a_link_to_nothing_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "part-0.jsonl").write_text(LINES)
+    (tmp_path / "part-1.jsonl").symlink_to(tmp_path / "nothing")
+    for path in (tmp_path, tmp_path / "part-*"):
+        with pytest.raises(InputError, match=r"part-1.jsonl: is no file, or a link to none"):
+            list(read_records(path))
