@@ -56,7 +56,7 @@ def _read_steps(record: Row, label: Row, reason: Any, solution: list[dict[str, A
     """Add the steps to `found`. Raises InputError."""
     steps, generation = label.get("steps"), record.get("generation")
     if reason not in _FINISHED:
-        raise InputError(f"label.finish_reason is {reason!r}, not one of {', '.join(_FINISHED)}")
+        raise InputError(f"label.finish_reason is {short(reason)}, not one of {', '.join(_FINISHED)}")
     if not isinstance(steps, list):
         raise InputError("label.steps is not a list")
     phase = "phase 1" if generation is None else f"generation {generation}"

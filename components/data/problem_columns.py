@@ -24,7 +24,7 @@ ANSWER_FORMATS = {
 GSM8K_MARK = re.compile(r"(?:\A|\n)####[ \t]*")
 _BOX = re.compile(r"\\f?box(?:ed)?(?![a-z])")
 _PROBLEMS = ("problem", "question")
-_ANSWERS = ("answer", "solution", "expected_answer", "final_answer")
+_ANSWERS = ("answer", "expected_answer", "final_answer", "solution")
 _CHOICES = ("choices", "options")
 _CHOICE = re.compile(r"[A-E]|(?i:option|choice)[ _]?[A-Ea-e1-5]", re.ASCII)
 _NUMBER = re.compile(r"\s*[-+]?\d+(?:[.,]\d+)*\s*")
@@ -84,10 +84,7 @@ def find_columns(path: Path, first: Record, problem: str | None, answer: str | N
                 "text, or name that text with --problem-column"
             )
     if answer is None:
-        present = [name for name in _ANSWERS if name in first]
-        # OlympiadBench's solutions are lists of texts without a box, beside a final answer.
-        usable = [name for name in present if name != "solution" or _has_form(cell_text(first, name)[0])]
-        answer = (usable or present or ["answer"])[0]
+        answer = next((name for name in _ANSWERS if name in first), "answer")
     for column in (problem, answer):
         if not has_column(first, column):
             raise InputError(
@@ -95,10 +92,6 @@ def find_columns(path: Path, first: Record, problem: str | None, answer: str | N
                 "--problem-column or --answer-column"
             )
     return problem, answer, by_lower.get("body") if problem.lower() == "question" else None
-
-
-def _has_form(text: str) -> bool:
-    return bool(GSM8K_MARK.search(text) or _BOX.search(text))
 
 
 def find_format(path: Path, records: Iterable[Record], column: str) -> str:

@@ -174,6 +174,7 @@ def test_the_papers_filter(more: dict[str, Any], dropped: str | None, tmp_path: 
     ("bad", "said"),
     [
         (line([step([completion("a", 1)])], "bored"), "label.finish_reason is 'bored'"),
+        (line([step([completion("a", 1)]) | {"completions": True}]), "completions is True, not a list"),
         (line([step([completion("a", 1)], 3)]), r"label.steps\[0\].chosen_completion is 3 of 1"),
         (line([step([completion("a", 1)], None), step([completion("b", 1)])]), r"label.steps\[0\] has no chosen"),
         (line([step(None, None), step([completion("b", 1)])]), r"label.steps\[0\] has neither"),

@@ -47,6 +47,13 @@ def read(path: Path, *columns: Any) -> list[tuple[str, str | None]]:
             [("q?", "12"), ("r?", "\\frac12")],
         ),
         ([{"question": "q?", "solution": ["We add."], "final_answer": ["12"]}], [("q?", "12")]),  # OlympiadBench
+        (
+            [
+                {"question": "q?", "solution": "\\boxed{7}", "final_answer": "12"},
+                {"question": "r?", "final_answer": "13"},
+            ],
+            [("q?", "12"), ("r?", "13")],
+        ),
         ([{"problem": "p?", "expected_answer": "12", "reference_solution": "…"}], [("p?", "12")]),  # NeMo
         ([{"question": "q?", "answer": "3 × 4 = 12\n#### 12\nThe answer is: 12"}], [("q?", "12")]),  # MetaMath
         ([{"question": "q?", "answer": '["\\\\frac12"]'}], [("q?", "\\frac12")]),  # Skywork
