@@ -17,12 +17,12 @@ from components.dataflow.stage import field_added_later
 
 ANSWER_FORMATS = {
     "text": "the whole column",
-    "gsm8k": "what follows the last #### that begins a line, in that line",
+    "gsm8k": "what follows the last ####, in its line",
     "boxed": "what the last \\boxed{} holds",
     "auto": "in each row what follows ####, else the last \\boxed{}, else the whole column where it is no prose",
 }
-GSM8K_MARK = re.compile(r"(?:\A|\n)####[ \t]*")
-_BOX = re.compile(r"\\f?box(?:ed)?(?![a-z])")
+GSM8K_MARK = re.compile(r"(?:\A|\s)####(?!#)[ \t]*")
+BOX = re.compile(r"\\f?box(?:ed)?(?![a-z])")
 _PROBLEMS = ("problem", "question")
 _ANSWERS = ("answer", "expected_answer", "final_answer", "solution")
 _CHOICES = ("choices", "options")
@@ -104,7 +104,7 @@ def find_format(path: Path, records: Iterable[Record], column: str) -> str:
         text, error = cell_text(record, column)
         if error is None:
             count, has_mark = count + 1, bool(GSM8K_MARK.search(text))
-            has_box = not has_mark and bool(_BOX.search(text))
+            has_box = not has_mark and bool(BOX.search(text))
             marks, boxes = marks + has_mark, boxes + has_box
             first_has_mark = has_mark if count == 1 else first_has_mark
             if not has_mark and not has_box and is_prose(text):

@@ -24,6 +24,7 @@ from components.data.cells import cell_text, first_readable, number_text, short,
 from components.data.file_report import FileReport, quoted
 from components.data.problem_columns import (
     ANSWER_FORMATS,
+    BOX,
     GSM8K_MARK,
     ProblemFile,
     find_columns,
@@ -194,7 +195,7 @@ def _answer(record: Mapping[str, Any], file: ProblemFile) -> tuple[str | None, s
         reference = after.strip().partition("\n")[0].strip() if GSM8K_MARK.search(text) else None
     if form == "boxed" or (form == "auto" and not reference):
         reference = last_box(to_text(_BARE_BOX.sub(r"\\boxed{\1}", text)))
-    if form == "auto" and not reference and not is_prose(text):
+    if form == "auto" and not reference and not is_prose(text) and not BOX.search(text):
         reference = text
     if not reference:
         return None, f"'{column}' has no answer ({ANSWER_FORMATS[form]})"

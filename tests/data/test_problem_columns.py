@@ -56,6 +56,7 @@ def read(path: Path, *columns: Any) -> list[tuple[str, str | None]]:
         ),
         ([{"problem": "p?", "expected_answer": "12", "reference_solution": "…"}], [("p?", "12")]),  # NeMo
         ([{"question": "q?", "answer": "3 × 4 = 12\n#### 12\nThe answer is: 12"}], [("q?", "12")]),  # MetaMath
+        ([{"question": "q?", "answer": "3 × 4 = 12 #### 12"}], [("q?", "12")]),  # without its line ends
         ([{"question": "q?", "answer": '["\\\\frac12"]'}], [("q?", "\\frac12")]),  # Skywork
         ([{"question": "q?", "answer": "[12]"}], [("q?", "[12]")]),
         ([{"body": "b.", "question": "q?", "answer": "12 (red apples)"}], [("b. q?", "12")]),  # ASDiv
@@ -120,6 +121,14 @@ def test_the_order_of_rows_does_not_decide_how_answers_are_read(tmp_path: Path) 
             sum(answer is not None and "has no answer" in answer for _, answer in read(write(tmp_path / "c", turned)))
             == 1
         )
+
+
+@pytest.mark.parametrize("box", ["\\boxed{}", "\\boxed{12"])
+def test_a_box_without_an_answer_is_none(tmp_path: Path, box: str) -> None:
+    rows = [{"question": f"{answer}?", "answer": answer} for answer in ("\\boxed{7}", box, "8")]
+    first, cut, last = (answer for _, answer in read(write(tmp_path / "p.jsonl", rows)))
+    assert (first, last) == ("7", "8")
+    assert str(cut).startswith("row 1: 'answer' has no answer")
 
 
 def test_a_first_row_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
