@@ -131,5 +131,8 @@ def _score(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     if value and all(isinstance(step, int | float) for step in value):
-        return math.prod(value)
+        try:
+            return math.prod(map(float, value))
+        except OverflowError:  # an integer beyond what floats hold
+            return UnreadableCell(short(value))
     return UnreadableCell(short(value))

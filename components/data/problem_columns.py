@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.data.cells import Record, cell, cell_text, columns_of, has_column, short
+from components.data.cells import Record, UnreadableRow, cell, cell_text, columns_of, has_column, short
 from components.dataflow.errors import InputError
 from components.dataflow.stage import field_added_later
 

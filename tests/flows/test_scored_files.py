@@ -235,6 +235,7 @@ def test_refusals_of_scores_are_short(tmp_path: Path) -> None:
         (reserved, "and 37 more: verifiers need names of their own"),
         ({"prm_score": [0.5]}, "row 0 has a list in 'prm_score'"),
         ({"prm_score": 10**400}, "'prm_score' is too large a number"),
+        ({"completions": ["a"], "scores": [[0.5, 10**400]]}, "'prm_score' is .0.5, 10+…, not a number"),
     ):
         with pytest.raises(InputError, match=said) as refused:
             described(tmp_path, [row | more])
