@@ -13,7 +13,7 @@ import io
 import json
 import lzma
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -74,11 +74,14 @@ def kind_of(path: Path) -> str:
     return _suffix(path)[1:].upper() if _suffix(path) in _DELIMITERS else "JSON Lines"
 
 
-def rows_of_file(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file, in bounded memory but for a JSON array. Raises InputError with the file and the row."""
+def rows_of_file(path: Path, columns: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file, in bounded memory but for a JSON array. Raises InputError with the file and the row.
+
+    columns: those that are needed; Parquet reads no others. None: all.
+    """
     kind = kind_of(path)
     if kind == "Parquet":
-        batches: Iterable[pa.RecordBatch] = parquet_batches(path)
+        batches: Iterable[pa.RecordBatch] = parquet_batches(path, columns)
     elif kind == "Arrow":
         batches = arrow_batches(path)
     else:

@@ -64,7 +64,9 @@ def describe_file(
         raise InputError(f"{path}: holds no rows")
     problem_column, answer_column, body = find_columns(path, first, problem_column, answer_column)
     if answer_format is None:
-        answer_format = find_format(path, _records(path, max_problems), answer_column)
+        answer_format = find_format(
+            path, _records(path, max_problems, {answer_column, answer_column.partition(".")[0]}), answer_column
+        )
     file = ProblemFile(
         folder_or_file_digest(path), problem_column, answer_column, max_problems, answer_format, body_column=body
     )
@@ -127,7 +129,7 @@ def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, A
     seen: dict[str, tuple[int, str | None]] = {}
     taken: set[str] = set()
     rows: list[dict[str, Any]] = []
-    for number, record in enumerate(_records(path, file.max_problems)):
+    for number, record in enumerate(_records(path, file.max_problems, _columns_read(file))):
         problem, error = problem_cell(record, file)
         answer, no_answer = _answer(record, file)
         error, problem = error or no_answer, sound(problem)
@@ -151,11 +153,20 @@ def read_problems(path: Path, file: ProblemFile, split: str) -> list[dict[str, A
     return rows
 
 
-def _records(path: Path, most: int | None) -> Iterable[Mapping[str, Any]]:
-    """Yield the rows of a file, or of MATH's folder in the order of their names. Raises InputError."""
+def _columns_read(file: ProblemFile) -> set[str]:
+    """Return the columns that a row is made of; of a dotted name the whole, and its first part."""
+    named = [file.problem_column, file.answer_column, *([file.body_column] if file.body_column is not None else [])]
+    return {"solution", "type", *ATTRIBUTES, *named, *(name.partition(".")[0] for name in named)}
+
+
+def _records(path: Path, most: int | None, columns: set[str] | None = None) -> Iterable[Mapping[str, Any]]:
+    """Yield the rows of a file, or of MATH's folder in the order of their names. Raises InputError.
+
+    columns: those that are needed; None: all.
+    """
     names = _math_names(path)
     if not names:
-        yield from read_records(path, most)
+        yield from read_records(path, most, columns)
         return
     for name in names[:most]:
         record = _json_object(path / name)

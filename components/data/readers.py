@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +147,15 @@ def _ending(name: Path) -> str:
     return Path(_COMPRESSED.sub("", name.name.lower())).suffix
 
 
-def read_records(path: Path, most: int | None = None) -> Iterator[dict[str, Any]]:
+def read_records(
+    path: Path, most: int | None = None, columns: Collection[str] | None = None
+) -> Iterator[dict[str, Any]]:
     """Yield the rows of a file, of a folder or of a glob, the first `most`; see containers.py for the formats.
 
-    A row of which nothing can be read is an `UnreadableRow`. Raises InputError.
+    columns: those that are needed: others may be left out. A row of which nothing can be read is an `UnreadableRow`.
+    Raises InputError.
     """
-    rows = itertools.chain.from_iterable(map(rows_of_file, data_files(path)))
+    rows = itertools.chain.from_iterable(rows_of_file(file, columns) for file in data_files(path))
     return itertools.islice(rows, most)
 
 

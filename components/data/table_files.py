@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,15 @@ class Unfolded:
             )
 
 
-def parquet_batches(path: Path) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a Parquet file."""
-    yield from pq.ParquetFile(path).iter_batches(_BATCH_ROWS)
+def parquet_batches(path: Path, columns: Collection[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the batches of a Parquet file. columns: those that are read, of the file's; None: all."""
+    file = pq.ParquetFile(path)
+    yield from file.iter_batches(_BATCH_ROWS, columns=_present(file.schema_arrow.names, columns))
+
+
+def _present(names: Sequence[str], columns: Collection[str] | None) -> list[str] | None:
+    """Return the columns that a file has and that are read; None, for all, where it has none of them."""
+    return [name for name in dict.fromkeys(names) if name in columns] or None if columns is not None else None
 
 
 def arrow_batches(path: Path) -> Iterator[pa.RecordBatch]:

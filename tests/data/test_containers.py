@@ -19,6 +19,7 @@ import pytest
 
 from components.data import containers, table_files
 from components.data.cells import UnreadableRow, cell_text
+from components.data.problem_files import describe_file, read_problems
 from components.data.readers import fetch, read_records, rows_digest
 from components.dataflow.errors import InputError
 
@@ -298,3 +299,22 @@ def test_a_link_to_nothing_is_no_file(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "part-*"):
         with pytest.raises(InputError, match=r"part-1.jsonl: is no file, or a link to none"):
             list(read_records(path))
+
+
+def test_columns_that_nobody_reads_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "wide.parquet"
+    rows = [row | {"model": {"answer": row["answer"]}, "image": os.urandom(10)} for row in ROWS]
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    assert list(read_records(path, columns={"answer", "nothing"})) == [{"answer": row["answer"]} for row in ROWS]
+    assert list(read_records(path, columns={"nothing"})) == rows
+    asked: list[object] = []
+    batches = pq.ParquetFile.iter_batches
+
+    def iter_batches(file: pq.ParquetFile, size: int, columns: list[str] | None = None) -> object:
+        asked.append(columns)
+        return batches(file, size, columns=columns)
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", iter_batches)
+    file = describe_file(path, answer_column="model.answer")
+    assert [row["ground_truth_answer"] for row in read_problems(path, file, "test")] == [row["answer"] for row in ROWS]
+    assert asked[-1] == ["problem", "model"]
