@@ -134,9 +134,9 @@ def _equal_at(first: Tree, second: Tree, at: Mapping[str, Fraction]) -> bool | N
         more_one, more_two = _values(first, second, at, 3 * DIGITS)
         if _differ(more_one, more_two, 3 * DIGITS):
             return False
-        return all(_is_rest(few, more) for few, more in ((left, more_one), (right, more_two))) or not _tiny(
-            more_one, more_two
-        )
+        if not _tiny(more_one, more_two) or _agree(more_one, more_two):
+            return True
+        return all(_is_rest(few, more) for few, more in ((left, more_one), (right, more_two)))
     except Risky:
         raise
     except (ZeroDivisionError, ValueError, OverflowError):  # no value here, or only at whole numbers
@@ -157,6 +157,12 @@ def _differ(left: Any, right: Any, digits: int) -> bool:
         # Beside a plain zero, cancellation leaves a rounding error some digits above the last one.
         tolerance = mpmath.mpf(10) ** (15 - digits)
         return bool(abs(left - right) > tolerance * (larger if smaller > tolerance else 1))
+
+
+def _agree(left: Any, right: Any) -> bool:
+    """Return whether two tiny values are the same in their first digits, as 2^{-n} and 1/2^n for a large n."""
+    with mpmath.workdps(3 * DIGITS):
+        return bool(abs(left - right) <= mpmath.mpf(10) ** -DIGITS * min(abs(left), abs(right)))
 
 
 def _tiny(left: Any, right: Any) -> bool:

@@ -26,6 +26,11 @@ _TOLD_WHERE = re.compile(
     r"[\s:`'\"“$(\\]*(?:a |an |the )?[\s`'\"“$(\\]*$",
     re.IGNORECASE,
 )
+_REJECTED_BEFORE = re.compile(r"(?:\b(?:not|never)|n['’]t)(?:\s+be|\s+equal(?:\s+to)?)?[\s:$\\(\[*]*$", re.IGNORECASE)
+_REJECTED_BEHIND = re.compile(
+    r"[\s$\\)\]*]*(?:(?:is|was) (?:not|wrong|incorrect|false)|isn['’]t|wasn['’]t|cannot be|can['’]t be)\b",
+    re.IGNORECASE,
+)
 _GLUE = 120  # characters between two boxes of one answer, at most
 _MOST = 100  # boxes of one answer
 _NAME = re.compile(r"(?P<name>[A-Za-z](?:_\{?\w{1,8}\}?|')?)[\s$]*&?=\s*(?:\\[,;: ]\s*)?$")
@@ -124,9 +129,12 @@ def boxed_answer(text: str, group: list[Box]) -> str:
 
 
 def _is_shown(text: str, box: Box) -> bool:
-    """Return whether a box without an answer only shows where the answer goes."""
+    """Return whether a box only shows where the answer goes, or what it is not: "it is not \\boxed{5}"."""
+    before = text[max(0, box.start - 40) : box.start]
+    if box.content and (_REJECTED_BEFORE.search(before) or _REJECTED_BEHIND.match(text[box.end : box.end + 40])):
+        return True
     if not box.content:
-        return box.content == "" and _TOLD_WHERE.search(text[max(0, box.start - 40) : box.start]) is not None
+        return box.content == "" and _TOLD_WHERE.search(before) is not None
     return len(box.content) <= 30 and _PLACEHOLDER.fullmatch(box.content) is not None
 
 

@@ -9,7 +9,16 @@ import re
 from dataclasses import dataclass
 
 from components.text.answer_lines import whole_line
-from components.text.single_value import DIGIT, FORMULA, NUMBER, WORD, last_side, only_value, unwrapped
+from components.text.single_value import (
+    DIGIT,
+    FORMULA,
+    NUMBER,
+    WORD,
+    is_changed_behind,
+    last_side,
+    only_value,
+    unwrapped,
+)
 
 _LONGEST_SENTENCE = 2000  # characters of a sentence that are looked at
 _JOINT = r"\s*(?:,|and|or|, and|, or|y|et|und|或|和|、)\s*"
@@ -34,9 +43,13 @@ _CLAUSE = re.compile(
 )
 _REMARK = re.compile(rf"^(?P<number>{NUMBER.pattern})\s+\([a-z ]+\)$")
 _POLITE = re.compile(r"\s*(?:です|である|だ|입니다|이다|이에요)$")
-_ISNT = re.compile(r"(?:not|n['’]t|no longer|wrong|incorrect)\b|不(?:是|对|正确)", re.IGNORECASE)
+_ISNT = re.compile(r"(?:not|n['’]t|no longer|wrong|incorrect|nicht|pas|niet|не)\b|不(?:是|对|正确)", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
     r"\b(?:wrong|incorrect|mistake\w*|(?:not|n['’]t) (?:the )?(?:right|correct|possible))\b", re.IGNORECASE
+)
+_CORRECTED = re.compile(
+    r"\W*(?:no[,.:!]\s|(?:oh|oops|wait|hmm)\W+(?:no|it|that|this)\b|actually,? (?:no|it|that)\b|correction\b)",
+    re.IGNORECASE,
 )
 _OPTION = re.compile(
     r"(?:option |choice )?(?P<open>[(\[（])?(?P<letter>[A-Ja-j])(?(open)[)\]）])"
@@ -74,7 +87,8 @@ def said_value(text: str, start: int, is_alone: bool) -> Said | None:
         return None
     if "\n" in text[start : end - len(line)] and _ENUMERATES.match(line):
         return None  # a list of several
-    line = _LONG_BLANK.sub(" ", line[:_LONGEST_SENTENCE].lstrip("#>").strip())
+    quote = ">" * ("\n" in text[start : end - len(line)])  # "Answer: > 5" is an inequality
+    line = _LONG_BLANK.sub(" ", line[:_LONGEST_SENTENCE].lstrip("#" + quote).strip())
     line = _BOLD_MARKS.sub("", line).strip(" *`")
     line = line[match.end() :] if (match := _FILLERS.match(line)) else line
     sentence, rest = _first_sentence(line)
@@ -82,9 +96,13 @@ def said_value(text: str, start: int, is_alone: bool) -> Said | None:
         return None
     if line[len(sentence) : len(sentence) + 1] == "?" or sentence.endswith("?") or _TAKEN_BACK.search(sentence):
         return None
+    if _CORRECTED.match(rest):
+        return None
     if (match := _OPTION.match(sentence)) and (match["open"] or match["letter"].isupper() or len(sentence) == 1):
         return Said(match["letter"], True)
-    if match := _FORMULAS.match(sentence):
+    if (match := _FORMULAS.match(sentence)) and is_changed_behind(sentence[match.end() :]):
+        return Said(sentence, False)
+    if match:
         content = unwrapped(match[0])
         return Said(match[0] if (side := last_side(content)) == content else side, True)
     value = _CLAUSE.split(sentence, maxsplit=1)[0]

@@ -13,6 +13,10 @@ NUMBER = re.compile(
 )
 _VALUE = re.compile(rf"(?P<formula>{FORMULA})|{NUMBER.pattern}")
 _ENDS_IN_OPERATION = re.compile(r"[-+*/<>×÷·≥≤≠±√∛π^−]\s*$|\\[a-zA-Z]+\s*$")
+_BOUND = re.compile(
+    r"\b(?:over|under|nearly|almost|close to|up to|exceed\w*|except|all but|other than|without|if|unlike|beyond|beside)\s+[$\\(]*$",
+    re.IGNORECASE,
+)
 _BEGINS_OPERATION = re.compile(r"(?!\*\*)\s*[-+*/^×÷·=<>≥≤≠±√π!²³−–\\]|\s*\((?=\d)")
 DIGIT = re.compile(r"\d|\\[dt]?frac")
 _BOLD = re.compile(r"\*\*(?P<stars>[^*\n]{1,200})\*\*|__(?P<lines>[^_\n]{1,200})__")
@@ -23,8 +27,15 @@ _CHANGES_VALUE = re.compile(
     r"|point|squares?(?!\s+(?:units?|feet|foot|inch\w*|met\w+|cent\w*|cm|miles?|yards?|kilo\w*|km|m|ft|in)\b)"
     r"|least|most|above|below|(?:more|less|fewer|greater|larger|smaller|higher|lower) than|between|multiples?|factor"
     r"|divided|not|cannot|never|neither|nor|or|mod\w*|zero|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
-    r"|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)\b|[百万萬亿億半倍]|千(?![克米瓦])",
+    r"|twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)\b|[百万萬亿億半倍]|[大小]于|超过|[少多]于|[至最][少多]|除|千(?![克米瓦])",
     re.IGNORECASE,
+)
+_CHANGED_BEHIND = re.compile(
+    r"\s*(?:[A-Za-z](?![A-Za-z])|%\s*of\b|[-+*/^×÷·=<>≥≤≠±]\s*[\d$\\A-Za-z(])"
+    r"|\s+(?:hundred|thousand|[mb]illion|trillion|dozens?|plus|minus|times|and an? \w+|or (?:more|less|greater|fewer|higher)"
+    r"|(?:more|less|fewer) than|to\s+[$\\\d]|divided|percent of|remainder|squared|cubed"
+    r"|(?:if|when|unless)\s+(?!rounded|simplified|expressed|written|we\b)|for (?:odd|even|all (?:odd|even))\b"
+    r"|[a-z]+,?(?:\s+and)?\s+(?:\$\s*\d|\\\(\s*\d|\d))"
 )
 _NO_NAMES = re.compile(r"\\(?:text|mathrm)\{[^{}]*\}|\\[a-zA-Z]+")
 
@@ -45,12 +56,19 @@ def only_value(sentence: str) -> str:
     if len(values) != 1 or _CHANGES_VALUE.search(outside):
         return ""
     before, value, after = sentence[: values[0].start()], values[0][0], sentence[values[0].end() :]
-    if _ENDS_IN_OPERATION.search(before) or _BEGINS_OPERATION.match(after):
+    if _ENDS_IN_OPERATION.search(before) or _BOUND.search(before) or _BEGINS_OPERATION.match(after):
         return ""
     if values[0]["formula"] is not None:
+        if is_changed_behind(after):
+            return ""
         return last_side(unwrapped(value)) if WORD.search(outside) else ""
     # Another digit is part of a name, or of a number that is written in a way which is not known here.
     return "" if re.search(r"\d", re.sub(FORMULA, " ", before + after)) else value.strip()
+
+
+def is_changed_behind(after: str) -> bool:
+    """Return whether the words behind a formula make another value of it: `$5$ million`, `$5$ if n is odd`."""
+    return _CHANGED_BEHIND.match(after) is not None
 
 
 def _counts(match: re.Match[str]) -> bool:
