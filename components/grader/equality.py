@@ -21,7 +21,7 @@ from components.grader.intervals import by_inequality, by_union
 from components.grader.matrices import by_matrix
 from components.grader.normalize import END, TEXT, clean
 from components.grader.numbers import exact_number, words_number
-from components.grader.quantities import Same, by_quantity, split_unit
+from components.grader.quantities import Same, by_quantity, is_constant, split_unit
 from components.grader.solution_sets import by_sets
 from components.grader.solutions import by_names
 from components.grader.statements import reduced
@@ -34,10 +34,12 @@ _SYNONYMS = {
     "ℝ": "(-∞,∞)",
     "\\mathbb{r}": "(-∞,∞)",
     "\\mathbbr": "(-∞,∞)",
-    "all real numbers": "(-∞,∞)",
+    **dict.fromkeys(("all real numbers", "all reals", "all real values", "set of all real numbers"), "(-∞,∞)"),
+    **dict.fromkeys(("the set of all real numbers", "set of real numbers", "the real numbers"), "(-∞,∞)"),
     "no solutions": "no solution",
 }
 _SYNONYMS |= {"no real solutions": "no real solution", "empty set": "∅"}
+_SET_OF_ONE = re.compile(r"(?P<name>[A-Za-z]∈)?\\\{(?P<member>[^,;:|]+)\\\}")
 _WORDS = re.compile(r"[A-Za-z][A-Za-z'.-]*(?: [A-Za-z][A-Za-z'.-]*)*")
 
 
@@ -57,9 +59,17 @@ def decide(answer: str, truth: str) -> tuple[bool, str]:
     for side in (left, right):
         refuse_risky(side)
     try:
-        return compare(left, right)
+        return compare(_only_member(left), _only_member(right))
     except RecursionError:
         raise Risky("nested too deep") from None
+
+
+def _only_member(text: str) -> str:
+    r"""Write the set of one number, `\{1\}` or `x∈\{1\}`, as the number: `1` or `x=1`. Only of a whole answer."""
+    match = _SET_OF_ONE.fullmatch(text)
+    if match is None or not is_constant(match["member"]):
+        return text
+    return f"{match['name'][:-1]}={match['member']}" if match["name"] else match["member"]
 
 
 def canonical(answer: str) -> str:
@@ -139,7 +149,7 @@ def _as_words(text: str) -> str | None:
     marked = TEXT in text
     text = text.replace(TEXT, "").replace(END, "").strip()
     text = re.sub(r"^(?:the|an?) (?=\w{3})", "", text, flags=re.IGNORECASE)
-    if match := re.fullmatch(r"\(([A-Za-z])\)", text):
+    if match := re.fullmatch(r"\(?([A-Za-z])\)", text):
         return match[1]
     if re.search(r"\b(?:and|or)\b", text) and words_number(text) is None:
         return None  # a list

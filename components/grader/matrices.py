@@ -13,6 +13,8 @@ from components.grader.value_names import is_name
 
 def by_matrix(left: str, right: str, same: Same) -> bool | None:
     r"""Compare matrices cell by cell, and a determinant with its value; `A=\frac12\begin{pmatrix}...` as its cells."""
+    if ("\\begin" in left) != ("\\begin" in right):
+        left, right = _from_brackets(left), _from_brackets(right)
     first, second = _rows(left), _rows(right)
     if first is None and second is None:
         return None
@@ -31,6 +33,15 @@ def by_matrix(left: str, right: str, same: Same) -> bool | None:
         return False
     rows = zip(first[1], second[1], strict=True)
     return all(len(row) == len(other) and all(map(same, row, other)) for row, other in rows)
+
+
+def _from_brackets(text: str) -> str:
+    r"""Write `[[1,2],[3,4]]` as a matrix, and `(1,2)^T` as a tuple, which equals a column; other text as it is."""
+    if match := _TRANSPOSED.fullmatch(text):
+        return match["tuple"]
+    if not _NESTED.fullmatch(text):
+        return text
+    return f"\\begin{{matrix}}{text[2:-2].replace('],[', ROW).replace(',', '&')}\\end{{matrix}}"
 
 
 def _is_tuple(matrix: tuple[str, list[list[str]]] | None, other: str, same: Same) -> bool:
@@ -54,6 +65,8 @@ def _determinant(rows: list[list[str]]) -> str:
     return terms[0] + "".join("-+"[i % 2] + term for i, term in enumerate(terms[1:]))
 
 
+_NESTED = re.compile(r"\[\[[^\[\]]+\](?:,\[[^\[\]]+\])*\]")
+_TRANSPOSED = re.compile(r"(?P<tuple>\([^()]+\))\^\{?(?:T|\\top|\\intercal|«T»)\}?")
 _MATRIX = re.compile(
     r"(?:(?P<name>[^=]{1,60})=)?(?P<scalar>(?:[^\\=,;]|\\(?!begin))*?)\*?"
     r"[\[(]?\\begin\{(?P<kind>\w*?)(?:matrix\}|array\}(?:\{[^}]*\})?)(?P<rows>.*)\\end\{\w+\}[\])]?(?:\*(?P<behind>[^=,;&]+))?"

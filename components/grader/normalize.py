@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from fractions import Fraction
 
 from components.grader.characters import plain_characters, plain_joints
 from components.grader.unit_names import TEXT_LETTER_UNITS, UNITS
@@ -73,7 +74,14 @@ _PLAIN_UNIT = re.compile(
 _QUAD = re.compile(r"(?<=[\w)}\]]) ?\\q?quad ?(?=[A-Za-z(]|\\[a-su-z])")  # between two equations
 _AFTER_UNIT = re.compile(r"$|[/^$.,;)]|\s{0,3}(?:\\cdot|·|\\,)?\s{0,3}\\(?:text|mathrm)(?![A-Za-z])")
 _AS_TEXT = re.compile(r"\\(?:text|mbox|textbf|textrm|textit|textsf|textnormal|mathrm|mathit|mathbf|mathsf|operatorname|boldsymbol|bold|rm)\s*\{([^{}]*)\}")  # fmt: skip  # noqa: E501
+_FUNCTION_NAMES = "arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|log|ln|exp"
 _REWRITTEN = [
+    (re.compile(rf"\\operatorname\*?\s?\{{({_FUNCTION_NAMES}|gcd|lcm|max|min|deg|det|dim)\}}"), r"\\\1 "),
+    (re.compile(rf"\\(?:mathrm|text)\s?\{{({_FUNCTION_NAMES}|gcd|lcm)\}}"), r"\\\1 "),
+    (re.compile(r"(?<=\d)(?:\\[,;: ]|[ ~])+\\Omega$"), r"\\text{ ohm}"),
+    (re.compile(r"\bper cent\b"), "percent"),
+    (re.compile(r"(?:\{\})?[_^]\{?(\d{1,3})\}? ?C_\{?(\d{1,3})\}?(?!\d)"), r"\\binom{\1}{\2}"),
+    (re.compile(r"(?<![A-Za-z\\}])C_\{?(\d{1,3})\}?\^\{?(\d{1,3})\}?(?!\d)"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\(?:bar|dot) ?\{(\d+)\}"), r"\\overline{\1}"),
     (re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit) ?\{([A-Za-z])\}"), r"\1"),
     (re.compile(r"(\\(?:text|mathrm) ?\{[^{}]*\^)\{(-?\d)\}([^{}]*\})"), r"\1\2\3"),
@@ -87,6 +95,11 @@ _REWRITTEN = [
     (re.compile(r"(?<=\d) ?[xX] ?(?=10 ?\^)"), r"\\times "),
     (re.compile(r"^([^{}]*)\\over(?![a-z])([^{}]*)$"), r"\\frac{\1}{\2}"),
 ]
+_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_SCALED = re.compile(
+    rf"(?P<before>-?\$?-?)(?P<number>\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?|\d{{1,9}}(?:\.\d{{1,12}})?) ?(?P<text>{TEXT})?"
+    rf"(?P<scale>(?i:{'|'.join(_SCALES)}))(?P<rest>(?: [A-Za-z]{{3,12}})?)(?(text){END}|)"
+)
 _WRAPPER = re.compile(r"\\f?boxed\s*\{(.*)\}", re.DOTALL)
 
 
@@ -103,6 +116,8 @@ def clean(answer: str) -> str:
     answer = answer.removesuffix("\\").rstrip()
     if answer.count("=") > 1:
         answer = _QUAD.sub(", ", answer)
+    if "=" in answer:
+        answer = re.sub(r"\\(?:lor|vee)(?![A-Za-z])|∨", " or ", answer)
     for pattern, plain in _REWRITTEN:
         answer = pattern.sub(plain, answer)
     answer = answer.replace("\\!", "").replace("\\(", "").replace("\\)", "").replace("\\[", "").replace("\\]", "")
@@ -119,7 +134,18 @@ def clean(answer: str) -> str:
         answer = f"\\{answer[:-1]}\\}}" if "," in answer else answer[1:-1].strip()
     if re.fullmatch(rf"{TEXT}[^{TEXT}{END}]*\d[^{TEXT}{END}]*(?:{END}|[a-z]{END}\^\{{?[23]\}}?)", answer):
         answer = answer[1:].replace(END, "")  # all of it is set as text
-    return answer
+    return _scaled(answer)
+
+
+def _scaled(answer: str) -> str:
+    """Write `1.5 million` as 1500000; what follows it is kept."""
+    match = _SCALED.fullmatch(answer)
+    if match is None:
+        return answer
+    value = Fraction(match["number"].replace(",", "")) * _SCALES[match["scale"].lower()]
+    if value.denominator != 1:
+        return answer
+    return f"{match['before']}{value}" + (f"{TEXT}{match['rest'].strip()}{END}" if match["rest"].strip() else "")
 
 
 def _unwrapped(answer: str) -> str:

@@ -49,6 +49,16 @@ _CASES = re.compile(
 _NEXT_NAME = re.compile(
     r"(?:[\d)}π°%»\]] ?| )(?:[A-Za-z]|[A-Z]{2,3}|\\[a-z]+|«[^«»]*»)(?:_\w|_\{\w+\})?'*(?:\([^()]*\))?$"
 )
+_SAYS_ANSWER = re.compile(
+    r"«?(?:(?:the|my|our|final|correct) )*answer(?:s? (?:is|are):?|:)(?:»| )?(?=.)", re.IGNORECASE
+)
+_NAMED_BY_WORDS = re.compile(
+    r"«?(?:the )?(?P<name>(?:[A-Za-z]+ ){0,3}(?:domain|range|area|volume|perimeter|total|sum|product|maximum|minimum"
+    r"|value|length|width|height|distance|speed|time|cost|price|probability|slope|cent(?:er|re)|vertex|radius|result"
+    r"|solutions?|roots?|mean|median|mode|remainder|coordinates))(?: is|»?[:=]|(?=»?\())»? ?(?=[^:=≈]+$|\d+:\d+$)",
+    re.IGNORECASE,
+)
+_POINT = re.compile(r"(?P<name>[A-DF-MO-TW-Z])(?P<values>\([^(),;]{1,40}(?:[,;][^(),;]{1,40}){1,2}\))")
 _REVERSED = re.compile(r"(?P<open>[\[\]])(?P<inner>[^\[\],;]+[,;][^\[\],;]+)(?P<close>[\[\]])")
 
 
@@ -58,7 +68,7 @@ def reduced(text: str, same: Same) -> str | None:
     Also without remarks and the approximation behind an exact value, with systems as lists, and `]2,5[` as `(2,5)`.
     None for a statement whose sides differ: it equals nothing.
     """
-    text = _without_remarks(text)
+    text = _without_remarks(_named(text))
     if match := _ONE_CELL.fullmatch(text):
         text = match["cell"]
     elif match := _CASES.fullmatch(text):
@@ -74,6 +84,17 @@ def reduced(text: str, same: Same) -> str | None:
         text = exact
     if "=" in text:
         return _end_of_chain(text, same)
+    return text
+
+
+def _named(text: str) -> str:
+    r"""Write what words name as an equation: `\text{Area: } 24` as `«area»=24`, `P(2,3)` as `P=(2,3)`."""
+    if match := _SAYS_ANSWER.match(text):
+        return text[match.end() :]
+    if match := _NAMED_BY_WORDS.match(text):
+        return f"«{match['name'].lower()}»={text[match.end() :]}"
+    if match := _POINT.fullmatch(text):
+        return f"{match['name']}={match['values']}"
     return text
 
 

@@ -25,7 +25,7 @@ _CASED_NAMES = {
     "MPa": "megapascal", "Hz": "hertz 赫兹", "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz",
     "C": "coulomb", "F": "farad", "T": "tesla", "H": "henry", "nm": "nanometer nanometre", "ms": "millisecond",
     "ns": "nanosecond", "eV": "electronvolt", "keV": "", "MeV": "", "kWh": "", "cal": "calorie", "kcal": "kilocalorie",
-    "dB": "decibel",
+    "dB": "decibel", "Ω": "ohm",
     "bit": "", "byte": "", "°C": "", "°F": "",
 }  # fmt: skip
 UNITS = {alias: unit for unit, aliases in _NAMES.items() for alias in (unit, *aliases.split())}

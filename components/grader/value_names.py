@@ -36,6 +36,7 @@ _EXPRESSION_NAME = re.compile(
     rf"\\?(?:sin|cos|tan|cot|sec|csc)(?:\^\{{?2\}}?)? ?{_ANGLE}"
     rf"|[|‖]{_LENGTH}[|‖](?:\^\{{?2\}}?)?|[|‖]{_MARKED}(?:[-+]\d?{_MARKED})+[|‖]|{_MARKED}\*{_MARKED}"
     rf"|\\frac ?\{{(?P<top>{_PART})\}} ?\{{(?P<bottom>{_PART})\}}"
+    r"|\\(?:sum|prod|i{0,2}int|oint|lim)(?![a-z]).{1,70}"
     r"|[A-Z]{2}\^\{?2\}?|[A-Z]{2}(?:\+[A-Z]{2}){1,5}"
     r"|\\(?:gcd|lcm|max|min|deg|det|dim)(?:\([-A-Za-z0-9,]+\)| ?[A-Za-z])?|(?:gcd|lcm)\([-A-Za-z0-9,]+\)"
 )

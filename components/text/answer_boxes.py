@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-BOXED = re.compile(r"\\(?:f?boxed|fbox)\s*\{")
+BOXED = re.compile(r"\\(?:f?boxed|fbox|framebox)\s*\{")
 
 # A box without braces holds a number, a fraction or a letter; "\boxed and" is a mention of the command.
 _BARE = re.compile(

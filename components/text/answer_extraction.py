@@ -17,6 +17,10 @@ from components.text.last_sentence import last_sentence_value
 from components.text.rendering import ANSWER_HEADER
 
 SECTION = re.compile(rf"^{ANSWER_HEADER}[ \t]*+(?::[ \t]*+)?$", re.MULTILINE)
+_END_TOKENS = (
+    *("<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|end|>"),
+    *("</s>", "<eos>", "<end_of_turn>", "<｜end▁of▁sentence｜>"),
+)
 _MOST_SECTIONS = 50  # of the last ones are looked at
 _THINKING = re.compile(
     r"<(?P<close>/)?(?:think|thinking|thought|reasoning)>|(?P<answered></answer>)|[<◁]\|?(?:begin|(?P<end>end))_of_thought\|?[>▷]"
@@ -44,7 +48,7 @@ def extract_answer(text: str | bytes, finished: bool = False) -> tuple[str | Non
     >>> extract_answer("Thus, there are $14$ ways.", finished=True)
     ('14', 'last_sentence')
     """
-    text = without_thoughts(to_text(text))
+    text = without_thoughts(_without_end_tokens(to_text(text)))
     if section := _section(text):
         return section, "answer_section"
     boxes = find_boxes(text)
@@ -103,6 +107,15 @@ def without_thoughts(text: str) -> str:
         pieces += [text[at:start], "\n", " " * (end - start - 2), "\n"]  # a tag has more than two characters
         at = end
     return "".join([*pieces, text[at:]])
+
+
+def _without_end_tokens(text: str) -> str:
+    """Remove the tokens of models that end a text, which some files keep."""
+    text = text.rstrip()
+    for _ in range(3):
+        for token in _END_TOKENS:
+            text = text.removesuffix(token).rstrip() if text.endswith(token) else text
+    return text
 
 
 def _closes(tag: re.Match[str]) -> bool:

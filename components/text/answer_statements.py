@@ -16,7 +16,7 @@ from components.text.answer_values import Said, hash_value, option, said_value
 _MOST = 50  # of the last keywords are looked at; what stands before them is no final answer
 _AROUND = 60  # characters before a keyword that are looked at
 _KINDS = (
-    dict.fromkeys(("answer", "ans.", "ans:", "ans :"), "english")
+    dict.fromkeys(("answer", "final result", "ans.", "ans:", "ans :"), "english")
     | dict.fromkeys(("a:", "a：", "a**:", "a:**"), "letter_a")
     | {"####": "hash", "option": "choice", "choice": "choice", "correct": "correct", "right": "correct"}
     | dict.fromkeys(("答案", "答：", "答:"), "chinese")
@@ -25,7 +25,11 @@ _KINDS = (
     | dict.fromkeys(
         ("réponse", "reponse", "respuesta", "resposta", "risposta", "antwort", "antwoord", "ответ"), "european"
     )
-    | dict.fromkeys(("đáp án", "đáp số", "svar", "cevap", "odpowiedź"), "european")
+    | dict.fromkeys(("đáp án", "đáp số", "svar", "svaret", "cevap", "odpowiedź", "odpověď", "vastaus"), "european")
+    | dict.fromkeys(
+        ("jibu", "jawaban", "jawapan", "răspuns", "răspunsul", "απάντηση", "відповідь", "תשובה"), "european"
+    )
+    | dict.fromkeys(("উত্তর", "उत्तर", "సమాధానం", "பதில்", "คำตอบ", "الإجابة", "الجواب", "جواب"), "asian")
 )
 # Literals alone, by whose first letters the search is fast.
 _KEYWORD = re.compile("|".join(re.escape(word) for word in sorted(_KINDS, key=len, reverse=True)))
@@ -51,9 +55,10 @@ _AFTER = {
     "japanese": re.compile(r"[*_]{0,3}(?:は|[:：])[*_]{0,3}"),
     "korean": re.compile(r"[*_]{0,3}(?:은|는|\s?[:：])[*_]{0,3}"),
     "european": re.compile(
-        r"(?:\s+(?:finale?|correcta?|correta|correcte|corretta))?[*_]{0,3}\s*(?:[:：]|(?:est|es|é|è|ist|lautet|is|là|to|равен|равно)\b|[-–—]\s)"
+        r"(?:\s+(?:finale?|correcta?|correta|correcte|corretta))?[*_]{0,3}\s*(?:[:：]|(?:est|es|é|è|ist|lautet|is|là|to|är|er|ni|adalah|ialah|este|on|je|είναι|равен|равно)\b|[-–—]\s)"
         r"\s*(?:(?:donc|alors|entonces|pues|portanto|quindi|also)\b)?\s*:?[*_]{0,3}"
     ),
+    "asian": re.compile(r"[*_]{0,3}\s?(?:কী হল|হল|হলো|है|คือ|هو|هي|ہے)?\s?[:：]?[*_]{0,3}\s?(?=[-−$\\\d(*])"),
     "choice": re.compile(r"(?:\s+(?:is|would be|should be|must be))\s*:?|[*_]{0,3}\s*:"),
     "chosen": re.compile(r"(?:择|项)?(?:是|为)?[:：]?"),
 }

@@ -24,7 +24,7 @@ _LONGEST_SENTENCE = 2000  # characters of a sentence that are looked at
 _JOINT = r"\s*(?:,|and|or|, and|, or|y|et|und|或|和|、)\s*"
 _FORMULAS = re.compile(rf"{FORMULA}(?:{_JOINT}{FORMULA})*")
 # Not the mark of a factorial in "5! = 120".
-_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?=\s|$|[*_\"'”)]+(?:\s|$))|(?<=\S)(?:!(?=\s+[A-Z]|\s*$)|;(?=\s|$))|[。！]")
+_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?=\s|$|[*_\"'”)]+(?:\s|$))|(?<=\S)(?:!(?=\s+[A-Z]|\s*$)|;(?=\s|$))|[。！।]")
 _BOLD_MARKS = re.compile(r"(?<![\w)\]}*])(?:\*\*|__)(?=[^\s*_])|(?<=[^\s*_])(?:\*\*|__)(?![\w(*])")
 _LONG_BLANK = re.compile(r"\s{4,}")
 _FILLERS = re.compile(
@@ -66,6 +66,7 @@ _VALUE_WORDS = re.compile(
     r"|hundred)\b"
 )
 _EAST_ASIAN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
+_TAG = re.compile(r"</[A-Za-z]|<\|[a-z_]+\|>")
 _MARK = re.compile(r"[^\W_]|[∞√π∅]")
 
 
@@ -91,7 +92,7 @@ def said_value(text: str, start: int, is_alone: bool) -> Said | None:
     line = _LONG_BLANK.sub(" ", line[:_LONGEST_SENTENCE].lstrip("#" + quote).strip())
     line = _BOLD_MARKS.sub("", line).strip(" *`")
     line = line[match.end() :] if (match := _FILLERS.match(line)) else line
-    sentence, rest = _first_sentence(line)
+    sentence, rest = _first_sentence(_TAG.split(line, maxsplit=1)[0])
     if not _MARK.search(sentence) or "\\box" in sentence or "\\fbox" in sentence or _ISNT.match(sentence):
         return None
     if line[len(sentence) : len(sentence) + 1] == "?" or sentence.endswith("?") or _TAKEN_BACK.search(sentence):

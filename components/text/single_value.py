@@ -12,9 +12,15 @@ NUMBER = re.compile(
     r"(?:\s?\\?%)?(?![A-Za-z0-9_^{]|[.,/]\d)"
 )
 _VALUE = re.compile(rf"(?P<formula>{FORMULA})|{NUMBER.pattern}")
+# 3 + 4 = of "the sum is 3 + 4 = 7"
+_CALCULATION = re.compile(
+    r"(?<![\w.,^)\]}*/+\-])(?<![*/+\-] )(?:\\?\$?\d[\d.,]{0,12}%?\s?[-+*/×÷x]\s?){1,8}"
+    r"\\?\$?\d[\d.,]{0,12}%?\s?=\s?(?=\\?[$£€]?\d)"
+)
 _ENDS_IN_OPERATION = re.compile(r"[-+*/<>×÷·≥≤≠±√∛π^−]\s*$|\\[a-zA-Z]+\s*$")
 _BOUND = re.compile(
-    r"\b(?:over|under|nearly|almost|close to|up to|exceed\w*|except|all but|other than|without|if|unlike|beyond|beside)\s+[$\\(]*$",
+    r"\b(?:over|under|nearly|almost|close to|up to|exceed\w*|except|all but|other than|without|if|unlike|beyond|beside)"
+    r"\s+[$\\(]*$",
     re.IGNORECASE,
 )
 _BEGINS_OPERATION = re.compile(r"(?!\*\*)\s*[-+*/^×÷·=<>≥≤≠±√π!²³−–\\]|\s*\((?=\d)")
@@ -32,7 +38,8 @@ _CHANGES_VALUE = re.compile(
 )
 _CHANGED_BEHIND = re.compile(
     r"\s*(?:[A-Za-z](?![A-Za-z])|%\s*of\b|[-+*/^×÷·=<>≥≤≠±]\s*[\d$\\A-Za-z(])"
-    r"|\s+(?:hundred|thousand|[mb]illion|trillion|dozens?|plus|minus|times|and an? \w+|or (?:more|less|greater|fewer|higher)"
+    r"|\s+(?:hundred|thousand|[mb]illion|trillion|dozens?|plus|minus|times|and an? \w+"
+    r"|or (?:more|less|greater|fewer|higher)"
     r"|(?:more|less|fewer) than|to\s+[$\\\d]|divided|percent of|remainder|squared|cubed"
     r"|(?:if|when|unless)\s+(?!rounded|simplified|expressed|written|we\b)|for (?:odd|even|all (?:odd|even))\b"
     r"|[a-z]+,?(?:\s+and)?\s+(?:\$\s*\d|\\\(\s*\d|\d))"
@@ -51,6 +58,9 @@ def only_value(sentence: str) -> str:
         sentence = inside
     elif bold:
         return ""
+    if "$" not in sentence.replace("\\$", "") and "\\(" not in sentence:
+        shorter = _CALCULATION.sub("", sentence)
+        sentence = shorter if WORD.search(shorter) else sentence
     outside = re.sub(FORMULA, " ", sentence)
     values = [match for match in _VALUE.finditer(sentence) if _counts(match)]
     if len(values) != 1 or _CHANGES_VALUE.search(outside):
