@@ -26,6 +26,7 @@ _NO_UNIT_LIKE = re.compile("[a-z]+illion|[a-z]+teenths?|[a-z]+tieths?|arc[a-z]+|
 _SAID_UNIT = re.compile(r"«(?!\(in )[A-Za-z .'()]+»(?:/«?[A-Za-z .]+»?)?(?:\^\{?[23]\}?)?|°«?[CF]?»?" + f"|[%¢{SIGNS}]")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
 _MONEY = re.compile(rf"(?P<sign>-?)(?P<currency>{CURRENCIES}) ?(?P<value>.+)")
+_RATE = re.compile(r"(?P<money>-?\$[\d.,]*\d)(?: per | an? |/|«per |«an? )(?P<per>[a-z]{3,12})»?")
 _QUANTITY = re.compile(
     rf"(?P<value>.*?[\d)}}πa-z]) ?(?P<unit>{TEXT}[^{TEXT}{END}]*{END}(?:\^\{{?[23]\}}?)?"
     r"(?:/(?:«[^«»]*»|[a-z]{2,}|[smh])(?:\^\{?[23]\}?)?)?"
@@ -58,6 +59,9 @@ def is_constant(text: str) -> bool:
 
 def split_unit(text: str) -> tuple[str, str]:
     """Split a value from its unit, "" for none: `5«cm»^2` → ("5", "cm^2"), `$5` → ("5", "dollar")."""
+    if match := _RATE.fullmatch(text):
+        value, unit = split_unit(match["money"])
+        return (value, f"{unit}/{one_unit(match['per'])}") if unit and exact_number(value) is not None else (text, "")
     if (match := _MONEY.fullmatch(text)) and not _MONEY.match(match["value"]):
         value, unit = split_unit(match["sign"] + match["value"])
         currency = one_unit(match["currency"].strip("«». "))

@@ -46,7 +46,7 @@ _COLON = re.compile(
 )
 _DASH = re.compile(r"[ \t]*[*_]{0,3}[ \t]*[-–—][ \t]|\.[ \t]")
 _IS = re.compile(
-    r"(?:\s+(?:to|for|of)\s+[^.\n:?=$]{1,80}?)?(?:,\s\w+,)?[*_]{0,3}\s+"
+    r"(?:\s+(?:to|for|of)\s+(?!step\b)[^.\n:?=$]{1,80}?)?(?:,\s\w+,)?[*_]{0,3}\s+"
     r"(?:(?P<may>(?:would|should|could|might|was)(?:\s+then)?(?:\s+be)?)|(?:must|will|has to)(?:\s+then)?\s+be|is|are"
     r"|equals|becomes|turns out to be|comes (?:out )?to)\b[ \t]*:?[*_]{0,3}[ \t]*"
 )
@@ -55,7 +55,9 @@ _AFTER = {
     "japanese": re.compile(r"[*_]{0,3}(?:は|[:：])[*_]{0,3}"),
     "korean": re.compile(r"[*_]{0,3}(?:은|는|\s?[:：])[*_]{0,3}"),
     "european": re.compile(
-        r"(?:\s+(?:finale?|correcta?|correta|correcte|corretta))?[*_]{0,3}\s*(?:[:：]|(?:est|es|é|è|ist|lautet|is|là|to|är|er|ni|adalah|ialah|este|on|je|είναι|равен|равно)\b|[-–—]\s)"
+        r"(?:\s+(?:đúng|cuối cùng|finale?|correcta?|correta|correcte|corretta))?[*_]{0,3}\s*"
+        r"(?:[:：]|(?:est|es|é|è|ist|lautet|is|là|to|är|er|ni"
+        r"|adalah|ialah|este|on|je|είναι|равен|равно)\b|[-–—]\s)"
         r"\s*(?:(?:donc|alors|entonces|pues|portanto|quindi|also)\b)?\s*:?[*_]{0,3}"
     ),
     "asian": re.compile(r"[*_]{0,3}\s?(?:কী হল|হল|হলো|है|คือ|هو|هي|ہے)?\s?[:：]?[*_]{0,3}\s?(?=[-−$\\\d(*])"),
@@ -67,6 +69,10 @@ _LETTER_IS = re.compile(
     r"(?P<before>[^\n]*?)(?:\b(?:option|choice|answer) )?[*_]{0,2}(?P<open>\()?\b(?P<letter>[A-J])\b(?(open)\))"
     r"[*_]{0,2} is (?:the )?$"
 )
+_IN_JSON = re.compile(
+    r'"\s{0,4}:\s{0,4}(?:"(?P<said>(?:[^"\\\n]|\\.){1,200})"|(?P<number>-?[\d.,]{1,40}))(?=\s{0,20}[,}])'
+)
+_DOUBT = re.compile(r"\b(?:doubt|if|whether|unless|not|neither|nor|why)\b|n['’]t\b", re.IGNORECASE)
 _BEFORE_LETTER = re.compile(
     r"(?:^|[.,:;!]|\b(?:think|believe|say|so|hence|thus|therefore|conclude|that|option|choice|answer|letter))\s*$",
     re.IGNORECASE,
@@ -142,9 +148,11 @@ def _by_mark(text: str, kind: str, start: int, end: int, before: str) -> Stateme
             if said and "answer here" not in said.value
             else None
         )
+    if kind == "english" and text.startswith('"', end) and (match := _IN_JSON.match(text, end)):
+        return Statement(start, (match["said"] or match["number"]).replace("\\\\", "\\").strip(), "answer_is")
     if kind == "correct" and (match := _LETTER_IS.match(before.rpartition("\n")[2])):
         geometry = re.match(r"[- ](?:angle|triangle|handed|isosceles)", text[end : end + 12])
-        if geometry is None and _BEFORE_LETTER.search(match["before"]):
+        if geometry is None and not _DOUBT.search(match["before"]) and _BEFORE_LETTER.search(match["before"]):
             return Statement(start, match["letter"], "answer_is")
     if kind == "english" and (match := _VALUE_IS_THE.search(before)) and not text.startswith((" to", " for", ">"), end):
         if "box" in match["value"]:

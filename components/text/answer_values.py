@@ -24,7 +24,9 @@ _LONGEST_SENTENCE = 2000  # characters of a sentence that are looked at
 _JOINT = r"\s*(?:,|and|or|, and|, or|y|et|und|或|和|、)\s*"
 _FORMULAS = re.compile(rf"{FORMULA}(?:{_JOINT}{FORMULA})*")
 # Not the mark of a factorial in "5! = 120".
-_SENTENCE_END = re.compile(r"(?<=[^\s.])\.(?=\s|$|[*_\"'”)]+(?:\s|$))|(?<=\S)(?:!(?=\s+[A-Z]|\s*$)|;(?=\s|$))|[。！।]")
+_SENTENCE_END = re.compile(
+    r"(?<=[^\s.])(?<!Rs)\.(?=\s|$|[*_\"'”)]+(?:\s|$))|(?<=\S)(?:!(?=\s+[A-Z]|\s*$)|;(?=\s|$))|[。！।]"
+)
 _BOLD_MARKS = re.compile(r"(?<![\w)\]}*])(?:\*\*|__)(?=[^\s*_])|(?<=[^\s*_])(?:\*\*|__)(?![\w(*])")
 _LONG_BLANK = re.compile(r"\s{4,}")
 _FILLERS = re.compile(
@@ -37,7 +39,8 @@ _FILLERS = re.compile(
 _CLAUSE = re.compile(
     r",\s+(?=(?:which|so|since|because|as|in total|and (?:so|the|that|we|it|thus|therefore|hence)|the|not|it|its|he|she"
     r"|they|we|this|that|where|when|with|but|after|given|making|meaning|leaving|therefore|thus|hence|altogether|assuming"
-    r"|corresponding|is|obtained|found)\b)|\s+(?=(?:because|since|which)\b)|\s+[—–-]\s+(?=[a-z]{2})"
+    r"|corresponding|is|obtained|found)\b)|\s+(?=(?:because|since|which|by symmetry"
+    r"|as (?:shown|required|desired|expected|claimed|above))\b)|\s+[—–-]\s+(?=[a-z]{2})"
     r"|\s+\((?=(?:since|because|as|which|so)\b)|，(?![\s\d$\\(（-])",
     re.IGNORECASE,
 )
@@ -45,7 +48,9 @@ _REMARK = re.compile(rf"^(?P<number>{NUMBER.pattern})\s+\([a-z ]+\)$")
 _POLITE = re.compile(r"\s*(?:です|である|だ|입니다|이다|이에요)$")
 _ISNT = re.compile(r"(?:not|n['’]t|no longer|wrong|incorrect|nicht|pas|niet|не)\b|不(?:是|对|正确)", re.IGNORECASE)
 _TAKEN_BACK = re.compile(
-    r"\b(?:wrong|incorrect|mistake\w*|(?:not|n['’]t) (?:the )?(?:right|correct|possible))\b", re.IGNORECASE
+    r"\b(?:wrong|incorrect|mistake\w*|(?:not|n['’]t) (?:the )?(?:right|correct|possible)"
+    r"|but (?:we )?(?:still )?(?:need|must|have to))\b",
+    re.IGNORECASE,
 )
 _CORRECTED = re.compile(
     r"\W*(?:no[,.:!]\s|(?:oh|oops|wait|hmm)\W+(?:no|it|that|this)\b|actually,? (?:no|it|that)\b|correction\b)",
@@ -53,7 +58,7 @@ _CORRECTED = re.compile(
 )
 _OPTION = re.compile(
     r"(?:option |choice )?(?P<open>[(\[（])?(?P<letter>[A-Ja-j])(?(open)[)\]）])"
-    r"(?=[.,:;)。，]|\s*$|\s+(?:because|since|as|is)\b)"
+    r"(?=[.,:;)。，]|\s*$|\s+(?:because|since|as|is)\b|\s+\([^()]{1,30}\)$)"
 )
 _NAMED_OPTION = re.compile(r"[\s*_$]{0,5}(?:\\text(?:bf)?\{)?[(（]?([A-J])(?=[)）}*.,;:\s$。，]|$)")
 _REST_OF_LINE = re.compile(r"[ \t]*+[:：]?[ \t]*+([^\n]*+)")
@@ -66,6 +71,10 @@ _VALUE_WORDS = re.compile(
     r"|hundred)\b"
 )
 _EAST_ASIAN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af]")
+_CALCULATOR = re.compile(r"<<[^<>\n]{1,80}>>")  # GSM8K's
+_APPLAUSE = " ✅✔✓☑🎉\ufe0f"
+_QUOTED = re.compile(r"(?:'(?P<inside>[^']{1,60})')")
+_PERSON = re.compile(r"(?:he|she|it|they|we|you|there)\b", re.IGNORECASE)
 _TAG = re.compile(r"</[A-Za-z]|<\|[a-z_]+\|>")
 _MARK = re.compile(r"[^\W_]|[∞√π∅]")
 
@@ -90,9 +99,11 @@ def said_value(text: str, start: int, is_alone: bool) -> Said | None:
         return None  # a list of several
     quote = ">" * ("\n" in text[start : end - len(line)])  # "Answer: > 5" is an inequality
     line = _LONG_BLANK.sub(" ", line[:_LONGEST_SENTENCE].lstrip("#" + quote).strip())
-    line = _BOLD_MARKS.sub("", line).strip(" *`")
+    line = _CALCULATOR.sub("", _BOLD_MARKS.sub("", line)).removeprefix("}").rstrip(_APPLAUSE).strip(" *`")
     line = line[match.end() :] if (match := _FILLERS.match(line)) else line
     sentence, rest = _first_sentence(_TAG.split(line, maxsplit=1)[0])
+    if (match := _QUOTED.fullmatch(sentence)) is not None:
+        sentence = match["inside"]
     if not _MARK.search(sentence) or "\\box" in sentence or "\\fbox" in sentence or _ISNT.match(sentence):
         return None
     if line[len(sentence) : len(sentence) + 1] == "?" or sentence.endswith("?") or _TAKEN_BACK.search(sentence):
@@ -113,7 +124,7 @@ def said_value(text: str, start: int, is_alone: bool) -> Said | None:
         return None
     starts_with_words = NUMBER.match(value) is None and not value.startswith(("\\", "(", "[", "-"))
     words = len(WORD.findall(value))
-    if starts_with_words and (words >= 3 or _EAST_ASIAN.search(value)):
+    if starts_with_words and (words >= 3 or _PERSON.match(value) or _EAST_ASIAN.search(value)):
         is_last = not _MARK.search(rest) and not _MARK.search(text[end : end + 200])
         if is_alone and is_last and (number := only_value(sentence)):
             return Said(number, True)

@@ -24,7 +24,8 @@ _NO_RESULT = re.compile(
     r"^\W*(?:let|suppose|assume|consider|check|verify|note|recall|first|next|if|when|now|wait|hmm|maybe|perhaps|step|try"
     r"|we need)\b|\b(?:not|cannot|wrong|incorrect|contradiction|should check|need to|let['’]?s|might|may be|could be"
     r"|impossible|fails?|too|unless|only if|suppos\w+|substitut\w+|also|we (?:can )?(?:try|test)|still need"
-    r"|no (?:solutions?|need|such)|divisible|nicht|kein\w*|não|nie|niet|inte|pas|(?:no|non)\s+(?:es|è|son|sono)|не)\b"
+    r"|no (?:solutions?|need|such)|divisible"
+    r"|nicht|si|kein\w*|não|nie|niet|inte|pas|(?:no|non)\s+(?:es|è|son|sono)|не)\b"
     r"|n['’]t\b|[不没非]|ない|아니"
     r"|\b(?:says?|said|claim\w*|thinks?|thought|guess\w*|believes?)\s+(?:that\s+)?(?:the|his|her|their)\s+(?:final\s+)?answer\b",
     re.IGNORECASE,

@@ -37,7 +37,7 @@ _CHANGES_VALUE = re.compile(
     re.IGNORECASE,
 )
 _CHANGED_BEHIND = re.compile(
-    r"\s*(?:[A-Za-z](?![A-Za-z])|%\s*of\b|[-+*/^×÷·=<>≥≤≠±]\s*[\d$\\A-Za-z(])"
+    r"\s*(?:[-–—,]{1,3}\s*(?:no|wait|or)\b|[A-Za-z](?![A-Za-z])|%\s*of\b|[-+*/^×÷·=<>≥≤≠±]\s*[\d$\\A-Za-z(])"
     r"|\s+(?:hundred|thousand|[mb]illion|trillion|dozens?|plus|minus|times|and an? \w+"
     r"|or (?:more|less|greater|fewer|higher)"
     r"|(?:more|less|fewer) than|to\s+[$\\\d]|divided|percent of|remainder|squared|cubed"
