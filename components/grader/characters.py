@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _JOINTS = (
@@ -14,6 +15,30 @@ _JOINTS = (
     ("、", ","),
     ("。", "."),
 )
+
+
+# An index or a power of digits, with the other one behind the letter or before it: C_6^2, {}_6C_2, ^6C_2.
+_SMALL = r"(?:\{(\d{1,3})\}|(\d)(?!\d))"
+_COMBINATIONS = (
+    re.compile(rf"(?<![A-Za-z\\])C_{_SMALL}\^{_SMALL}"),
+    re.compile(rf"(?:\{{\}}|(?<![\w)}}\]]))[_^]{_SMALL} ?C_{_SMALL}(?!\^)"),
+)
+
+
+def plain_combinations(answer: str) -> str:
+    """Write numbers of combinations such as `C_6^2` as binomial coefficients.
+
+    Not with an index below 3, or below the power: C_1 and C_2 are constants of integration.
+    """
+    if "C_" in answer:
+        for pattern in _COMBINATIONS:
+            answer = pattern.sub(_combination, answer)
+    return answer
+
+
+def _combination(match: re.Match[str]) -> str:
+    all_of, chosen = match[1] or match[2], match[3] or match[4]
+    return f"\\binom{{{all_of}}}{{{chosen}}}" if int(all_of) >= max(3, int(chosen)) else match[0]
 
 
 def plain_characters(answer: str) -> str:

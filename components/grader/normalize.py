@@ -6,7 +6,7 @@ import re
 import unicodedata
 from fractions import Fraction
 
-from components.grader.characters import plain_characters, plain_joints
+from components.grader.characters import plain_characters, plain_combinations, plain_joints
 from components.grader.unit_names import TEXT_LETTER_UNITS, UNITS
 from components.text.answer_extraction import to_text
 
@@ -80,8 +80,6 @@ _REWRITTEN = [
     (re.compile(rf"\\(?:mathrm|text)\s?\{{({_FUNCTION_NAMES}|gcd|lcm)\}}"), r"\\\1 "),
     (re.compile(r"(?<=\d)(?:\\[,;: ]|[ ~])+\\Omega$"), r"\\text{ ohm}"),
     (re.compile(r"\bper cent\b"), "percent"),
-    (re.compile(r"(?:\{\})?[_^]\{?(\d{1,3})\}? ?C_\{?(\d{1,3})\}?(?!\d)"), r"\\binom{\1}{\2}"),
-    (re.compile(r"(?<![A-Za-z\\}])C_\{?(\d{1,3})\}?\^\{?(\d{1,3})\}?(?!\d)"), r"\\binom{\1}{\2}"),
     (re.compile(r"\\(?:bar|dot) ?\{(\d+)\}"), r"\\overline{\1}"),
     (re.compile(r"\\(?:mathbf|boldsymbol|bm|mathit) ?\{([A-Za-z])\}"), r"\1"),
     (re.compile(r"(\\(?:text|mathrm) ?\{[^{}]*\^)\{(-?\d)\}([^{}]*\})"), r"\1\2\3"),
@@ -120,6 +118,7 @@ def clean(answer: str) -> str:
         answer = re.sub(r"\\(?:lor|vee)(?![A-Za-z])|∨", " or ", answer)
     for pattern, plain in _REWRITTEN:
         answer = pattern.sub(plain, answer)
+    answer = plain_combinations(answer)
     answer = answer.replace("\\!", "").replace("\\(", "").replace("\\)", "").replace("\\[", "").replace("\\]", "")
     answer = answer.replace("{,}", ",").replace("^{\\circ}", "°").replace("^\\circ", "°").replace("\\%", "%")
     for _ in range(3):  # text within text
