@@ -12,7 +12,7 @@ from components.grader.compound_answers import list_items, split_top
 from components.grader.expression_parser import NotAnExpression, Risky, parse
 from components.grader.expression_value import numeric
 from components.grader.normalize import ROW
-from components.grader.numbers import exact_number
+from components.grader.numbers import exact_number, words_number
 from components.grader.quantities import Same, is_constant, split_unit
 from components.grader.unit_names import NO_UNIT
 from components.grader.value_names import is_expression_name, is_name
@@ -40,6 +40,7 @@ _ONE_CELL = re.compile(
     r"\\begin\{(?:array|aligned|gathered)\}(?:\{[lcr]\})?(?P<cell>[^&¶]*)\\end\{(?:array|aligned|gathered)\}"
 )
 _REMARK = re.compile(r"(?P<said>.*[^«\s]) ?«?\((?P<remark>(?:right|acute|obtuse|straight) angle|(?:an?|the|exactly|that is|because|since|as) [A-Za-z ]{2,60}|exactly|exact)\)»?")  # fmt: skip  # noqa: E501
+_SPELLED = re.compile(r"«?(?P<number>\d[\d,]{0,20}) ?«?\((?P<words>[A-Za-z][A-Za-z -]{1,60})\)»?")
 _NO_REMARK = NO_UNIT - {"root", "is"}
 _CASES = re.compile(
     r"(?:\\\{)?\\begin\{(?:cases|aligned|align\*?|gathered|array)\}(?:\{[lcr]*\})?(?P<rows>.*)"
@@ -55,7 +56,8 @@ _SAYS_ANSWER = re.compile(
 _NAMED_BY_WORDS = re.compile(
     r"«?(?:the )?(?P<name>(?:[A-Za-z]+ ){0,3}(?:domain|range|area|volume|perimeter|total|sum|product|maximum|minimum"
     r"|value|length|width|height|distance|speed|time|cost|price|probability|slope|cent(?:er|re)|vertex|radius|result"
-    r"|solutions?|roots?|mean|median|mode|remainder|coordinates))(?: is|»?[:=]|(?=»?\())»? ?(?=[^:=≈]+$|\d+:\d+$)",
+    r"|solutions?|roots?|number(?: of [a-z]{3,20})?|mean|median|mode|remainder"
+    r"|coordinates))(?: is|»?[:=]|(?=»?\())»? ?(?=[^:=≈]+$|\d+:\d+$)",
     re.IGNORECASE,
 )
 _POINT = re.compile(r"(?P<name>[A-DF-MO-TW-Z])(?P<values>\([^(),;]{1,40}(?:[,;][^(),;]{1,40}){1,2}\))")
@@ -109,6 +111,8 @@ def _without_remarks(text: str) -> str:
             break
     if (match := _REMARK.fullmatch(text)) and not _NO_REMARK & set(match["remark"].lower().split()):
         text = match["said"]
+    if (match := _SPELLED.fullmatch(text)) and words_number(match["words"]) == exact_number(match["number"]):
+        text = match["number"]
     return text
 
 

@@ -28,7 +28,8 @@ _TOLD_WHERE = re.compile(
 )
 _REJECTED_BEFORE = re.compile(r"(?:\b(?:not|never)|n['’]t)(?:\s+be|\s+equal(?:\s+to)?)?[\s:$\\(\[*]*$", re.IGNORECASE)
 _REJECTED_BEHIND = re.compile(
-    r"[\s$\\)\]*]*(?:(?:is|was) (?:not|wrong|incorrect|false)|isn['’]t|wasn['’]t|cannot be|can['’]t be)\b",
+    r"[\s$\\)\]*]*(?:(?:is|was) (?:not|wrong|incorrect|false)|isn['’]t|wasn['’]t|cannot be|can['’]t be"
+    r"|(?:doesn['’]t|does not) (?:work|fit|satisfy)|fails|\?\s*(?:no|wrong))\b",
     re.IGNORECASE,
 )
 _GLUE = 120  # characters between two boxes of one answer, at most
