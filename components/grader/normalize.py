@@ -91,6 +91,8 @@ _REWRITTEN = [
     (re.compile(r"\{([^{}]*)\\choose(?![a-z])([^{}]*)\}"), r"\\binom{\1}{\2}"),
     (re.compile(r"\{([^{}]*)\\over(?![a-z])([^{}]*)\}"), r"\\frac{\1}{\2}"),
     (re.compile(r"(?<=\d) ?[xX] ?(?=10 ?\^)"), r"\\times "),
+    (re.compile(r"^([^{}]*)\\choose(?![a-z])([^{}]*)$"), r"\\binom{\1}{\2}"),
+    (re.compile(r"^(\d+(?:\.\d+)?)\"$"), r"\1''"),
     (re.compile(r"^([^{}]*)\\over(?![a-z])([^{}]*)$"), r"\\frac{\1}{\2}"),
 ]
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}

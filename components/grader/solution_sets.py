@@ -26,7 +26,7 @@ _BUILDER = re.compile(
 _MEMBER = re.compile(r"(?P<name>[A-Za-z]|\\[a-z]+) ?∈(?P<set>.+)")
 _REALS = re.compile(r"(?:^[A-Za-z]∈ ?\\mathbb\{R\}(?:[,;]|«and»| ?and )|[,;][A-Za-z]∈ ?\\mathbb\{R\}$)")
 _WITHOUT = re.compile(
-    r"(?:\\mathbb\{R\}|ℝ|\(-∞,∞\)|«all real numbers except»|all real numbers except )(?:∖|-|(?<=»)|\\(?=\\))"
+    r"(?:\\mathbb\{R\}|ℝ|\(-∞,∞\)|«all real numbers except»|all real numbers except )(?:∖|-|(?<=[» ])|\\(?=\\))"
     r"(?P<points>\\\{.+\\\}|[\[(].+[\])]|[^{}(]+)"
 )
 _OUTSIDE = re.compile(r"(?P<name>[A-Za-z]|\\[a-z]+) ?(?:\\notin|∉) ?(?P<points>.+)")
