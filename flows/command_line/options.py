@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from components.dataflow.plain_text import printable
-from flows.command_line import option_groups
+from flows.command_line import file_options, option_groups
 
 COMMANDS = {
     "run": "compute what is not there, and write the results (the default)",
@@ -134,7 +134,7 @@ def make_parser(description: str, more: MoreOptions | None = None) -> Parser:
         option_groups.add_settings(command)
         option_groups.add_reward_models(command)
         option_groups.add_label_sources(command)
-        option_groups.add_files(command)
+        file_options.add_files(command)
         option_groups.add_placement(command)
         if more is not None:
             more(command)
