@@ -62,8 +62,7 @@ def is_prose(answer: str) -> bool:
 def find_columns(path: Path, first: Record, problem: str | None, answer: str | None) -> tuple[str, str, str | None]:
     """Return the columns of the problem, the answer and of a body before the question (or None).
 
-    first: the first row. problem, answer: the columns that the user named. Raises InputError where there is none, and
-    where the row has choices that no column of text holds.
+    first: the first row. problem, answer: the columns that the user named. Raises InputError where there is none.
     """
     by_lower = {str(name).lower(): str(name) for name in first}
     if problem is None:
@@ -72,17 +71,6 @@ def find_columns(path: Path, first: Record, problem: str | None, answer: str | N
         problem = (texts or present or ["problem"])[0]
         if isinstance(first, UnreadableRow):
             raise InputError(f"{path}: no row can be used; the first: row 0: {first.why}")
-        choices = next(
-            (f"a column '{by_lower[name]}'" for name in _CHOICES if first.get(by_lower.get(name, name))), None
-        )
-        letters = [name for name in first if _CHOICE.fullmatch(str(name)) and first[name] is not None]
-        if choices is None and len(letters) > 1:
-            choices = f"a column for each choice ({', '.join(letters[:4])})"
-        if choices is not None:
-            raise InputError(
-                f"{path}: row 0 has {choices}, which is not read: write the choices into the problem's "
-                "text, or name that text with --problem-column"
-            )
     if answer is None:
         answer = next((name for name in _ANSWERS if name in first), "answer")
     for column in (problem, answer):
@@ -92,6 +80,19 @@ def find_columns(path: Path, first: Record, problem: str | None, answer: str | N
                 "--problem-column or --answer-column"
             )
     return problem, answer, by_lower.get("body") if problem.lower() == "question" else None
+
+
+def refuse_choices(path: Path, records: Iterable[Record]) -> None:
+    """Raise InputError where a row has choices in columns of their own, which would be lost."""
+    for number, record in enumerate(records):
+        listed = [f"a column '{name}'" for name in record if str(name).lower() in _CHOICES and record[name]]
+        letters = [name for name in record if _CHOICE.fullmatch(str(name)) and record[name] is not None]
+        choices = listed[0] if listed else f"a column for each choice ({', '.join(letters[:4])})"
+        if listed or len(letters) > 1:
+            raise InputError(
+                f"{path}: row {number} has {choices}, which is not read: write the choices into the problem's text, or "
+                "name that text with --problem-column"
+            )
 
 
 def find_format(path: Path, records: Iterable[Record], column: str) -> str:

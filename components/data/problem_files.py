@@ -31,6 +31,7 @@ from components.data.problem_columns import (
     find_format,
     is_prose,
     problem_cell,
+    refuse_choices,
 )
 from components.data.readers import read_records, rows_digest
 from components.dataflow.errors import InputError
@@ -62,6 +63,8 @@ def describe_file(
     first = first_readable(_records(path, max_problems))
     if first is None:
         raise InputError(f"{path}: holds no rows")
+    if problem_column is None:
+        refuse_choices(path, _records(path, max_problems))
     problem_column, answer_column, body = find_columns(path, first, problem_column, answer_column)
     if answer_format is None:
         answer_format = find_format(

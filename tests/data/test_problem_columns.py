@@ -89,6 +89,16 @@ def test_a_word_that_stands_for_no_answer_is_no_reference(tmp_path: Path, word: 
     assert error == f"row 1: 'answer' is {word!r}, which stands for no answer"
 
 
+def test_choices_of_any_row_are_not_lost(tmp_path: Path) -> None:
+    open_question = {"question": "What is 2 + 3?", "choices": None, "answer": "5"}
+    later = write(
+        tmp_path / "later.jsonl", [open_question, open_question | {"question": "Which?", "choices": ["4", "5"]}]
+    )
+    with pytest.raises(InputError, match="row 1 has a column 'choices', which is not read"):
+        describe_file(later)
+    assert read(write(tmp_path / "none.jsonl", [open_question])) == [("What is 2 + 3?", "5")]
+
+
 def test_choices_are_not_lost(tmp_path: Path) -> None:
     rows = [{"question": "Which is prime?", "choices": ["4", "5", "6", "8"], "answer": 1}]
     path = write(tmp_path / "p.jsonl", rows)
