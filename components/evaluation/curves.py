@@ -58,18 +58,18 @@ def problem_accuracy(config: VoteConfig) -> TableStage:
 
 def best_of_n_curves(config: BootstrapConfig) -> TableStage:
     """The stage problem_accuracy → the curves of figure 3, with intervals."""
-    return TableStage("best_of_n", 4, config, BEST_OF_N, _curves)
+    return TableStage("best_of_n", 5, config, BEST_OF_N, _curves)
 
 
 def comparisons(config: BootstrapConfig) -> TableStage:
     """The stage problem_accuracy → paired differences between methods."""
-    return TableStage("comparisons", 4, config, COMPARISONS, _comparisons)
+    return TableStage("comparisons", 5, config, COMPARISONS, _comparisons)
 
 
 def group_accuracy(config: BootstrapConfig) -> TableStage:
     """The stage (problem_accuracy, problem_attributes) → the curves by quintile of pass rate (figure 6), by source
     (table 1), by level and by subject."""
-    return TableStage("group_accuracy", 2, config, GROUP_ACCURACY, _group_accuracy)
+    return TableStage("group_accuracy", 3, config, GROUP_ACCURACY, _group_accuracy)
 
 
 def subsampling_band(config: BandConfig) -> TableStage:

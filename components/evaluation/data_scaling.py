@@ -34,13 +34,13 @@ _FURTHEST = 100.0  # doublings: more of them is no number that anyone could mean
 
 def data_scaling(config: BootstrapConfig) -> TableStage:
     """The stage verifier_accuracy → accuracy by series, size and N, with intervals over problems (figures 4a, 4b)."""
-    return TableStage("data_scaling", 2, config, DATA_SCALING, _data_scaling)
+    return TableStage("data_scaling", 3, config, DATA_SCALING, _data_scaling)
 
 
 def series_comparisons(config: BootstrapConfig) -> TableStage:
     """The stage verifier_accuracy → paired differences between series at the largest N, at each size that both have
     with the same training seeds; intervals over problems and seeds (`two_way_interval`)."""
-    return TableStage("series_comparisons", 2, config, SERIES_COMPARISONS, _comparisons)
+    return TableStage("series_comparisons", 3, config, SERIES_COMPARISONS, _comparisons)
 
 
 def data_efficiency(config: BootstrapConfig) -> TableStage:
@@ -51,7 +51,7 @@ def data_efficiency(config: BootstrapConfig) -> TableStage:
     in which the baseline does not rise has no ratio; it counts as infinite in the interval, and where more of them are
     so than the interval leaves out above, there is no upper end that data could support, and the interval is null.
     """
-    return TableStage("data_efficiency", 2, config, DATA_EFFICIENCY, _data_efficiency)
+    return TableStage("data_efficiency", 3, config, DATA_EFFICIENCY, _data_efficiency)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def score_by_length() -> TableStage:
 def reductions(config: BootstrapConfig) -> TableStage:
     """The stage (scored_samples, scores of one training seed or more) → best-of-N of the PRM by each reduction, with
     neutral steps counted as positive and as negative: the paper's table 4, and the two that are used since."""
-    return TableStage("reductions", 2, config, results.REDUCTIONS, _reductions)
+    return TableStage("reductions", 3, config, results.REDUCTIONS, _reductions)
 
 
 def is_probability(scores: Floats) -> bool:

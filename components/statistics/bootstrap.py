@@ -1,5 +1,8 @@
-"""Bootstrap over problems: the spread of a mean over problems, had other problems been drawn; and over training seeds
-too, for statements about a way to train rather than about the verifiers that it happened to give.
+"""Intervals and p-values of means over problems and trainings: what other problems, and other trainings, would have
+given.
+
+One rule for all, which holds near 0 and 100 %, for few problems and for skewed differences:
+`tests/benchmarks/interval_coverage.py` simulates how often its intervals hold the truth.
 """
 
 from __future__ import annotations
@@ -14,51 +17,99 @@ from pydantic import NonNegativeInt, PositiveInt
 from components.statistics.best_of_n import Floats
 from schemas.settings import Share, settings
 
+Bounds = tuple[float, float]
+ACCURACIES: Bounds = (0.0, 1.0)
+DIFFERENCES: Bounds = (-1.0, 1.0)
+_BLOCK = 256  # resamples whose weights are held at once
+
 
 @settings
 class BootstrapConfig:
     """Resamples, confidence and seed of a bootstrap interval."""
 
-    resamples: PositiveInt = 4000  # draws of problems, with replacement
+    resamples: PositiveInt = 4000  # draws of problems
     confidence: Share = 0.95  # the share of studies whose interval holds the truth
     seed: NonNegativeInt = 0  # of the draws
 
 
-def bootstrap_interval(values_PK: Floats, config: BootstrapConfig) -> tuple[Floats, Floats]:
-    """Return the interval of the mean over problems, low and high of shape (K,).
+def confidence_draws(values_SPK: Floats, config: BootstrapConfig, bounds: Bounds) -> Floats:
+    """Return draws of what the mean over all problems and trainings may be, shape (2 · resamples, K).
 
-    Problems are drawn with replacement. The percentiles of the means are read a little further out than the confidence
-    says, since such means vary too little by √((P − 1) / P) and their spread is itself an estimate (expanded
-    percentiles, Hesterberg 2015).
+    values_SPK: of S trainings and P problems, paired in both. bounds: the range of any value.
+    Problems: the Bayesian bootstrap (weights from a flat Dirichlet) of the means over trainings and one more value,
+    which lies at the lower bound in half of the draws and at the upper in the others. Of values that are 0 or 1 that is
+    exactly Clopper and Pearson's distribution in its mid-P form; of others it is Gaffke's (2005).
+    Trainings: normal noise is added. Its variance is the generalised pivotal quantity of Weerahandi (1993), that of the
+    S means less what a training and a problem do together, which the problems' draws hold already. One training adds
+    none: the draws are of other problems then, for these trained models alone.
     """
-    problems = values_PK.shape[0]
+    seeds, problems, _ = values_SPK.shape
     rng = np.random.default_rng(config.seed)
-    counts_BP = rng.multinomial(problems, np.full(problems, 1 / problems), size=config.resamples)
-    means_BK = counts_BP @ values_PK / problems
+    means_BK = _problem_draws(values_SPK.mean(0), config.resamples, bounds, rng)
+    if seeds == 1:
+        return means_BK
+    effects = values_SPK.mean(0, keepdims=True) + values_SPK.mean(1, keepdims=True) - values_SPK.mean((0, 1))
+    together = ((values_SPK - effects) ** 2).sum((0, 1)) / max(1, (seeds - 1) * (problems - 1)) / (seeds * problems)
+    of_seeds = _variance(values_SPK.mean(1)) / seeds
+    pivot_B1 = (seeds - 1) / rng.chisquare(seeds - 1, (len(means_BK), 1))
+    noise_B1 = rng.standard_normal((len(means_BK), 1))
+    return means_BK + noise_B1 * np.sqrt(np.maximum(0.0, of_seeds * pivot_B1 - together))
+
+
+def _problem_draws(values_PK: Floats, resamples: int, bounds: Bounds, rng: np.random.Generator) -> Floats:
+    low, high = np.minimum(bounds[0], values_PK.min(0)), np.maximum(bounds[1], values_PK.max(0))
+    parts = []
+    for first in range(0, resamples, _BLOCK):  # all weights at once would be gigabytes for many problems
+        weights = rng.standard_exponential((min(_BLOCK, resamples - first), len(values_PK) + 1))
+        weights /= weights.sum(1, keepdims=True)
+        means_BK = weights[:, :-1] @ values_PK
+        parts += [means_BK + weights[:, -1:] * low, means_BK + weights[:, -1:] * high]
+    return np.concatenate(parts)
+
+
+def two_way_interval(
+    values_SPK: Floats, config: BootstrapConfig, bounds: Bounds = DIFFERENCES
+) -> tuple[Floats, Floats]:
+    """Return the interval of the mean over trainings and problems, low and high of shape (K,), for other trainings and
+    other problems: percentiles of `confidence_draws`, within the bounds, never of zero width."""
+    return _percentiles(confidence_draws(values_SPK, config, bounds), values_SPK, config, bounds)
+
+
+def _percentiles(
+    draws_BK: Floats, values_SPK: Floats, config: BootstrapConfig, bounds: Bounds
+) -> tuple[Floats, Floats]:
     tail = (1 - config.confidence) / 2
-    if problems > 1:
-        tail = NormalDist().cdf(_student_quantile(tail, problems - 1) * math.sqrt(problems / (problems - 1)))
-    low, high = np.quantile(means_BK, [tail, 1 - tail], axis=0)
-    return low, high
+    low, high = np.quantile(draws_BK, [tail, 1 - tail], axis=0)
+    least, most = values_SPK.min((0, 1)), values_SPK.max((0, 1))
+    return np.maximum(low, np.minimum(bounds[0], least)), np.minimum(high, np.maximum(bounds[1], most))
 
 
-def _student_quantile(probability: float, freedom: float) -> float:
-    """Return a quantile of Student's t. freedom: its degrees of freedom, which need not be whole."""
-    from scipy.special import stdtrit  # here: a study that is only planned computes no interval
+def p_values(draws_BK: Floats) -> Floats:
+    """Return the two-sided p-value of a mean of 0, shape (K,): at most 0.05 where the 95 % interval excludes 0.
 
-    return float(stdtrit(freedom, probability))
+    draws_BK: of `confidence_draws`. Never below two draws' share, the least that they can tell.
+    """
+    below, above = (draws_BK <= 0).sum(0), (draws_BK >= 0).sum(0)
+    return np.minimum(1.0, 2 * np.maximum(1, np.minimum(below, above)) / len(draws_BK))
 
 
 def estimates(values_SPK: Floats, config: BootstrapConfig, name: str) -> list[dict[str, Any]]:
-    """Return per size the mean (as `name`), its interval over problems, and its spread over seeds."""
-    seeds = len(values_SPK)
-    low, high = bootstrap_interval(values_SPK.mean(0), config)
-    mean = values_SPK.mean((0, 1))
+    """Return per size the mean (as `name`), its interval over problems and trainings, and its spread over trainings.
+
+    name: accuracy, of values in [0, 1], or difference, of values in [−1, 1], which has a p_value too.
+    """
+    bounds = DIFFERENCES if name == "difference" else ACCURACIES
+    draws_BK = confidence_draws(values_SPK, config, bounds)
+    low, high = _percentiles(draws_BK, values_SPK, config, bounds)
+    mean, seeds = values_SPK.mean((0, 1)), len(values_SPK)
     spread = values_SPK.mean(1).std(0, ddof=1) if seeds > 1 else [None] * len(mean)
-    return [
+    rows: list[dict[str, Any]] = [
         {name: mean[k], "ci_low": low[k], "ci_high": high[k], "num_seeds": seeds, "std_over_seeds": spread[k]}
         for k in range(len(mean))
     ]
+    if name == "difference":
+        rows = [row | {"p_value": p} for row, p in zip(rows, p_values(draws_BK), strict=True)]
+    return rows
 
 
 def resampled_means(values_SPK: Floats, config: BootstrapConfig) -> Floats:
@@ -79,6 +130,13 @@ def resampled_means(values_SPK: Floats, config: BootstrapConfig) -> Floats:
     drawn_BS = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=config.resamples) / seeds
     means_BK += (drawn_BS @ (values_SPK.mean(1) - mean_K)) * _widened(seeds)
     return np.asarray(means_BK, dtype=np.float64)
+
+
+def _student_quantile(probability: float, freedom: float) -> float:
+    """Return a quantile of Student's t. freedom: its degrees of freedom, which need not be whole."""
+    from scipy.special import stdtrit  # here: a study that is only planned computes no interval
+
+    return float(stdtrit(freedom, probability))
 
 
 def _widened(draws: int) -> float:
@@ -113,13 +171,3 @@ def stretch(values_SPK: Floats, confidence: float) -> Floats:
 def _variance(values_XK: Floats) -> Floats:
     """Return the unbiased variance over the first axis, shape (K,); 0 for a single value."""
     return values_XK.var(0, ddof=1) if len(values_XK) > 1 else np.zeros(values_XK.shape[1])
-
-
-def two_way_interval(values_SPK: Floats, config: BootstrapConfig) -> tuple[Floats, Floats]:
-    """Return the interval of the mean over training seeds and problems, low and high of shape (K,), for other seeds and
-    other problems: percentiles of `resampled_means`, their deviations times `stretch`.
-    """
-    mean_K, tail = values_SPK.mean((0, 1)), (1 - config.confidence) / 2
-    deviations_BK = (resampled_means(values_SPK, config) - mean_K) * stretch(values_SPK, config.confidence)
-    low, high = mean_K + np.quantile(deviations_BK, [tail, 1 - tail], axis=0)
-    return low, high

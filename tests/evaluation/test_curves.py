@@ -118,9 +118,10 @@ def test_results_are_means_over_seeds_with_their_spread_apart() -> None:
     prm = frame.loc[("prm", 4)]
     assert prm["accuracy"] == pytest.approx(0.5)  # 1 and 0
     assert prm["std_over_seeds"] == pytest.approx(np.std([1, 0], ddof=1))
-    assert (prm["ci_low"], prm["ci_high"]) == (0.5, 0.5)  # all problems are alike: no noise of theirs
+    assert (prm["ci_low"], prm["ci_high"]) == (0, 1)  # of two trainings, one right and one wrong, nothing is known
     assert prm["num_seeds"] == 2
     assert frame.loc[("majority", 4), "std_over_seeds"] == 0
+    assert frame.loc[("majority", 4), "ci_high"] < 1  # the same in both: of problems alone
     rows = compute(comparisons(config), problem_accuracy=accuracy).to_pandas().set_index(["method", "baseline", "n"])
     assert rows.loc[("prm", "pass_at_1", 4), "difference"] == pytest.approx(0.0)
     assert rows.loc[("prm", "pass_at_1", 4), "std_over_seeds"] == pytest.approx(np.std([0.5, -0.5], ddof=1))

@@ -18,7 +18,6 @@ from components.statistics.best_of_n import (
     vote,
     within_problem_auc,
 )
-from components.statistics.bootstrap import BootstrapConfig, bootstrap_interval
 
 
 def brute_best_of_n(scores: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -191,24 +190,3 @@ def test_a_vote_gives_its_candidates_most_frequent_answer() -> None:
     own, given = np.array([[True, False, False, False]]), np.array([[False, False, False, False]])
     found = vote(Samples(["p"], answers, own, given, {}), None, [1, 4], 10, 0)
     assert found.tolist() == [[0.0, 0.0]]
-
-
-@pytest.mark.parametrize("problems", [60, 200])
-def test_intervals_cover_the_truth_at_their_rate(problems: int) -> None:
-    """1,000 simulated studies: problems of varied difficulty, two verifiers on the same samples; the truth is the mean
-    over all problems that could have been drawn. Of the accuracy and of the paired difference, 95 % intervals hold it
-    in 93 to 97 %."""
-    rng = np.random.default_rng(4)
-    slots, ns, studies = 8, [1, 4, 8], 1000
-    pool = 20_000
-    right = rng.random((pool, slots)) < rng.beta(1, 1, (pool, 1))
-    better, worse = (best_of_n(right * skill + rng.normal(size=right.shape), right, ns) for skill in (2.0, 1.0))
-    values = np.concatenate([better, (better - worse)[:, 1:]], axis=1)  # of one sample there is no choice
-    truth = values.mean(0)
-    covered = np.zeros(len(truth))
-    for study in range(studies):
-        drawn = values[rng.integers(pool, size=problems)]
-        low, high = bootstrap_interval(drawn, BootstrapConfig(resamples=600, seed=study))
-        covered += (low <= truth) & (truth <= high)
-    assert (covered / studies >= 0.93).all(), covered / studies
-    assert (covered / studies <= 0.97).all(), covered / studies
