@@ -1,4 +1,4 @@
-"""Schemas of the tables of results, as `tables.py` has those of all before."""
+"""Schemas of the tables of best-of-N; `quality.py` has those on verifiers and labels, `tables.py` all before."""
 
 from __future__ import annotations
 
@@ -19,9 +19,30 @@ _N = ("n", pa.int32(), False, "samples per problem that the method chooses from"
 _TRAINING_SEED = ("training_seed", pa.int32(), False, "which of the study's trainings of ORM and PRM, from 1")
 _ACCURACY = ("accuracy", pa.float64(), False, "expected share of problems answered rightly, in [0, 1]")
 _NUM_PROBLEMS = ("num_problems", pa.int32(), False, "problems that count")
-# Where several ORMs and PRMs were trained, accuracies are means over them, and intervals those of the problems.
+_METHOD_PAIR = (
+    ("method", pa.string(), False, "the first method"),
+    ("baseline", pa.string(), False, "what it is compared with; pass_at_1 is the expected accuracy of one sample"),
+)
+_DIFFERENCE = ("difference", pa.float64(), False, "accuracy of method minus that of baseline, in [−1, 1]")
+_P_VALUE = (
+    "p_value",
+    pa.float64(),
+    False,
+    "two-sided p-value of no difference, by the same draws as the interval; not corrected for other comparisons",
+)
+_GROUP = (
+    ("grouping", pa.string(), False, "pass_rate (quintiles, figure 6), source (table 1), level or subject"),
+    ("group", pa.string(), False, "the group of problems; all: every problem of the split"),
+)
+# Where several ORMs and PRMs were trained, accuracies are means over them.
 _INTERVAL = (
-    ("ci_low", pa.float64(), False, "lower end of the 95 % bootstrap interval over problems (paired, of a difference)"),
+    (
+        "ci_low",
+        pa.float64(),
+        False,
+        "lower end of the 95 % interval over problems and trainings (paired, of a difference); where num_seeds is 1, "
+        "over problems alone, for these trained models",
+    ),
     ("ci_high", pa.float64(), False, "upper end"),
     ("num_seeds", pa.int32(), False, "training seeds"),
     (
@@ -115,27 +136,69 @@ PROBLEM_ACCURACY = table(
     ERROR,
 )
 
+# Of halves of each problem's samples, in turn: by the ones problems are grouped, the others are evaluated.
+HALF_ACCURACY = table(
+    ("problem_id", pa.string(), False, "content hash of the problem"),
+    _SPLIT,
+    _TRAINING_SEED,
+    (
+        "half",
+        pa.int32(),
+        False,
+        "0: the samples of even index; 1: of odd index (the last one of an odd number is left out)",
+    ),
+    _METHOD,
+    _N,
+    ("accuracy", pa.float64(), False, "chance that the method answers this problem rightly by that half, in [0, 1]"),
+    ERROR,
+)
+
 BEST_OF_N = table(_SPLIT, _METHOD, _N, _ACCURACY, *_INTERVAL, _NUM_PROBLEMS, ERROR)
 
 COMPARISONS = table(
     _SPLIT,
-    ("method", pa.string(), False, "the first method"),
-    ("baseline", pa.string(), False, "what it is compared with; pass_at_1 is the expected accuracy of one sample"),
+    *_METHOD_PAIR,
     _N,
-    ("difference", pa.float64(), False, "accuracy of method minus that of baseline, in [−1, 1]"),
+    _DIFFERENCE,
     *_INTERVAL,
+    _P_VALUE,
     ERROR,
 )
 
+# Quintiles of the pass rate are of one half of each problem's samples, and what is evaluated is the other half; both
+# ways, averaged. Their N reaches half of the samples.
 GROUP_ACCURACY = table(
     _SPLIT,
-    ("grouping", pa.string(), False, "pass_rate (quintiles, figure 6), source (table 1), level or subject"),
-    ("group", pa.string(), False, "the group of problems; all: every problem of the split"),
-    ("pass_rate", pa.float64(), False, "share of the group's samples that are right: the accuracy of one, in [0, 1]"),
+    *_GROUP,
+    (
+        "pass_rate",
+        pa.float64(),
+        False,
+        "share of the group's evaluated samples that are right: the accuracy of one, in [0, 1]",
+    ),
+    (
+        "num_tied",
+        pa.float64(),
+        True,
+        "of a quintile: problems whose pass rate a problem of another quintile has too, so that their ids decide, mean "
+        "of both halves; null for other groups",
+    ),
     _METHOD,
     _N,
     _ACCURACY,
     *_INTERVAL,
+    _NUM_PROBLEMS,
+    ERROR,
+)
+
+GROUP_COMPARISONS = table(
+    _SPLIT,
+    *_GROUP,
+    *_METHOD_PAIR,
+    _N,
+    _DIFFERENCE,
+    *_INTERVAL,
+    _P_VALUE,
     _NUM_PROBLEMS,
     ERROR,
 )
@@ -158,118 +221,6 @@ SUBSAMPLING_BAND = table(
     ("accuracy", pa.float64(), False, "mean over the trials of the released evaluation's algorithm, in [0, 1]"),
     ("std", pa.float64(), False, "population standard deviation over the trials: the band of the paper's figure 3"),
     ("trials", pa.int32(), False, "shuffles of each problem's samples"),
-    ERROR,
-)
-
-SCORE_QUALITY = table(
-    _SPLIT,
-    _TRAINING_SEED,
-    ("model", pa.string(), False, "orm, prm, or another score's name"),
-    (
-        "within_problem_auc",
-        pa.float64(),
-        True,
-        "chance that a right sample outscores a wrong one of its problem; null where no problem has both",
-    ),
-    (
-        "length_correlation",
-        pa.float64(),
-        True,
-        "rank correlation of score and number of steps within a problem, averaged over problems, in [−1, 1]",
-    ),
-    ("calibration_error", pa.float64(), True, "expected calibration error of ten bins; null for no probability"),
-    ERROR,
-)
-
-CALIBRATION = table(
-    _SPLIT,
-    ("model", pa.string(), False, "orm, prm, or another score's name"),
-    ("unit", pa.string(), False, "solution (score and grade) or step (P(neutral) + P(positive), and its rating)"),
-    ("bin_low", pa.float64(), False, "scores from here"),
-    ("bin_high", pa.float64(), False, "to here (bins of equal width)"),
-    ("count", pa.int64(), False, "solutions or steps in the bin, over all training seeds"),
-    ("mean_score", pa.float64(), False, "their mean score, in [0, 1]"),
-    ("share_right", pa.float64(), False, "share of them that are right, in [0, 1]"),
-    ERROR,
-)
-
-SCORE_BY_LENGTH = table(
-    _SPLIT,
-    ("model", pa.string(), False, "orm, prm, or another score's name"),
-    ("num_steps", pa.int32(), False, "steps of a solution"),
-    ("count", pa.int64(), False, "scored solutions of that length, over all training seeds"),
-    ("share_right", pa.float64(), False, "share of them that are right, in [0, 1]"),
-    ("mean_score", pa.float64(), False, "their mean score"),
-    (
-        "share_picked",
-        pa.float64(),
-        False,
-        "share of the problems' best-scored samples that have that length, in [0, 1]",
-    ),
-    ERROR,
-)
-
-STEP_ERRORS = table(
-    ("source", pa.string(), False, "whose solutions: a split of the study, or a file"),
-    ("threshold", pa.float64(), False, "a step is called wrong from this P(negative) on, the first such is the answer"),
-    ("num_wrong", pa.int64(), False, "solutions with a wrong step"),
-    ("num_right", pa.int64(), False, "solutions without"),
-    ("accuracy_wrong", pa.float64(), True, "share of the former whose first wrong step is found exactly, in [0, 1]"),
-    ("accuracy_right", pa.float64(), True, "share of the latter in which no step is called wrong, in [0, 1]"),
-    ("f1", pa.float64(), True, "harmonic mean of the two accuracies (ProcessBench), in [0, 1]"),
-    ERROR,
-)
-
-FIRST_ERRORS = table(
-    ("source", pa.string(), False, "whose solutions: a split of the study, or a file"),
-    ("threshold", pa.float64(), False, "a step is called wrong from this P(negative) on"),
-    ("first_error", pa.int32(), False, "index of the first wrong step, from 0"),
-    ("count", pa.int64(), False, "solutions with their first error there"),
-    ("found", pa.int64(), False, "of them, those in which exactly that step is the first called wrong"),
-    ("early", pa.int64(), False, "in which an earlier step is"),
-    ("late", pa.int64(), False, "in which a later one is"),
-    ("missed", pa.int64(), False, "in which none is"),
-    ERROR,
-)
-
-AGREEMENT = table(
-    ("source", pa.string(), False, "who rated the steps"),
-    ("reference", pa.string(), False, "whose ratings of the same solutions it is compared with"),
-    ("num_solutions", pa.int64(), False, "solutions that both rated"),
-    ("num_steps", pa.int64(), False, "steps of them that both rated: through the earlier of the two first errors"),
-    (
-        "first_error_precision",
-        pa.float64(),
-        True,
-        "of solutions in which source finds an error, the share whose first error is the reference's, in [0, 1]",
-    ),
-    (
-        "first_error_recall",
-        pa.float64(),
-        True,
-        "of solutions in which the reference has an error, the share whose first error source finds, in [0, 1]",
-    ),
-    (
-        "same_first_error",
-        pa.float64(),
-        True,
-        "share of solutions with the same first error or with none, in [0, 1]",
-    ),
-    ("kappa", pa.float64(), True, "Cohen's kappa of wrong or not, over those steps, in [−1, 1]"),
-    ERROR,
-)
-
-LABEL_SOURCES = table(
-    ("source", pa.string(), False, "who rated the steps"),
-    ("num_solutions", pa.int64(), False, "solutions that it was asked about"),
-    ("num_rated", pa.int64(), False, "of them those that it gave ratings"),
-    ("num_unrated", pa.int64(), False, "those that it gave none, without an error: a judge's text had no verdict"),
-    ("num_error", pa.int64(), False, "those with an error"),
-    ("num_ratings", pa.int64(), False, "ratings of steps"),
-    ("share_with_error", pa.float64(), True, "share of rated solutions with a wrong step, in [0, 1]"),
-    ("num_continuations", pa.int64(), True, "continuations that were sampled for them"),
-    ("num_continuations_every_step", pa.int64(), True, "what asking after every step would have taken"),
-    ("num_tokens", pa.int64(), True, "tokens that were sampled for them"),
     ERROR,
 )
 

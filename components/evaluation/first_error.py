@@ -18,8 +18,9 @@ import pyarrow as pa
 from components.dataflow.stage import TableStage
 from components.evaluation.rated_steps import RatedSolution, rated_steps
 from components.statistics.best_of_n import Floats
+from components.statistics.clustered import f1_interval, named, share_interval
+from schemas.quality import FIRST_ERRORS, STEP_ERRORS
 from schemas.ratings import NO_ERROR
-from schemas.results import FIRST_ERRORS, STEP_ERRORS
 from schemas.settings import Share, settings
 
 
@@ -35,12 +36,12 @@ class StepErrorsConfig:
 def step_errors(config: StepErrorsConfig) -> TableStage:
     """The stage (held_out_step_labels, scores of one training seed or more) → the two accuracies and F1, by threshold,
     over all training seeds."""
-    return TableStage("step_errors", 1, config, STEP_ERRORS, _step_errors)
+    return TableStage("step_errors", 2, config, STEP_ERRORS, _step_errors)
 
 
 def first_errors(config: StepErrorsConfig) -> TableStage:
     """The stage (the same inputs) → the places of first errors, and whether each is found at the reported threshold."""
-    return TableStage("first_errors", 1, config, FIRST_ERRORS, _first_errors)
+    return TableStage("first_errors", 2, config, FIRST_ERRORS, _first_errors)
 
 
 def first_wrong(negatives: Sequence[float] | Floats, threshold: float) -> int:
@@ -68,6 +69,16 @@ def f1(rated: Sequence[int], called: Sequence[int]) -> dict[str, Any]:
     return result
 
 
+def _intervals(problem_ids: Sequence[str], rated: Sequence[int], called: Sequence[int]) -> dict[str, Any]:
+    """Return the intervals of the figures of `f1`, by problems."""
+    rated_at, ids = np.asarray(rated), np.asarray(problem_ids, dtype=object)
+    wrong, hits = rated_at != NO_ERROR, rated_at == np.asarray(called)
+    found = named("f1", f1_interval(problem_ids, wrong, hits)) | {"num_problems": len(set(problem_ids))}
+    for kind, chosen in (("wrong", wrong), ("right", ~wrong)):
+        found |= named(f"accuracy_{kind}", share_interval(ids[chosen].tolist(), hits[chosen]))
+    return found
+
+
 def _by_source(step_labels: pa.Table, scores: dict[str, pa.Table]) -> dict[str, list[RatedSolution]]:
     by_source: dict[str, list[RatedSolution]] = {}
     for table in scores.values():
@@ -79,10 +90,11 @@ def _by_source(step_labels: pa.Table, scores: dict[str, pa.Table]) -> dict[str, 
 def _step_errors(config: StepErrorsConfig, held_out_step_labels: pa.Table, **scores: pa.Table) -> pa.Table:
     rows = []
     for source, solutions in _by_source(held_out_step_labels, scores).items():
-        labels = [solution.first_error for solution in solutions]
+        labels, ids = ([getattr(solution, name) for solution in solutions] for name in ("first_error", "problem_id"))
         for threshold in config.thresholds:
             called = [first_wrong(solution.negative, threshold) for solution in solutions]
-            rows.append({"source": source, "threshold": threshold, "error": None} | f1(labels, called))
+            row = {"source": source, "threshold": threshold, "error": None}
+            rows.append(row | f1(labels, called) | _intervals(ids, labels, called))
     return pa.Table.from_pylist(rows, schema=STEP_ERRORS)
 
 
@@ -91,11 +103,14 @@ def _first_errors(config: StepErrorsConfig, held_out_step_labels: pa.Table, **sc
     for source, solutions in _by_source(held_out_step_labels, scores).items():
         labels = np.array([solution.first_error for solution in solutions])
         called = np.array([first_wrong(solution.negative, config.reported) for solution in solutions])
+        ids = np.array([solution.problem_id for solution in solutions], dtype=object)
         for label in np.unique(labels[labels != NO_ERROR]):
             of_label = called[labels == label]
+            low, high = share_interval(ids[labels == label].tolist(), of_label == label)
             rows.append(
                 {"source": source, "threshold": config.reported, "first_error": label, "count": len(of_label)}
                 | {"found": (of_label == label).sum(), "early": ((of_label < label) & (of_label != NO_ERROR)).sum()}
+                | {"ci_low": low, "ci_high": high}
                 | {"late": (of_label > label).sum(), "missed": (of_label == NO_ERROR).sum(), "error": None}
             )
     return pa.Table.from_pylist(rows, schema=FIRST_ERRORS)

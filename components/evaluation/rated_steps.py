@@ -21,6 +21,7 @@ class RatedSolution:
     """
 
     split: str
+    problem_id: str
     ratings: Ints
     negative: Floats
 
@@ -42,6 +43,7 @@ def rated_steps(step_labels: pa.Table, scores: pa.Table) -> Iterator[RatedSoluti
         .merge(labels, on=SAMPLE_KEY, validate="one_to_one")
     )
     rated = rated[rated["error"].isna() & rated["step_probabilities"].notna() & rated["ratings"].map(len).gt(0)]
-    for split, ratings, steps in zip(rated["split"], rated["ratings"], rated["step_probabilities"], strict=True):
+    columns = (rated[name] for name in ("split", "problem_id", "ratings", "step_probabilities"))
+    for split, problem_id, ratings, steps in zip(*columns, strict=True):
         negative = np.array([float(step[0]) for step in steps])
-        yield RatedSolution(str(split), np.asarray(ratings, dtype=np.int64), negative)
+        yield RatedSolution(str(split), str(problem_id), np.asarray(ratings, dtype=np.int64), negative)

@@ -19,6 +19,7 @@ from components.dataflow.stage import TableStage
 from components.evaluation.rated_steps import rated_steps
 from components.evaluation.scored_samples import models_of, samples_by_split
 from components.statistics.best_of_n import (
+    Bools,
     Floats,
     Samples,
     best_of_n,
@@ -28,8 +29,16 @@ from components.statistics.best_of_n import (
 )
 from components.statistics.bootstrap import BootstrapConfig, estimates
 from components.statistics.classification import calibration_error
+from components.statistics.clustered import (
+    NONE,
+    auc_interval,
+    calibration_error_interval,
+    named,
+    share_interval,
+)
 from components.statistics.score_reduction import NEUTRALS, REDUCTIONS, solution_scores
 from schemas import results
+from schemas.quality import CALIBRATION, SCORE_BY_LENGTH, SCORE_QUALITY
 from schemas.settings import NoSettings
 from schemas.tables import SAMPLE_KEY
 
@@ -38,22 +47,22 @@ _BINS = 10
 
 def score_quality() -> TableStage:
     """The stage scored_samples → per verifier: within-problem AUC, calibration, correlation with length."""
-    return TableStage("score_quality", 3, NoSettings(), results.SCORE_QUALITY, _score_quality)
+    return TableStage("score_quality", 4, NoSettings(), SCORE_QUALITY, _score_quality)
 
 
 def calibration() -> TableStage:
     """The stage scored_samples → the share of right solutions by bins of the score: do scores mean it?"""
-    return TableStage("calibration", 1, NoSettings(), results.CALIBRATION, _calibration)
+    return TableStage("calibration", 2, NoSettings(), CALIBRATION, _calibration)
 
 
 def step_calibration() -> TableStage:
     """The stage (held_out_step_labels, scores of one training seed or more) → the same of the PRM's steps."""
-    return TableStage("step_calibration", 1, NoSettings(), results.CALIBRATION, _step_calibration)
+    return TableStage("step_calibration", 2, NoSettings(), CALIBRATION, _step_calibration)
 
 
 def score_by_length() -> TableStage:
     """The stage scored_samples → mean score, share right and share picked by number of steps."""
-    return TableStage("score_by_length", 1, NoSettings(), results.SCORE_BY_LENGTH, _score_by_length)
+    return TableStage("score_by_length", 1, NoSettings(), SCORE_BY_LENGTH, _score_by_length)
 
 
 def reductions(config: BootstrapConfig) -> TableStage:
@@ -73,16 +82,25 @@ def _score_quality(config: NoSettings, scored_samples: pa.Table) -> pa.Table:
     rows = []
     for split, seed, samples in samples_by_split(scored_samples):
         steps_PM = _in_shape(lengths[split, seed], samples.problem_ids, samples.answer_PM.shape)
+        ids_PM = np.repeat(np.array(samples.problem_ids, dtype=object)[:, None], samples.answer_PM.shape[1], 1)
         for name, scores_PM in samples.scores.items():
-            there = ~np.isnan(scores_PM)
-            error = (
-                calibration_error(scores_PM[there], samples.is_correct_PM[there]) if is_probability(scores_PM) else None
-            )
-            row = {"split": split, "training_seed": seed, "model": name, "calibration_error": error, "error": None}
+            row: dict[str, Any] = {"split": split, "training_seed": seed, "model": name, "error": None}
             row["within_problem_auc"] = _or_null(within_problem_auc(scores_PM, samples.is_correct_PM))
+            interval, row["num_auc_problems"] = auc_interval(scores_PM, samples.is_correct_PM)
+            row |= named("auc", interval)
             row["length_correlation"] = _or_null(mean_rank_correlation(zip(scores_PM, steps_PM, strict=True)))
-            rows.append(row)
-    return pa.Table.from_pylist(rows, schema=results.SCORE_QUALITY)
+            rows.append(row | _calibration_error(ids_PM, scores_PM, samples.is_correct_PM))
+    return pa.Table.from_pylist(rows, schema=SCORE_QUALITY)
+
+
+def _calibration_error(ids_PM: Any, scores_PM: Floats, is_correct_PM: Bools) -> dict[str, Any]:
+    """Return the error of the scores that are there, and its interval; null where they are no probabilities."""
+    if not is_probability(scores_PM):
+        return {"calibration_error": None} | named("calibration_error", NONE)
+    there = ~np.isnan(scores_PM)
+    scores, right = scores_PM[there], is_correct_PM[there]
+    interval = calibration_error_interval(ids_PM[there].tolist(), scores, right)
+    return {"calibration_error": calibration_error(scores, right)} | named("calibration_error", interval)
 
 
 def _lengths(scored_samples: pa.Table) -> dict[tuple[str, int], pd.DataFrame]:
@@ -107,8 +125,8 @@ def _calibration(config: NoSettings, scored_samples: pa.Table) -> pa.Table:
         for name in models_of(scored_samples):
             scored = part[part["candidate"].notna() & part[f"{name}_score"].notna()]
             scores = scored[f"{name}_score"].to_numpy(dtype=np.float64)
-            rows += _bins(str(split), name, "solution", scores, scored["is_correct"].eq(True))
-    return pa.Table.from_pylist(rows, schema=results.CALIBRATION)
+            rows += _bins(str(split), name, "solution", scores, scored["is_correct"].eq(True), scored["problem_id"])
+    return pa.Table.from_pylist(rows, schema=CALIBRATION)
 
 
 def _step_calibration(config: NoSettings, held_out_step_labels: pa.Table, **scores: pa.Table) -> pa.Table:
@@ -118,21 +136,26 @@ def _step_calibration(config: NoSettings, held_out_step_labels: pa.Table, **scor
         chosen = [solution for solution in solutions if solution.split == split]
         negative = np.concatenate([solution.negative[: len(solution.ratings)] for solution in chosen])
         ratings = np.concatenate([solution.ratings for solution in chosen])
-        rows += _bins(split, "prm", "step", 1 - negative, ratings >= 0)
-    return pa.Table.from_pylist(rows, schema=results.CALIBRATION)
+        ids = np.repeat([solution.problem_id for solution in chosen], [len(solution.ratings) for solution in chosen])
+        rows += _bins(split, "prm", "step", 1 - negative, ratings >= 0, ids)
+    return pa.Table.from_pylist(rows, schema=CALIBRATION)
 
 
-def _bins(split: str, model: str, unit: str, scores: Floats, is_right: Any) -> Iterator[dict[str, Any]]:
+def _bins(
+    split: str, model: str, unit: str, scores: Floats, is_right: Any, problem_ids: Any
+) -> Iterator[dict[str, Any]]:
     if not is_probability(scores):
         return
-    right = np.asarray(is_right, dtype=np.float64)
+    right, ids = np.asarray(is_right, dtype=np.bool_), np.asarray(problem_ids, dtype=object)
     places = np.minimum((scores * _BINS).astype(np.int64), _BINS - 1)
     for place in np.unique(places):
         chosen = places == place
+        low, high = share_interval(ids[chosen].tolist(), right[chosen])
         yield {
             "split": split, "model": model, "unit": unit, "error": None,
             "bin_low": place / _BINS, "bin_high": (place + 1) / _BINS, "count": int(chosen.sum()),
             "mean_score": float(scores[chosen].mean()), "share_right": float(right[chosen].mean()),
+            "ci_low": low, "ci_high": high,
         }  # fmt: skip
 
 
@@ -154,7 +177,7 @@ def _score_by_length(config: NoSettings, scored_samples: pa.Table) -> pa.Table:
                     | {"share_right": of_length["is_correct"].eq(True).mean(), "share_picked": picked[num_steps]}
                     | {"mean_score": of_length[f"{name}_score"].mean()}
                 )
-    return pa.Table.from_pylist(rows, schema=results.SCORE_BY_LENGTH)
+    return pa.Table.from_pylist(rows, schema=SCORE_BY_LENGTH)
 
 
 def _reductions(config: BootstrapConfig, scored_samples: pa.Table, **scores: pa.Table) -> pa.Table:

@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 
 from components.dataflow.stage import TableStage
+from components.statistics.clustered import kappa_interval, named, share_interval
+from schemas.quality import AGREEMENT, LABEL_SOURCES
 from schemas.ratings import NEGATIVE, NO_ERROR, first_error
-from schemas.results import AGREEMENT, LABEL_SOURCES
 from schemas.settings import settings
 
 _READS = ["problem_id", "sample_index", "ratings", "error"]
@@ -31,7 +32,7 @@ class AgreementConfig:
 def agreement(config: AgreementConfig) -> TableStage:
     """The stage (a table of step labels by each source) → agreement, a row per ordered pair of sources."""
     reads = dict.fromkeys(config.sources, _READS)
-    return TableStage("agreement", 1, config, AGREEMENT, _agreement, reads=reads)
+    return TableStage("agreement", 2, config, AGREEMENT, _agreement, reads=reads)
 
 
 def label_sources(config: AgreementConfig) -> TableStage:
@@ -57,23 +58,27 @@ def kappa(ratings: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float |
 def compare(source: dict[Key, list[int]], reference: dict[Key, list[int]]) -> dict[str, Any]:
     """Return the numbers of one ordered pair. source, reference: (problem_id, sample_index) → ratings."""
     common = [key for key in source if key in reference]
-    by_source = np.array([first_error(source[key]) for key in common])
-    by_reference = np.array([first_error(reference[key]) for key in common])
-    pairs = [pair for key in common for pair in zip(source[key], reference[key], strict=False)]
-    wrong = np.array(pairs, dtype=np.int64).reshape(-1, 2) == NEGATIVE
+    problem_ids = [problem_id for problem_id, _ in common]
+    by_source = np.array([first_error(source[key]) for key in common], dtype=np.int64)
+    by_reference = np.array([first_error(reference[key]) for key in common], dtype=np.int64)
+    pairs = [[*zip(source[key], reference[key], strict=False)] for key in common]
+    steps = [pair for of_solution in pairs for pair in of_solution]
+    ids_of_steps = [one for one, of_solution in zip(problem_ids, pairs, strict=True) for _ in of_solution]
+    wrong = np.array(steps, dtype=np.int64).reshape(-1, 2) == NEGATIVE
     same = by_source == by_reference
 
-    def share(chosen: np.ndarray[Any, Any]) -> float | None:
-        return float(same[chosen].mean()) if chosen.any() else None
+    def share(name: str, chosen: np.ndarray[Any, Any]) -> dict[str, float | None]:
+        value = float(same[chosen].mean()) if chosen.any() else None
+        ids = np.array(problem_ids, dtype=object)[chosen].tolist()
+        return {name: value} | named(name, share_interval(ids, same[chosen]))
 
-    return {
-        "num_solutions": len(common),
-        "num_steps": len(pairs),
-        "first_error_precision": share(by_source != NO_ERROR) if common else None,
-        "first_error_recall": share(by_reference != NO_ERROR) if common else None,
-        "same_first_error": float(same.mean()) if common else None,
-        "kappa": kappa(wrong[:, 0], wrong[:, 1]),
-    }
+    return (
+        {"num_solutions": len(common), "num_steps": len(steps), "kappa": kappa(wrong[:, 0], wrong[:, 1])}
+        | share("first_error_precision", by_source != NO_ERROR)
+        | share("first_error_recall", by_reference != NO_ERROR)
+        | share("same_first_error", np.ones(len(common), dtype=np.bool_))
+        | named("kappa", kappa_interval(ids_of_steps, wrong[:, 0], wrong[:, 1]))
+    )
 
 
 def _ratings(labels: pa.Table) -> dict[Key, list[int]]:

@@ -45,7 +45,8 @@ def confidence_draws(values_SPK: Floats, config: BootstrapConfig, bounds: Bounds
     """
     seeds, problems, _ = values_SPK.shape
     rng = np.random.default_rng(config.seed)
-    means_BK = _problem_draws(values_SPK.mean(0), config.resamples, bounds, rng)
+    least, most = _bounds(values_SPK, bounds)
+    means_BK = problem_draws(values_SPK.mean(0), least, most, config.resamples, rng)
     if seeds == 1:
         return means_BK
     effects = values_SPK.mean(0, keepdims=True) + values_SPK.mean(1, keepdims=True) - values_SPK.mean((0, 1))
@@ -56,15 +57,23 @@ def confidence_draws(values_SPK: Floats, config: BootstrapConfig, bounds: Bounds
     return means_BK + noise_B1 * np.sqrt(np.maximum(0.0, of_seeds * pivot_B1 - together))
 
 
-def _problem_draws(values_PK: Floats, resamples: int, bounds: Bounds, rng: np.random.Generator) -> Floats:
-    low, high = np.minimum(bounds[0], values_PK.min(0)), np.maximum(bounds[1], values_PK.max(0))
+def problem_draws(
+    values_PK: Floats, least_K: Floats, most_K: Floats, resamples: int, rng: np.random.Generator
+) -> Floats:
+    """Return means over problems by the Bayesian bootstrap, shape (2 · resamples, K), with one more problem in each:
+    `least_K` in one half of the draws, `most_K` in the other."""
     parts = []
     for first in range(0, resamples, _BLOCK):  # all weights at once would be gigabytes for many problems
         weights = rng.standard_exponential((min(_BLOCK, resamples - first), len(values_PK) + 1))
         weights /= weights.sum(1, keepdims=True)
         means_BK = weights[:, :-1] @ values_PK
-        parts += [means_BK + weights[:, -1:] * low, means_BK + weights[:, -1:] * high]
+        parts += [means_BK + weights[:, -1:] * least_K, means_BK + weights[:, -1:] * most_K]
     return np.concatenate(parts)
+
+
+def _bounds(values_SPK: Floats, bounds: Bounds) -> tuple[Floats, Floats]:
+    """Return the bounds, shape (K,) each; further out where values are, as slopes may be."""
+    return np.minimum(bounds[0], values_SPK.min((0, 1))), np.maximum(bounds[1], values_SPK.max((0, 1)))
 
 
 def two_way_interval(
@@ -80,8 +89,8 @@ def _percentiles(
 ) -> tuple[Floats, Floats]:
     tail = (1 - config.confidence) / 2
     low, high = np.quantile(draws_BK, [tail, 1 - tail], axis=0)
-    least, most = values_SPK.min((0, 1)), values_SPK.max((0, 1))
-    return np.maximum(low, np.minimum(bounds[0], least)), np.minimum(high, np.maximum(bounds[1], most))
+    least, most = _bounds(values_SPK, bounds)
+    return np.maximum(low, least), np.minimum(high, most)
 
 
 def p_values(draws_BK: Floats) -> Floats:

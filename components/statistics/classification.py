@@ -49,3 +49,13 @@ def calibration_error(probabilities: Floats, is_right: Bools, bins: int = 10) ->
     places = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
     gaps = np.abs(np.bincount(places, is_right - probabilities, bins))
     return float(gaps.sum() / len(probabilities))
+
+
+def gaps_of_bins(probabilities: Floats, is_right: Bools, bins: int = 10) -> Floats:
+    """Return per item 1 and, in the column of its bin, right − probability: `calibration_error` is the sum over bins of
+    |Σ gaps|, by Σ 1. shape (n, 1 + bins)."""
+    places = np.minimum((probabilities * bins).astype(np.int64), bins - 1)
+    gaps = np.zeros((len(probabilities), 1 + bins))
+    gaps[:, 0] = 1
+    gaps[np.arange(len(probabilities)), 1 + places] = is_right - probabilities
+    return gaps
