@@ -12,13 +12,12 @@ from components.dataflow.stage import TableStage
 from components.evaluation.answer_clusters import CandidatesConfig, candidates, group_by_equality
 from components.evaluation.curves import (
     BandConfig,
-    VoteConfig,
     best_of_n_curves,
     comparisons,
-    group_accuracy,
     problem_accuracy,
     subsampling_band,
 )
+from components.evaluation.method_accuracies import VoteConfig
 from components.evaluation.score_quality import (
     calibration,
     reductions,
@@ -28,7 +27,6 @@ from components.evaluation.score_quality import (
 )
 from components.evaluation.scored_samples import ReductionConfig, samples_by_split, scored_samples
 from components.statistics.bootstrap import BootstrapConfig
-from schemas.results import PROBLEM_ATTRIBUTES
 from schemas.tables import GRADES, SCORES, SOLUTIONS, STEP_LABELS
 
 PROBLEMS, SLOTS = 6, 4
@@ -147,32 +145,6 @@ def test_one_seed_has_no_spread_and_another_reduction_is_computed_from_the_steps
     found = found[found["n"] == 4].set_index(["reduction", "neutral"])["accuracy"]
     assert {key: found.loc[key] for key in solved_by} == solved_by
     assert len(found) == 8
-
-
-def test_groups_of_problems_are_counted_and_sum() -> None:
-    """Quintiles by pass rate, the hardest first; sources beside their sum; what has one value alone is no table."""
-    accuracy, attributes = [], []
-    for problem in range(12):
-        right = problem / 12
-        for method, value in (("pass", right), ("prm", min(1.0, right + 0.5))):
-            row = {"problem_id": f"p{problem:02}", "split": "ood", "training_seed": 1, "method": method, "n": 1}
-            accuracy.append(row | {"accuracy": value, "error": None})
-        kind = {"source": "AP Calculus" if problem % 3 else "AMC 10", "level": "1", "subject": None}
-        attributes.append({"problem_id": f"p{problem:02}", "split": "ood", "error": None} | kind)
-    stage = group_accuracy(BootstrapConfig(resamples=50))
-    inputs = {"problem_attributes": pa.Table.from_pylist(attributes, schema=PROBLEM_ATTRIBUTES)}
-    found = compute(stage, problem_accuracy=pa.Table.from_pylist(accuracy), **inputs).to_pandas()
-    prm = found[found["method"] == "prm"].set_index(["grouping", "group"])
-    assert set(prm.index.get_level_values("grouping")) == {"pass_rate", "source"}
-    quintiles = prm.loc["pass_rate"].drop("all")
-    assert quintiles["num_problems"].tolist() == [3, 3, 2, 2, 2]
-    assert quintiles["pass_rate"].is_monotonic_increasing
-    assert quintiles.index[0] == "quintile 1 (hardest)"
-    sources = prm.loc["source"]
-    assert sources.drop("all")["num_problems"].sum() == sources.loc["all", "num_problems"] == 12
-    assert sources.loc["AMC 10", "pass_rate"] == pytest.approx((0 + 3 + 6 + 9) / 48)
-    weighted = (sources["accuracy"] * sources["num_problems"]).drop("all").sum() / 12
-    assert sources.loc["all", "accuracy"] == pytest.approx(weighted)
 
 
 def test_calibration_and_length_by_hand() -> None:

@@ -1,0 +1,75 @@
+"""The accuracy of every method on every problem, from samples and as a table gives it.
+
+Shapes: S training seeds, P problems, K sizes N.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pydantic import NonNegativeInt, PositiveInt
+
+from components.statistics.best_of_n import Floats, Samples, best_of_n, pass_at_n, sizes, vote
+from schemas.settings import settings
+
+
+@settings
+class VoteConfig:
+    """Settings of the estimates of votes."""
+
+    vote_subsets: PositiveInt = 200  # random subsets of N samples per problem
+    seed: NonNegativeInt = 0  # draws the subsets
+
+
+def weights_of_votes(samples: Samples) -> list[str]:
+    """Return the verifiers whose scores can weigh votes: logits and the like are no weights."""
+    return [
+        name for name, scores in samples.scores.items() if samples.has_votes and np.nanmin(scores, initial=0.0) >= 0
+    ]
+
+
+def accuracy_rows(config: VoteConfig, samples: Samples, weights: Collection[str]) -> pd.DataFrame:
+    """Return problem_id, method, n and accuracy, exact but for votes. weights: of `weights_of_votes`."""
+    right, ns = samples.is_correct_PM, sizes(samples.answer_PM.shape[1])
+    methods: dict[str, Floats] = {name: best_of_n(s, right, ns) for name, s in samples.scores.items()}
+    if samples.has_votes:
+        methods["majority"] = vote(samples, None, ns, config.vote_subsets, config.seed)
+    for name in weights:
+        methods[f"{name}_weighted"] = vote(samples, samples.scores[name], ns, config.vote_subsets, config.seed)
+    methods["pass"] = pass_at_n(right, ns)
+    parts = []
+    for method, accuracy_PK in methods.items():
+        part = {"problem_id": np.repeat(samples.problem_ids, len(ns)), "method": method}
+        parts.append(pd.DataFrame(part | {"n": np.tile(ns, len(accuracy_PK)), "accuracy": accuracy_PK.ravel()}))
+    return pd.concat(parts)
+
+
+@dataclass(frozen=True)
+class MethodAccuracies:
+    """The accuracies of some problems: method → shape (S, P, K), with the K sizes `ns`."""
+
+    ns: list[int]
+    problem_ids: list[str]
+    methods: dict[str, Floats]
+
+    def of_problems(self, chosen: Sequence[int]) -> MethodAccuracies:
+        """Return the accuracies of the problems at these places, in that order."""
+        ids = [self.problem_ids[at] for at in chosen]
+        return MethodAccuracies(self.ns, ids, {method: values[:, chosen] for method, values in self.methods.items()})
+
+
+def accuracies_by_split(table: pa.Table) -> Iterator[tuple[str, MethodAccuracies]]:
+    """Yield (split, accuracies) of a table with the columns of problem_accuracy."""
+    frame = table.to_pandas().sort_values(["training_seed", "problem_id", "n"], kind="stable")
+    for split, part in frame.groupby("split", sort=False):
+        ns = sorted(part["n"].unique().tolist())
+        shape = (part["training_seed"].nunique(), part["problem_id"].nunique(), len(ns))
+        values = {
+            str(method): rows["accuracy"].to_numpy().reshape(shape)
+            for method, rows in part.groupby("method", sort=False)
+        }
+        yield str(split), MethodAccuracies(ns, sorted(part["problem_id"].unique()), values)
