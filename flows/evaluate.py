@@ -31,6 +31,7 @@ from components.dataflow.runner import Runner
 from components.evaluation.answer_clusters import CandidatesConfig, candidates
 from components.evaluation.curves import BandConfig, EstimationConfig
 from components.report import main_study
+from components.report.verdicts import verdicts as verdicts_in_words
 from components.sampling.grading import GRADER_VERSION
 from flows.command_line import checks
 from flows.command_line.errors import run_and_report_errors
@@ -78,7 +79,7 @@ def _write(run: Runner, samples: Dataset, file: ScoredFile, place: str, notes: l
     if curves.empty:
         raise StudyError("no problem has a sample that can be used; see the errors of file_samples in the store")
     num_problems = int(curves["num_problems"].max())
-    verdicts = main_study.verdicts(frames["comparisons"], num_problems) if file.slots > 1 else []
+    verdicts = verdicts_in_words(frames["comparisons"], num_problems) if file.slots > 1 else []
     notes = [*notes, *_notes(run, samples, file)]
     details = dict.fromkeys(("problems", "solutions", "grades", "scores"), samples)
     content = {

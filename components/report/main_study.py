@@ -1,11 +1,10 @@
-"""The main study's results for people: a table on the terminal, a figure like the paper's figure 3, verdicts in words.
+"""The main study's results for people: a table on the terminal, and a figure like the paper's figure 3.
 
 Also the tables of stages that a run and a plan print.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -24,7 +23,6 @@ LABELS = {
     "pass": "any of N (upper bound)",
 }
 Row = dict[str, Any]
-_FEWEST_PROBLEMS = 5  # fewer problems support no verdict, however alike their differences are
 _WHY_SHOWN = 4  # lines under a stage of a plan
 _STATUS_WIDTH = 42  # width of a plan's column
 
@@ -77,7 +75,7 @@ def table(best_of_n: pd.DataFrame, split: str) -> str:
 
 
 def picture(best_of_n: pd.DataFrame, title: str) -> bytes:
-    """Return best_of_n.png: accuracy against N of the test split; bands are 95 % intervals over problems."""
+    """Return best_of_n.png: accuracy against N of the test split; bands are the 95 % intervals."""
     rows = best_of_n[best_of_n["split"] == "test"]
     methods = in_order(rows["method"][rows["method"] != "pass"])
     by_name = colours([method for method in methods if not method.endswith("_weighted")])
@@ -104,50 +102,6 @@ def _draw(axes: Any, line: pd.DataFrame, colour: str, weighted: bool) -> None:
 def records(frame: pd.DataFrame) -> list[Row]:
     """Return the rows as dicts."""
     return cast(list[Row], frame.to_dict("records"))
-
-
-def verdicts(comparisons: pd.DataFrame, num_problems: int) -> list[str]:
-    """Return the study's answers in words, from paired differences on the test split, its own question first."""
-    rows = comparisons[comparisons["split"] == "test"]
-    largest = int(rows["n"].max())
-    names = [name for name in dict.fromkeys(rows["method"]) if name != "majority" and not name.endswith("_weighted")]
-    others = [name for name in names if is_other_prm(name)]  # compared with the first PRM and the ORM alone
-    named = [name for name in names if name not in others]
-    pairs = list(itertools.combinations(names, 2))
-    questions = [(*pair, largest) for pair in pairs if not set(pair) & set(others)]
-    questions += [(name, "majority", largest) for name in named]
-    questions += [(name, "pass_at_1", max(n for n in rows["n"].unique() if n <= 16)) for name in named]
-    questions += [(*pair, largest) for pair in pairs if len(set(pair) & set(others)) == 1]
-    answers = {
-        (row["method"], row["baseline"], row["n"]): row | {"num_problems": num_problems} for row in records(rows)
-    }
-    return [
-        compared(answers[method, baseline, n], short_name(method), short_name(baseline), f"at N = {n}")
-        for method, baseline, n in questions
-        if (method, baseline, n) in answers
-    ]
-
-
-def compared(row: Row, method: str, baseline: str, where: str) -> str:
-    """Return a paired difference in words: beats, loses to, or no clear difference.
-
-    row: difference, ci_low, ci_high, as shares; num_problems, num_seeds, std_over_seeds.
-    """
-    points, low, high = (100 * row[name] for name in ("difference", "ci_low", "ci_high"))
-    sentence = f"{method} shows no clear difference from {baseline} {where} ({points:+.1f} points)"
-    if row["num_problems"] >= _FEWEST_PROBLEMS and (low > 0 or high < 0):
-        sentence = f"{method} {'beats' if low > 0 else 'loses to'} {baseline} {where} by {abs(points):.1f} points"
-    low, high = (-high, -low) if high < 0 else (low, high)
-    return f"{sentence}, 95 % interval {low:.1f} to {high:.1f}, {row['num_problems']} problems{_seeds(row)}"
-
-
-def _seeds(row: Row) -> str:
-    """Return how far apart the same difference is between trainings: a noise of its own."""
-    if row["num_seeds"] == 1:
-        return ""
-    return (
-        f"; mean of {row['num_seeds']} training seeds, standard deviation over them {100 * row['std_over_seeds']:.1f}"
-    )
 
 
 def plan_table(runs: Sequence[Any], columns: Mapping[str, Mapping[str, str]] | None = None) -> str:

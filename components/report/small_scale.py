@@ -10,7 +10,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from components.report.main_study import Row, compared, records
+from components.report.main_study import Row, records
+from components.report.verdicts import compared
 from schemas.small_scale import SUPERVISIONS
 
 LABELS = {

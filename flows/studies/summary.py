@@ -12,6 +12,7 @@ import pandas as pd
 from components.dataflow.datasets import Dataset
 from components.dataflow.runner import Runner
 from components.report import main_study
+from components.report.verdicts import verdicts as verdicts_in_words
 from flows.studies import report_file
 from flows.studies.study_folder import as_json, summary_of, training_notes, write_study
 from flows.study import Study
@@ -29,7 +30,7 @@ def write(study: Study) -> None:
     grades, best_of_n = frames["grades"], frames["best_of_n"]
     curves = best_of_n[best_of_n["split"] == "test"]
     num_problems = int(curves["num_problems"].max())
-    verdicts = main_study.verdicts(frames["comparisons"], num_problems)
+    verdicts = verdicts_in_words(frames["comparisons"], num_problems)
     notes = _notes(study, grades, curves)
     disagreement = _graders_disagree(run, tables["problems"], grades)
     costs, cost_section = report_file.costs(run, best_of_n, study.published_prm)

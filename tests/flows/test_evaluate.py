@@ -207,4 +207,6 @@ def test_nothing_usable_is_an_error_and_few_problems_are_no_proof(tmp_path: Path
     )
     made = [{"problem": "p", "answer": str(n), "is_correct": n == 0, "a_score": float(-n)} for n in range(4)]
     found = run(tmp_path, write(tmp_path / "b.jsonl", made))
-    assert all("no clear difference from" in line for line in found["verdicts"])
+    *sentences, correction = found["verdicts"]
+    assert all("no clear difference from" in line for line in sentences)
+    assert correction.startswith(f"{len(sentences)} comparisons are made here")

@@ -19,7 +19,8 @@ from components.dataflow.stage import Model, TableStage
 from components.dataflow.store import Store
 from components.evaluation.scored_samples import ReductionConfig, scored_samples
 from components.labels.prm_labels import LabelByPrm, VerifierLabelsConfig
-from components.report.main_study import label, verdicts
+from components.report.main_study import label
+from components.report.verdicts import verdicts
 from components.text.problem_matching import same_text
 from components.training.examples_of_rows import ExampleConfig, make_examples
 from components.worlds.tokenizer import build_tokenizer
@@ -241,7 +242,7 @@ def test_verdicts_leave_pairs_of_other_prms_out() -> None:
     methods = ["prm", "prm_judge", "prm_rollouts", "orm", "majority"]
     rows = [
         {"split": "test", "method": one, "baseline": other, "n": 4, "difference": 0.1, "ci_low": 0.05, "ci_high": 0.2}
-        | {"num_seeds": 1, "std_over_seeds": None}
+        | {"num_seeds": 1, "std_over_seeds": None, "p_value": 0.001}
         for one, other in itertools.permutations(methods, 2)
     ]
     said = verdicts(pd.DataFrame(rows), 100)

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pytest
 
 from components.report import solution_browser
-from components.report.main_study import verdicts
 from components.report.page import embedded, page
 from components.report.sections import sections
 from components.report.solution_browser import browser
@@ -121,29 +120,3 @@ def test_sections_say_what_the_tables_hold() -> None:
     assert made[0]["tables"][0]["rows"][0] == ["PRM", "50.0 (40.0 to 60.0)", "50.0 (40.0 to 60.0)"]
     assert made[2]["tables"][0]["rows"] == [["test", "mine", 1, "0.750", "–", "–"]]
     json.dumps(made, allow_nan=False)
-
-
-def test_verdicts_in_words() -> None:
-    about = {"split": "test", "n": 64, "num_seeds": 1, "std_over_seeds": None}
-    numbers = [
-        ("prm", "orm", 0.061, 0.024, 0.098),
-        ("prm", "majority", -0.05, -0.08, -0.02),
-        ("orm", "majority", 0.01, -0.02, 0.04),
-    ]
-    rows = [
-        about | {"method": m, "baseline": b, "difference": d, "ci_low": low, "ci_high": high}
-        for m, b, d, low, high in numbers
-    ]
-    rows += [
-        about | {"n": 16, "method": "prm", "baseline": "pass_at_1", "difference": 0.1, "ci_low": 0.05, "ci_high": 0.2}
-    ]
-    said = verdicts(pd.DataFrame(rows), 500)
-    assert said == [
-        "PRM beats ORM at N = 64 by 6.1 points, 95 % interval 2.4 to 9.8, 500 problems",
-        "PRM loses to majority voting at N = 64 by 5.0 points, 95 % interval 2.0 to 8.0, 500 problems",
-        "ORM shows no clear difference from majority voting at N = 64 (+1.0 points), 95 % interval -2.0 to 4.0, "
-        "500 problems",
-        "PRM beats a single sample at N = 16 by 10.0 points, 95 % interval 5.0 to 20.0, 500 problems",
-    ]
-    rows[0] |= {"num_seeds": 3, "std_over_seeds": 0.012}
-    assert verdicts(pd.DataFrame(rows), 500)[0].endswith("; mean of 3 training seeds, standard deviation over them 1.2")
