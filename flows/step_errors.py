@@ -27,7 +27,7 @@ from components.dataflow.runner import Runner
 from components.evaluation.first_error import StepErrorsConfig, first_errors, step_errors
 from components.evaluation.score_quality import step_calibration
 from components.report import main_study
-from components.report.sections import percent
+from components.report.parts import named_interval, percent
 from components.verifiers.published import CHAT_STYLES, OURS, STYLES
 from components.verifiers.scoring import ScoringConfig, score
 from flows.command_line import checks, cli, model_checks
@@ -67,11 +67,13 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def _write(run: Runner, found: Dataset, scores: Dataset) -> None:
     """Print F1 by source and threshold, and write the study's folder."""
-    lines = [f"{'source':<28}{'P(neg) from':>12}{'with error':>12}{'found %':>9}{'without':>9}{'kept %':>8}{'F1 %':>7}"]
+    titles = f"{'source':<28}{'P(neg) from':>12}{'with error':>12}{'found %':>9}{'without':>9}{'kept %':>8}"
+    lines = [f"{titles}  F1 % (95 % interval over problems)"]
     for row in main_study.records(run.store.read(found).to_pandas()):
         lines.append(
             f"{printable(row['source']):<28}{row['threshold']:>12g}{row['num_wrong']:>12,}{percent(row['accuracy_wrong']):>9}"
-            f"{row['num_right']:>9,}{percent(row['accuracy_right']):>8}{percent(row['f1']):>7}"
+            f"{row['num_right']:>9,}{percent(row['accuracy_right']):>8}"
+            f"  {named_interval(row, 'f1', 'f1')}"
         )
     causes = errors_of(run, [scores]).get("scores", {})
     notes = [f"{count} solutions have no scores and do not count: {cause}" for cause, count in causes.items()]

@@ -79,7 +79,7 @@ def _half(samples: Samples, half: int) -> Samples:
 
 
 @dataclass(frozen=True)
-class _Group:
+class _ProblemGroup:
     grouping: str
     group: str
     accuracies: MethodAccuracies
@@ -109,7 +109,7 @@ def _group_comparisons(config: BootstrapConfig, **tables: pa.Table) -> pa.Table:
 
 def _groups(
     problem_accuracy: pa.Table, half_accuracy: pa.Table, problem_attributes: pa.Table
-) -> Iterator[tuple[str, _Group]]:
+) -> Iterator[tuple[str, _ProblemGroup]]:
     """Yield (split, group)."""
     attributes = problem_attributes.to_pandas().set_index("problem_id")
     by_half = [dict(accuracies_by_split(half_accuracy.filter(pc.field("half") == half))) for half in (0, 1)]
@@ -122,12 +122,12 @@ def _groups(
                 continue
             for value in sorted(values.dropna().unique(), key=lambda text: (len(text), text)):
                 chosen = np.flatnonzero(values.eq(value)).tolist()
-                yield split, _Group(grouping, str(value), accuracies.of_problems(chosen))
+                yield split, _ProblemGroup(grouping, str(value), accuracies.of_problems(chosen))
             chosen = np.flatnonzero(values.notna()).tolist()
-            yield split, _Group(grouping, "all", accuracies.of_problems(chosen))
+            yield split, _ProblemGroup(grouping, "all", accuracies.of_problems(chosen))
 
 
-def _quintiles(first: MethodAccuracies, second: MethodAccuracies) -> Iterator[_Group]:
+def _quintiles(first: MethodAccuracies, second: MethodAccuracies) -> Iterator[_ProblemGroup]:
     """Yield the quintiles, the hardest first, of equally many problems (or one more), and all problems.
 
     first, second: of the halves of the samples. Problems of equal pass rate are put in the order of their ids.
@@ -140,9 +140,9 @@ def _quintiles(first: MethodAccuracies, second: MethodAccuracies) -> Iterator[_G
         suffix = {1: " (hardest)", QUINTILES: " (easiest)"}.get(number, "")
         tied = np.mean([_tied(*of_half) for of_half in zip(rates, (by_first, by_second), strict=True)])
         accuracies = _evaluated(first, second, by_first.tolist(), by_second.tolist())
-        yield _Group("pass_rate", f"quintile {number}{suffix}", accuracies, float(tied))
+        yield _ProblemGroup("pass_rate", f"quintile {number}{suffix}", accuracies, float(tied))
     every = list(range(len(first.problem_ids)))
-    yield _Group("pass_rate", "all", _evaluated(first, second, every, every))
+    yield _ProblemGroup("pass_rate", "all", _evaluated(first, second, every, every))
 
 
 def _tied(rates: Floats, chosen: Any) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from components.report.main_study import Row, records
-from components.report.sections import Section, listing, percent, section, table
+from components.report.parts import Section, listing, named_interval, percent, section, table
 
 
 def input_sections(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
@@ -25,9 +25,11 @@ def labels(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
         rows = frames["agreement"]
         names = list(dict.fromkeys(rows["source"]))
         for column, title, form in _AGREEMENT:
-            cells = {(row["source"], row["reference"]): form(row[column]) for row in records(rows)}
+            cells = {
+                (row["source"], row["reference"]): named_interval(row, column, column, form) for row in records(rows)
+            }
             body = [[source, *(cells.get((source, other), "") for other in names)] for source in names]
-            note = "Rows: the source; columns: the reference, on the same solutions."
+            note = "Rows: the source; columns: the reference, on the same solutions. 95 % intervals over problems."
             tables.append(table(title, ["source", *names], body, note))
     if "label_counts" in frames:
         columns: dict[str, Callable[[Row], Any]] = {"what": lambda row: row["what"], "count": lambda row: row["count"]}
@@ -37,7 +39,7 @@ def labels(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
     yield section("Step labels", "Where the labels of the steps come from.", [], tables)
 
 
-_AGREEMENT: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+_AGREEMENT: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
     ("kappa", "Agreement on steps: Cohen's kappa", lambda value: "–" if pd.isna(value) else f"{value:.2f}"),
     ("first_error_precision", "Precision of the first error, %", percent),
     ("first_error_recall", "Recall of the first error, %", percent),

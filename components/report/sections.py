@@ -1,8 +1,4 @@
-"""The sections of report.html, from a study's tables of results: charts and tables as plain data that the page draws.
-
-A chart is {title, x, y, log, series: [{name, kind, points: [{x, y, low, high}]}]}, with y, low and high in per cent;
-`from`, where the y axis begins, if not at 0. A table is {title, note, columns, rows} of text and numbers.
-"""
+"""The sections of report.html, from a study's tables of results."""
 
 from __future__ import annotations
 
@@ -12,61 +8,33 @@ from typing import Any
 
 import pandas as pd
 
-from components.report.main_study import Row, in_order, is_other_prm, label, records, table_name
+from components.report.group_sections import difficulty, out_of_distribution
+from components.report.main_study import Row, is_other_prm, label, records, table_name
+from components.report.parts import (
+    Section,
+    by_n,
+    curves,
+    interval,
+    listing,
+    named_interval,
+    percent,
+    section,
+    table,
+    with_interval,
+)
 
-Chart = dict[str, Any]
-Table = dict[str, Any]
-Section = dict[str, Any]
-_MAIN = ("prm", "orm", "majority")
-_PERCENT = "% of problems solved"
+_CLUSTERED = "Intervals of 95 % are over problems, for these trained models."
 
 
 def sections(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
     """Return the sections of the tables that are there, in the order of the page. frames: table's name → its rows."""
-    builders = (_best_of_n, _out_of_distribution, _difficulty, _reductions, _scores, _first_errors, _shares)
+    builders = (_best_of_n, out_of_distribution, difficulty, _reductions, _scores, _first_errors, _shares)
     return [part for build in builders for part in build(frames) if part["charts"] or part["tables"]]
-
-
-def section(heading: str, text: str, charts: list[Chart], tables: list[Table]) -> Section:
-    """Return a section of the page."""
-    return {"heading": heading, "text": text, "charts": charts, "tables": tables}
-
-
-def table(title: str, columns: list[str], rows: list[list[Any]], note: str = "") -> Table:
-    """Return a table of the page."""
-    return {"title": title, "columns": columns, "rows": rows, "note": note}
-
-
-def listing(title: str, frame: pd.DataFrame, columns: Mapping[str, Callable[[Row], Any]], note: str = "") -> Table:
-    """Return a table with a line per row. columns: heading → the cell of a row."""
-    return table(title, list(columns), [[cell(row) for cell in columns.values()] for row in records(frame)], note)
-
-
-def percent(value: float | None) -> str:
-    """Return a share in per cent: 46.0; – where there is none."""
-    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f}"
-
-
-def interval(row: Any) -> str:
-    """Return an accuracy with its interval in per cent: 46.0 (39.5 to 52.5)."""
-    return f"{percent(row['accuracy'])} ({percent(row['ci_low'])} to {percent(row['ci_high'])})"
-
-
-def curves(rows: pd.DataFrame, title: str, methods: list[str] | None = None) -> Chart:
-    """Return a chart of accuracies against N, one series per method."""
-    series = []
-    for method in in_order(rows["method"] if methods is None else rows["method"][rows["method"].isin(methods)]):
-        points = [
-            {"x": int(row["n"]), "y": 100 * row["accuracy"], "low": 100 * row["ci_low"], "high": 100 * row["ci_high"]}
-            for row in records(rows[rows["method"] == method].sort_values("n"))
-        ]
-        series.append({"name": label(method), "kind": method, "points": points})
-    return {"title": title, "x": "N, samples per problem", "y": _PERCENT, "log": True, "series": series}
 
 
 def _best_of_n(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
     rows = frames["best_of_n"].query("split == 'test'")
-    tables = [_by_n(rows, "Best of N, % of problems solved (95 % interval over problems)")]
+    tables = [by_n(rows, "Best of N, % of problems solved (95 % interval)")]
     if "subsampling_band" in frames:
         band = frames["subsampling_band"].query("split == 'test'")
         columns: dict[str, Callable[[Row], Any]] = {
@@ -77,58 +45,15 @@ def _best_of_n(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
         }
         note = f"{band['trials'].max()} shuffles, as the released evaluation does: the noise of subsampling alone."
         tables.append(listing("The paper's own band", band, columns, note))
-    text = "Of N samples of each problem a method picks one answer. The band is the 95 % interval over problems."
+    text = f"Of N samples of each problem a method picks one answer. The band is the 95 % interval, {_of_what(rows)}."
     drawn = [method for method in rows["method"].unique() if not is_other_prm(method.removesuffix("_weighted"))]
     drawn += [method for method in rows["method"].unique() if is_other_prm(method)]  # without their votes: too many
     yield section("Best of N", text, [curves(rows, "Test problems", drawn)], tables)
 
 
-def _by_n(rows: pd.DataFrame, title: str) -> Table:
-    ns = sorted(rows["n"].unique())
-    intervals = {(row["method"], row["n"]): interval(row) for row in records(rows)}
-    cells = [[table_name(m), *(intervals.get((m, n), "") for n in ns)] for m in dict.fromkeys(rows["method"])]
-    return table(title, ["method", *(f"N = {n}" for n in ns)], cells)
-
-
-def _groups(rows: pd.DataFrame, title: str, first: str, note: str) -> Table:
-    """Return a table with a line per group at the largest N of its split, its problems counted."""
-    rows = rows[rows["n"] == rows["n"].max()]
-    methods = list(dict.fromkeys(rows["method"]))
-    cells = []
-    for group, of_group in rows.groupby("group", sort=False):
-        by_method = {row["method"]: row for row in records(of_group)}
-        first_row = of_group.iloc[0]
-        shown = [interval(by_method[m]) if m in by_method else "" for m in methods]
-        cells.append([group, int(first_row["num_problems"]), percent(first_row["pass_rate"]), *shown])
-    columns = [first, "problems", "pass rate", *(table_name(m) for m in methods)]
-    return table(f"{title} (best of {rows['n'].max()}, %)" if len(rows) else title, columns, cells, note)
-
-
-def _out_of_distribution(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
-    rows = frames["best_of_n"].query("split == 'ood'")
-    if rows.empty:
-        return
-    by_source = frames["group_accuracy"].query("split == 'ood' and grouping == 'source'")
-    note = "The sources' problems sum to those of the last line (the paper's table 1)."
-    tables = [_groups(by_source, "By source", "source", note)] if len(by_source) else []
-    tables.append(_by_n(rows, "Out of distribution, % of problems solved"))
-    text = "Problems unlike those that the generator and the reward models were trained on."
-    yield section("Out of distribution", text, [curves(rows, "Out-of-distribution problems", [*_MAIN])], tables)
-
-
-def _difficulty(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
-    rows = frames["group_accuracy"].query("split == 'test'")
-    quintiles = rows[(rows["grouping"] == "pass_rate") & (rows["group"] != "all")]
-    shown = [m for m in dict.fromkeys(rows["method"]) if not m.endswith("_weighted") and m != "pass"]
-    charts = [curves(part, str(group), shown) for group, part in quintiles.groupby("group", sort=False)]
-    note = "Equally many problems each, by the share of the generator's samples that are right (the paper's figure 6)."
-    everything = rows[rows["grouping"] == "pass_rate"]
-    tables = [_groups(everything, "By quintile of difficulty", "quintile", note)]
-    for grouping in ("level", "subject", "source"):
-        part = rows[rows["grouping"] == grouping]
-        if len(part):
-            tables.append(_groups(part, f"By {grouping}", grouping, ""))
-    yield section("By difficulty", "Does the gap hold on easy and on hard problems?", charts, tables)
+def _of_what(rows: pd.DataFrame) -> str:
+    seeds = rows["num_seeds"].max()
+    return "over problems, for these trained models" if seeds == 1 else f"over problems and {seeds} trainings"
 
 
 def _reductions(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
@@ -158,6 +83,7 @@ def _scores(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
                 "kind": model,
                 "points": [
                     {"x": 100 * row["mean_score"], "y": 100 * row["share_right"], "count": int(row["count"])}
+                    | {"low": 100 * row["ci_low"], "high": 100 * row["ci_high"]}
                     for row in records(part)
                 ],
             }
@@ -167,7 +93,10 @@ def _scores(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
             series.append({"name": "as it should be", "kind": "", "points": [{"x": 0, "y": 0}, {"x": 100, "y": 100}]})
             axes = {"x": "mean score of the bin, %", "y": "% right", "log": False, "series": series}
             charts.append({"title": f"Calibration of {unit}"} | axes)
-    note = "AUC: does a right sample outscore a wrong one of its problem? Correlation: of ranks, within problems."
+    note = (
+        "AUC: does a right sample outscore a wrong one of its problem? Mean of the problems that have both. "
+        f"Correlation: of ranks, within problems. {_CLUSTERED}"
+    )
     tables = [listing("Quality of scores", frames["score_quality"], _QUALITY, note)]
     lengths = frames["score_by_length"].query("split == 'test'")
     if len(lengths):
@@ -186,7 +115,7 @@ def _first_errors(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
     where = frames["first_errors"]
     threshold = where["threshold"].max() if len(where) else 0
     tables = [
-        listing("Does the PRM find the first wrong step? (ProcessBench's F1)", rows, _STEP_ERRORS),
+        listing("Does the PRM find the first wrong step? (ProcessBench's F1)", rows, _STEP_ERRORS, _CLUSTERED),
         listing(f"Where first errors are (P(negative) from {threshold:g})", where, _FIRST_ERRORS),
     ]
     yield section("First errors", "Where solutions go wrong, and whether the PRM says so.", [], tables)
@@ -211,9 +140,10 @@ _QUALITY: dict[str, Callable[[Row], Any]] = {
     "split": lambda row: row["split"],
     "verifier": lambda row: table_name(row["model"]),
     "training seed": lambda row: row["training_seed"],
-    "AUC within problems": lambda row: _number(row["within_problem_auc"]),
+    "AUC within problems": lambda row: named_interval(row, "within_problem_auc", "auc", _number),
+    "problems with both": lambda row: row["num_auc_problems"],
     "correlation with length": lambda row: _number(row["length_correlation"]),
-    "calibration error": lambda row: _number(row["calibration_error"]),
+    "calibration error": lambda row: named_interval(row, "calibration_error", "calibration_error", _number),
 }
 _LENGTHS: dict[str, Callable[[Row], Any]] = {
     "verifier": lambda row: table_name(row["model"]),
@@ -227,16 +157,17 @@ _STEP_ERRORS: dict[str, Callable[[Row], Any]] = {
     "source": lambda row: row["source"],
     "P(negative) from": lambda row: f"{row['threshold']:g}",
     "wrong solutions": lambda row: row["num_wrong"],
-    "first error found, %": lambda row: percent(row["accuracy_wrong"]),
+    "first error found, %": lambda row: named_interval(row, "accuracy_wrong", "accuracy_wrong"),
     "right solutions": lambda row: row["num_right"],
-    "none called wrong, %": lambda row: percent(row["accuracy_right"]),
-    "F1, %": lambda row: percent(row["f1"]),
+    "none called wrong, %": lambda row: named_interval(row, "accuracy_right", "accuracy_right"),
+    "F1, %": lambda row: named_interval(row, "f1", "f1"),
 }
 _FIRST_ERRORS: dict[str, Callable[[Row], Any]] = {
     "source": lambda row: row["source"],
     "first wrong step": lambda row: row["first_error"] + 1,
     "solutions": lambda row: row["count"],
     "found": lambda row: row["found"],
+    "found, %": lambda row: with_interval(row["found"] / row["count"], row["ci_low"], row["ci_high"]),
     "an earlier one called": lambda row: row["early"],
     "a later one": lambda row: row["late"],
     "none": lambda row: row["missed"],

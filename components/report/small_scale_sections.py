@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from components.report.main_study import Row, records
-from components.report.sections import Chart, Section, Table, interval, listing, percent, section, table
+from components.report.parts import Chart, Section, Table, interval, listing, percent, section, table
 from components.report.small_scale import (
     FITTED,
     at_largest_n,

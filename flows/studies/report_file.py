@@ -15,13 +15,14 @@ from components.evaluation.compute_cost import INFERENCE, TRAINING, accuracy_aga
 from components.report.input_sections import input_sections
 from components.report.main_study import Row, is_other_prm, label
 from components.report.page import page
-from components.report.sections import Section, listing, section
+from components.report.parts import Section, listing, section
 from components.report.sections import sections as result_sections
 from components.report.solution_browser import browser as solutions_browser
 
 RESULTS = (
-    "best_of_n comparisons group_accuracy reductions subsampling_band score_quality calibration step_calibration "
-    "score_by_length step_errors first_errors agreement label_sources label_counts contamination attribute_shares"
+    "best_of_n comparisons group_accuracy group_comparisons reductions subsampling_band score_quality calibration "
+    "step_calibration score_by_length step_errors first_errors agreement label_sources label_counts contamination "
+    "attribute_shares"
 ).split()
 _DETAILS: dict[str, list[str]] = {
     "problems": ["problem_id", "split", "problem", "ground_truth_answer"],

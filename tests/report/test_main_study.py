@@ -98,25 +98,42 @@ def test_more_than_the_budget_is_drawn_by_seed(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_sections_say_what_the_tables_hold() -> None:
-    row = {"split": "test", "accuracy": 0.5, "ci_low": 0.4, "ci_high": 0.6, "num_problems": 8}
+    row = {"split": "test", "accuracy": 0.5, "ci_low": 0.4, "ci_high": 0.6, "num_problems": 8, "num_seeds": 1}
     curves = pd.DataFrame([row | {"method": m, "n": n} for m in ("prm", "mine", "pass") for n in (1, 2)])
-    groups = [
-        row | {"method": "prm", "n": 2, "grouping": "pass_rate", "group": g, "pass_rate": 0.3} for g in ("q1", "all")
-    ]
+    by_pass_rate = row | {"method": "prm", "n": 2, "grouping": "pass_rate", "num_tied": 1.5}
+    groups = [by_pass_rate | {"group": g, "pass_rate": 0.3} for g in ("q1", "all")]
+    differences = [{**group, "baseline": "orm", "difference": 0.1, "ci_low": -0.1} for group in groups]
     quality = {"split": "test", "model": "mine", "training_seed": 1, "within_problem_auc": 0.75}
-    quality |= {"length_correlation": float("nan"), "calibration_error": None}
+    quality |= {"auc_low": 0.7, "auc_high": 0.8, "num_auc_problems": 6}
+    quality |= {"length_correlation": float("nan"), "calibration_error": None, "calibration_error_low": None}
+    quality |= {"calibration_error_high": None}
+    steps = {"source": "test", "threshold": 0.2, "num_wrong": 9, "num_right": 0, "num_problems": 5}
+    steps |= {"accuracy_wrong": 0.5, "accuracy_wrong_low": 0.3, "accuracy_wrong_high": 0.7}
+    steps |= {f"{figure}{end}": None for figure in ("accuracy_right", "f1") for end in ("", "_low", "_high")}
+    places = {"source": "test", "threshold": 0.2, "first_error": 1, "count": 4, "found": 2, "ci_low": 0.2}
+    places |= {"ci_high": 0.8, "early": 1, "late": 1, "missed": 0}
     lengths = {"split": "test", "model": "mine", "num_steps": 3, "count": 8, "share_right": 0.5}
     made = sections(
         {
             "best_of_n": curves,
             "group_accuracy": pd.DataFrame(groups),
+            "group_comparisons": pd.DataFrame(differences),
+            "step_errors": pd.DataFrame([steps]),
+            "first_errors": pd.DataFrame([places]),
             "score_quality": pd.DataFrame([quality]),
             "score_by_length": pd.DataFrame([lengths | {"mean_score": 0.2, "share_picked": 1.0}]),
             "attribute_shares": pd.DataFrame({"attribute": [], "value": [], "split": [], "count": [], "share": []}),
         }
     )
-    assert [one["heading"] for one in made] == ["Best of N", "By difficulty", "What the scores mean"]
+    assert [one["heading"] for one in made] == ["Best of N", "By difficulty", "What the scores mean", "First errors"]
     assert made[0]["charts"][0]["series"][0]["points"][0] == {"x": 1, "y": 50.0, "low": 40.0, "high": 60.0}
     assert made[0]["tables"][0]["rows"][0] == ["PRM", "50.0 (40.0 to 60.0)", "50.0 (40.0 to 60.0)"]
-    assert made[2]["tables"][0]["rows"] == [["test", "mine", 1, "0.750", "–", "–"]]
+    assert "for these trained models" in made[0]["text"]
+    accuracies, differed = made[1]["tables"]
+    assert "so that ids decide between them: q1: 1.5 of 8" in accuracies["note"]
+    assert differed["columns"] == ["quintile", "problems", "PRM − ORM"]
+    assert differed["rows"] == [["q1", 8, "10.0 (-10.0 to 60.0)"], ["all", 8, "10.0 (-10.0 to 60.0)"]]
+    assert made[2]["tables"][0]["rows"] == [["test", "mine", 1, "0.750 (0.700 to 0.800)", 6, "–", "–"]]
+    assert made[3]["tables"][0]["rows"] == [["test", "0.2", 9, "50.0 (30.0 to 70.0)", 0, "–", "–"]]
+    assert made[3]["tables"][1]["rows"] == [["test", 2, 4, 2, "50.0 (20.0 to 80.0)", 1, 1, 0]]
     json.dumps(made, allow_nan=False)
