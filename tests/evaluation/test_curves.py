@@ -124,7 +124,12 @@ def test_results_are_means_over_seeds_with_their_spread_apart() -> None:
     assert rows.loc[("prm", "pass_at_1", 4), "difference"] == pytest.approx(0.0)
     assert rows.loc[("prm", "pass_at_1", 4), "std_over_seeds"] == pytest.approx(np.std([0.5, -0.5], ddof=1))
     auc = compute(score_quality(), scored_samples=samples()).to_pandas()
-    assert auc[auc["model"] == "prm"].set_index("training_seed")["within_problem_auc"].to_dict() == {1: 1.0, 2: 0.0}
+    prm_auc = auc[auc["model"] == "prm"].set_index("training_seed")
+    assert prm_auc["within_problem_auc"].to_dict() == {1: 1.0, 2: 0.0}
+    assert prm_auc["num_auc_problems"].tolist() == [PROBLEMS, PROBLEMS]
+    assert prm_auc["auc_low"][1] == pytest.approx(0.05 ** (1 / PROBLEMS), abs=0.02)  # six of six, by problems
+    assert prm_auc["auc_high"].to_list() == pytest.approx([1, 1 - 0.05 ** (1 / PROBLEMS)], abs=0.02)
+    assert (auc["calibration_error_low"] < auc["calibration_error_high"]).all()
 
 
 def test_one_seed_has_no_spread_and_another_reduction_is_computed_from_the_steps() -> None:
@@ -154,6 +159,7 @@ def test_calibration_and_length_by_hand() -> None:
     # 0.72 where one seed's PRM believes: right in the first, wrong in the second; 0.5 the other way round.
     assert prm["count"].to_dict() == {0.5: PROBLEMS * SLOTS, 0.7: PROBLEMS * SLOTS}
     assert prm["share_right"].to_dict() == {0.5: 0.5, 0.7: 0.5}
+    assert ((prm["ci_low"] < 0.5) & (prm["ci_high"] > 0.5)).all()
     assert prm["mean_score"].to_dict() == pytest.approx({0.5: 0.5, 0.7: 0.72})
     lengths = compute(score_by_length(), scored_samples=table).to_pandas()
     prm = lengths[lengths["model"] == "prm"].set_index("num_steps")

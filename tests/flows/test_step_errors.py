@@ -19,10 +19,13 @@ SOLUTIONS = [
 ]
 
 
-def tables() -> tuple[pa.Table, pa.Table]:
+def tables(copies: int = 1, one_problem: bool = True) -> tuple[pa.Table, pa.Table]:
+    """copies: of each solution, all of one problem or each of its own."""
     labels, scores = [], []
-    for index, (ratings, negative) in enumerate(SOLUTIONS):
-        key = {"problem_id": f"p{index}", "sample_index": 0, "split": "test", "error": None}
+    for index, (ratings, negative) in ((at, one) for at, one in enumerate(SOLUTIONS) for _ in range(copies)):
+        number = len(labels)
+        problem = f"p{index}" if one_problem else f"p{index} {number}"
+        key = {"problem_id": problem, "sample_index": number, "split": "test", "error": None}
         rated = {"ratings": ratings, "probabilities": None, "alternatives": [], "label_source": "test"}
         labels.append(key | rated)
         scores.append(
@@ -43,6 +46,21 @@ def test_f1_by_hand() -> None:
     assert found["accuracy_wrong"].to_dict() == {0.2: 1 / 4, 0.5: 2 / 4}
     assert found["accuracy_right"].to_dict() == {0.2: 1 / 2, 0.5: 1.0}
     assert found["f1"].to_dict() == pytest.approx({0.2: 1 / 3, 0.5: 2 / 3})
+
+
+def test_copies_of_a_solution_tell_no_more_than_one() -> None:
+    """Intervals are by problems: eight alike solutions of a problem are one, eight of eight problems are more."""
+    named = [f"{name}_{end}" for name in ("accuracy_wrong", "accuracy_right", "f1") for end in ("low", "high")]
+    for stage in (step_errors(StepErrorsConfig(thresholds=(0.5,))), first_errors(StepErrorsConfig(reported=0.5))):
+        once, copied, apart = (
+            stage.compute(stage.config, held_out_step_labels=made[0], scores=made[1]).to_pandas()
+            for made in (tables(), tables(8), tables(8, one_problem=False))
+        )
+        columns = named if "f1" in once else ["ci_low", "ci_high"]
+        assert copied[columns].to_numpy() == pytest.approx(once[columns].to_numpy())
+        for low, high in zip(columns[::2], columns[1::2], strict=True):
+            assert (apart[high] - apart[low] < once[high] - once[low]).all()
+            assert (once[low] < once[high]).all()
 
 
 def test_where_first_errors_are_and_whether_they_are_found() -> None:

@@ -45,6 +45,25 @@ def test_a_case_by_hand() -> None:
     )
 
 
+def test_intervals_are_by_problems() -> None:
+    """Six alike solutions of a problem tell no more than one; of six problems they do."""
+    rng = np.random.default_rng(0)
+    one = {(f"p{n}", 0): [*[1] * int(rng.integers(1, 4)), *([-1] if rng.random() < 0.5 else [])] for n in range(60)}
+    two = {key: ratings if rng.random() < 0.7 else [-1] for key, ratings in one.items()}
+
+    def copied(labels: dict[tuple[str, int], list[int]], form: str) -> dict[tuple[str, int], list[int]]:
+        return {(form.format(p=problem, n=n), n): ratings for (problem, _), ratings in labels.items() for n in range(6)}
+
+    once = compare(one, two)
+    alike, apart = (compare(copied(one, form), copied(two, form)) for form in ("{p}", "{p} {n}"))
+    for name in ("kappa", "same_first_error", "first_error_precision", "first_error_recall"):
+        assert once[f"{name}_low"] < once[name] < once[f"{name}_high"]
+        assert alike[name] == pytest.approx(once[name])
+        widths = [found[f"{name}_high"] - found[f"{name}_low"] for found in (once, alike, apart)]
+        assert widths[1] == pytest.approx(widths[0], rel=0.02)
+        assert widths[2] < 0.6 * widths[0]
+
+
 def kappa_of_counts(both: int, one: int, other: int, neither: int) -> float:
     """Cohen 1960, formula (1), of a two by two table."""
     total = both + one + other + neither
