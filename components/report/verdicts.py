@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,10 +48,14 @@ def correction(sentences: int) -> list[str]:
     ]
 
 
-def verdicts(comparisons: pd.DataFrame, num_problems: int) -> list[str]:
+def verdicts(comparisons: pd.DataFrame, num_problems: int, references: Collection[str] = ()) -> list[str]:
     """Return the study's answers in words, from paired differences on the test split at the largest N, its own question
-    first; and a line on their correction."""
-    rows = comparisons[comparisons["split"] == "test"]
+    first; and a line on their correction.
+
+    references: methods that stand beside the others in tables and are no question of the study, so that they do not
+    make the correction stricter.
+    """
+    rows = comparisons[(comparisons["split"] == "test") & ~comparisons["method"].isin(references)]
     largest = int(rows["n"].max())
     of_pairs = {(row["method"], row["baseline"]): row for row in records(rows[rows["n"] == largest])}
     pairs = [pair for pair in _questions(list(dict.fromkeys(rows["method"]))) if pair in of_pairs]

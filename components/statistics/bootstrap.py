@@ -37,8 +37,8 @@ def confidence_draws(values_SPK: Floats, config: BootstrapConfig, bounds: Bounds
 
     values_SPK: of S trainings and P problems, paired in both. bounds: the range of any value.
     Problems: the Bayesian bootstrap (weights from a flat Dirichlet) of the means over trainings and one more value,
-    which lies at the lower bound in half of the draws and at the upper in the others. Of values that are 0 or 1 that is
-    exactly Clopper and Pearson's distribution in its mid-P form; of others it is Gaffke's (2005).
+    which lies at the lower bound in half of the draws and at the upper in the others. For values that are 0 or 1 that
+    is Clopper and Pearson's distribution in its mid-P form; for others the same form of Gaffke's (2005).
     Trainings: normal noise is added. Its variance is the generalised pivotal quantity of Weerahandi (1993), that of the
     S means less what a training and a problem do together, which the problems' draws hold already. One training adds
     none: the draws are of other problems then, for these trained models alone.

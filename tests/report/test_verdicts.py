@@ -53,6 +53,10 @@ def test_verdicts_in_words() -> None:
     [only] = verdicts(pair, 500)  # the pair in one order alone; no correction of a single sentence
     assert only.startswith("PRM beats ORM")
     assert "no clear difference" in verdicts(pair, 4)[0]  # four problems are too few
+    ceiling = [row("rule", other, 0.2, 0.1, 0.3, 0.001) for other in ("prm", "orm", "majority", "pass_at_1")]
+    ceiling += [row(other, "rule", -0.2, -0.3, -0.1, 0.001) for other in ("prm", "orm", "majority")]
+    assert verdicts(pd.DataFrame(rows + ceiling), 500, references=["rule"]) == verdicts(pd.DataFrame(rows), 500)
+    assert len(verdicts(pd.DataFrame(rows + ceiling), 500)) == 10  # each is a question else
     alone = rows[4] | {"num_problems": 500}  # of no family: its interval decides
     assert compared(alone, "ORM", "a single sample", "at N = 64").startswith("ORM beats")
 
