@@ -4,11 +4,16 @@ The pool of a problem is its samples that have an answer, a grade without an err
 score; all others are never chosen (the paper discards solutions without an answer). Of it, per problem and size N:
 
 - `uniform`: the first N by sample_index.
-- `active`: the w(N) top-scoring wrong-answer solutions, where w(N) is wrong_share × N, rounded, halves up; then, of all
-  that remain, right or wrong, the top-scoring, until N are taken.
+- `active`: the w(N) top-scoring wrong-answer solutions, where w(N) is wrong_share × N, rounded up or down by problem so
+  that it is wrong_share × N in the mean over problems; then, of all that remain, right or wrong, the top-scoring, until
+  N are taken.
 - `uncertainty`: the N whose score is nearest to one half.
 - `top_k`: over all problems together, the K top-scoring wrong-answer solutions, where K is N × the problems that have
   any sample.
+
+The paper labels up to 200 solutions of a problem, of which 80 % is a whole number, nearly; of 1, 2, 4 or 8 it is none.
+One rounding for all problems would label wrong answers alone at 1 and 2. So each problem rounds at a threshold of its
+own, a hash of its id.
 
 The paper does not say what happens in a shortage. Here the next of what remains take the place of missing wrong
 answers, and their `reason` says so; a pool smaller than N is taken whole. The paper does not say how ties are broken
@@ -29,7 +34,7 @@ import pandas as pd
 import pyarrow as pa
 
 from components.dataflow.datasets import Dataset
-from components.dataflow.stage import TableStage
+from components.dataflow.stage import TableStage, seed_for
 from components.statistics.best_of_n import Bools, Ints
 from schemas.small_scale import CHOSEN_BEFORE, SELECTION
 from schemas.tables import SAMPLE_KEY
@@ -84,7 +89,7 @@ def selection(config: ActiveLearningConfig, name: str) -> TableStage:
     chosen_before), and the rule is applied to what is left of the pool, for as many per problem (top_k: in all) as N
     lacks; places go on. Rows are in the order of sizes, of problems as they come in grades, and of places.
 
-    Smaller sizes are contained in larger ones. For `active`: the share is at most 1, so from N to N + 1 the rounded
+    Smaller sizes are contained in larger ones. For `active`: the share is at most 1, so from N to N + 1 a problem's
     w(N) grows by 0 or 1; at 0 one more of an unchanged rest is taken. At 1, N − w(N) stays, and the next wrong answer
     either joins what is taken or was taken of the rest already, whose next then takes its place; a shortage of wrong
     answers is the first case. The others take a prefix of one order.
@@ -93,20 +98,22 @@ def selection(config: ActiveLearningConfig, name: str) -> TableStage:
     that is not in scores, and with `previous` for several sizes, for one that is not larger than the previous, and for
     a problem that is not in grades.
     """
+    version = 2 if config.policy == "active" else 1  # the others' rows are what they were
     return TableStage(
-        name, 1, config, SELECTION, _selection, shard_by="size", reads=_READS, expected_rows=_expected_rows
+        name, version, config, SELECTION, _selection, shard_by="size", reads=_READS, expected_rows=_expected_rows
     )
 
 
-def wrong_quota(share: float, size: int) -> int:
-    """Return w(N): share × N, rounded, halves up.
+def wrong_quota(share: float, size: int, problem_id: str) -> int:
+    """Return w(N) of a problem: the whole part of share × N + u, where u in [0, 1) is a hash of the problem's id.
 
-    The share counts as the decimal that it is written as, since 0.7 × 45 in binary would be under 31.5.
+    Over problems it is share × N in the mean, and for one problem it grows by 0 or 1 from N to N + 1. The share counts
+    as the decimal that it is written as.
 
-    >>> [wrong_quota(0.8, size) for size in (1, 2, 3, 4, 5)], wrong_quota(0.7, 45)
-    ([1, 2, 2, 3, 4], 32)
+    >>> [wrong_quota(0.8, size, "a") for size in (1, 2, 3, 4, 5)], [wrong_quota(0.8, 1, name) for name in "fghij"]
+    ([1, 2, 3, 4, 4], [1, 1, 0, 0, 0])
     """
-    return math.floor(Fraction(repr(float(share))) * size + Fraction(1, 2))
+    return math.floor(Fraction(repr(float(share))) * size + Fraction(seed_for("wrong_quota", problem_id), 2**31))
 
 
 def num_problems(samples: Dataset) -> int:
@@ -137,7 +144,7 @@ def _selection(
     pool = _in_order(config, pool)
     parts = []
     for size in config.sizes:
-        chosen = _chosen(config, pool, size, len(problem_ids), before)
+        chosen = _chosen(config, pool, size, problem_ids, before)
         chosen = chosen if before is None else pd.concat([before, chosen])
         chosen = chosen.assign(problem=problem_ids.get_indexer(pd.Index(chosen["problem_id"])), size=size, error=None)
         parts.append(chosen.sort_values(["problem", "place"], kind="stable"))
@@ -207,13 +214,14 @@ def _in_order(config: ActiveLearningConfig, pool: pd.DataFrame) -> pd.DataFrame:
 
 
 def _chosen(
-    config: ActiveLearningConfig, pool: pd.DataFrame, size: int, problems: int, before: pd.DataFrame | None
+    config: ActiveLearningConfig, pool: pd.DataFrame, size: int, problem_ids: pd.Index[Any], before: pd.DataFrame | None
 ) -> pd.DataFrame:
     """Return the rows of a pool in order that are chosen at a size, with place and reason.
 
     One rule for all policies: the first `quota` wrong answers of a group, then the first of the rest. The quota of
     `top_k` is everything, that of `uniform` and `uncertainty` nothing.
     """
+    problems = len(problem_ids)
     group, wrong = pool["group"].to_numpy(dtype=np.int64), ~pool["is_correct"].to_numpy(dtype=np.bool_)
     wanted = np.full(problems, size * problems if config.policy == "top_k" else size)
     next_place = np.zeros(problems, dtype=np.int64)
@@ -221,9 +229,8 @@ def _chosen(
         wanted = np.maximum(0, wanted - np.bincount(before["group"], minlength=problems))
         np.maximum.at(next_place, before["group"].to_numpy(), before["place"].to_numpy() + 1)
     share = {"active": config.wrong_share, "top_k": 1.0}.get(config.policy, 0.0)
-    numbers, which = np.unique(wanted, return_inverse=True)
-    quota = np.array([wrong_quota(share, number) for number in numbers.tolist()], dtype=np.int64)[which]
-    wrong_rank = _rank(wrong, group)
+    quotas = [wrong_quota(share, number, name) for number, name in zip(wanted.tolist(), problem_ids, strict=True)]
+    quota, wrong_rank = np.array(quotas, dtype=np.int64), _rank(wrong, group)
     first = wrong & (wrong_rank < quota[group])
     num_first = np.bincount(group[first], minlength=problems)
     rest_rank = _rank(~first, group)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import math
 import random
 import time
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from components.dataflow.datasets import Dataset, Shard, cut
+from components.dataflow.stage import seed_for
 from components.labels.active_learning import ActiveLearningConfig, num_problems, selection, wrong_quota
 from components.labels.selected_solutions import chosen_solutions, supervised_solutions
 from schemas.small_scale import SELECTION, SUPERVISED_SOLUTIONS
@@ -118,8 +118,8 @@ def slowly(
         count, place = wanted([row for row in before if row["problem_id"] == problem], size)
         own = sorted(key for key in left if key[0] == problem)
         if config.policy == "active":
-            share = Decimal(str(config.wrong_share)) * count
-            quota = int(share.quantize(Decimal(1), ROUND_HALF_UP))
+            threshold = Decimal(seed_for("wrong_quota", problem)) / 2**31  # exact: 31 binary digits
+            quota = int(Decimal(str(config.wrong_share)) * count + threshold)
             picks = by_rule(best_first([key for key in own if not right[key]]), best_first(own), count, quota)
         elif config.policy == "uniform":
             picks = [(key, "in_order") for key in own[:count]]
@@ -197,12 +197,23 @@ def test_a_case_by_hand() -> None:
     assert places == [(5, WRONG), (4, WRONG), (7, "highest_of_the_rest"), (6, INSTEAD), (8, INSTEAD)]
 
 
-def test_the_quota_is_that_of_decimals() -> None:
-    assert [wrong_quota(0.8, size) for size in (1, 2, 3, 4, 5, 10, 1000)] == [1, 2, 2, 3, 4, 8, 800]
-    assert wrong_quota(0.7, 45) == 32 != math.floor(0.7 * 45 + 0.5)
+def test_the_quota_is_that_of_decimals_and_grows_by_one_at_most() -> None:
+    assert [wrong_quota(0.8, size, "p") for size in (5, 10, 1000)] == [4, 8, 800]
+    assert all(wrong_quota(0.07, 100, f"p{number}") == 7 for number in range(100))  # in binary over 7
     for share in np.linspace(0, 1, 201).round(3).tolist():
-        quotas = [wrong_quota(share, size) for size in range(200)]
-        assert set(np.diff(quotas)) <= {0, 1}
+        for problem in "pq":
+            quotas = [wrong_quota(share, size, problem) for size in range(200)]
+            assert set(np.diff(quotas)) <= {0, 1}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 8])
+def test_over_problems_the_share_of_wrong_answers_is_what_was_asked_for(size: int) -> None:
+    """One rounding for all problems took 100, 100, 67, 75 and 75 % for 80."""
+    problems = [f"{number:064x}" for number in range(600)]
+    grades = [grade(problem, at, at % 2 == 0) for problem in problems for at in range(32)]
+    scores = [score(problem, at, 1.0 if at % 2 == 0 else 0.1) for problem in problems for at in range(32)]
+    found = choose(ActiveLearningConfig("active", (size,)), grades, scores)
+    assert found["is_correct"].to_pandas().mean() == pytest.approx(0.2, abs=0.03)
 
 
 def test_many_rows_take_no_time() -> None:
@@ -325,16 +336,15 @@ def test_supervised_solutions_by_hand() -> None:
     made = stage.compute(stage.config, **{n: t.select(stage.reads[n]) for n, t in inputs.items()})
     assert isinstance(made, pa.Table)
     assert made.schema.equals(SUPERVISED_SOLUTIONS)
-    rest = "highest_of_the_rest"
     wanted = [  # problem, sample, size, reason, ratings, by steps, by the answer, error
         ("q", 0, 1, WRONG, [], None, False, None),
         ("p", 0, 1, WRONG, [1, 1], True, False, None),
         ("q", 0, 3, WRONG, [], None, False, None),
         ("q", 1, 3, WRONG, [-1], False, False, None),
-        ("q", 2, 3, rest, [], None, True, "cut off"),
+        ("q", 2, 3, INSTEAD, [], None, True, "cut off"),  # both problems round 2.4 wrong answers up
         ("p", 0, 3, WRONG, [1, 1], True, False, None),
         ("p", 1, 3, WRONG, [1, -1], False, False, None),
-        ("p", 2, 3, rest, [], None, True, "refused"),
+        ("p", 2, 3, INSTEAD, [], None, True, "refused"),
     ]
     names = "problem_id sample_index size reason ratings is_correct_by_steps is_correct error".split()
     assert [tuple(row[name] for name in names) for row in made.to_pylist()] == wanted
