@@ -28,7 +28,14 @@ from components.sampling.generation import generate
 from components.sampling.grading import grade
 from components.training.stages import generator, reward_model
 from flows.command_line import cli, option_groups
-from flows.studies import generators, inputs, label_sources, small_scale_budget, small_scale_summary
+from flows.studies import (
+    generators,
+    inputs,
+    label_sources,
+    small_scale_budget,
+    small_scale_policies,
+    small_scale_summary,
+)
 from flows.studies.label_sources import Labels
 from flows.studies.small_scale_series import (
     ActiveLearningRound,
@@ -72,7 +79,8 @@ def small_scale(study: Study) -> None:
 
     # Active learning (§4.2): a PRM trained on one solution per problem chooses from the pool, in one go or in rounds.
     selectors = [v for v in verifiers if (v.name.series, v.name.size) == ("process", small.sizes[0])]
-    one_shot, iterated_rounds = select_one_shot(context, selectors)
+    pool_scores = score_all(context, context.pool, selectors, "pool_")
+    one_shot, iterated_rounds = select_one_shot(context, selectors, pool_scores)
     iterated_rounds = run_remaining_rounds(context, iterated_rounds)
     verifiers += [*one_shot, *(round_.verifier for round_ in iterated_rounds)]
 
@@ -85,6 +93,7 @@ def small_scale(study: Study) -> None:
     run.table(data_scaling(bootstrap), verifier_accuracy=accuracy)
     run.table(series_comparisons(bootstrap), verifier_accuracy=accuracy)
     efficiency = run.table(data_efficiency(bootstrap), verifier_accuracy=accuracy)
+    small_scale_policies.compare_policies(context, verifiers, accuracy, pool_scores, iterated_rounds)
     compare_rounds(context, accuracy, iterated_rounds)
     small_scale_budget.budget(context, verifiers, accuracy, efficiency)
     small_scale_summary.write(study)

@@ -21,9 +21,27 @@ _NUM_PROBLEMS = ("num_problems", pa.int32(), False, "test problems that count")
 _NUM_SEEDS = ("num_seeds", pa.int32(), False, "training seeds")
 _STD = ("std_over_seeds", pa.float64(), True, "standard deviation (n − 1) of that number over seeds; null for one")
 
+_MEDIAN = (
+    "median_training",
+    pa.float64(),
+    False,
+    "median over training seeds of that number: half of trainings do better",
+)
+_CI = (
+    (
+        "ci_low",
+        pa.float64(),
+        False,
+        "lower end of the 95 % interval of the median training, over trainings and problems; of one or two trainings: "
+        "of their mean, over problems alone",
+    ),
+    ("ci_high", pa.float64(), False, "upper end"),
+)
+
 SUPERVISIONS = ("process", "outcome_prm", "outcome_final_answer")  # series on the same solutions
 Policy = Literal["active", "uncertainty", "top_k", "iterated"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)  # series of process supervision, on solutions chosen so
+FEWEST_TRAININGS = 3  # of an interval that speaks of other trainings than the study's own
 CHOSEN_BEFORE = "chosen_before"  # the reason of what an earlier round chose
 
 SELECTION = table(
@@ -78,8 +96,8 @@ DATA_SCALING = table(
     _SIZE,
     _N,
     ("accuracy", pa.float64(), False, "expected share of test problems answered rightly, mean over seeds, in [0, 1]"),
-    ("ci_low", pa.float64(), False, "lower end of the 95 % bootstrap interval over problems"),
-    ("ci_high", pa.float64(), False, "upper end"),
+    _MEDIAN,
+    *_CI,
     _NUM_SEEDS,
     _STD,
     _NUM_PROBLEMS,
@@ -92,8 +110,8 @@ SERIES_COMPARISONS = table(
     _SIZE,
     _N,
     ("difference", pa.float64(), False, "accuracy of series minus that of baseline, mean over seeds, in [−1, 1]"),
-    ("ci_low", pa.float64(), False, "lower end of the 95 % bootstrap interval over problems and seeds, paired in both"),
-    ("ci_high", pa.float64(), False, "upper end"),
+    _MEDIAN,
+    *_CI,
     _NUM_SEEDS,
     _STD,
     _NUM_PROBLEMS,
@@ -105,10 +123,10 @@ DATA_EFFICIENCY = table(
     ("baseline", pa.string(), False, "process: the first solutions of each problem, labelled as they come"),
     _N,
     ("slope", pa.float64(), False, "accuracy gained per doubling of the solutions labelled: least squares, in log2"),
-    ("slope_low", pa.float64(), False, "lower end of its 95 % bootstrap interval over problems and seeds"),
+    ("slope_low", pa.float64(), False, "lower end of the 95 % interval of the median training's"),
     ("slope_high", pa.float64(), False, "upper end"),
     ("baseline_slope", pa.float64(), False, "that of the baseline"),
-    ("efficiency", pa.float64(), True, "ratio of the slopes (the paper's 2.6); null where the baseline does not rise"),
+    ("efficiency", pa.float64(), True, "ratio of slopes (the paper's 2.6), blind to a constant factor; null: no rise"),
     ("efficiency_low", pa.float64(), True, "lower end of its 95 % interval; null where share_no_rise is over 2.5 %"),
     ("efficiency_high", pa.float64(), True, "upper end"),
     ("share_no_rise", pa.float64(), False, "share of resamples in which the baseline does not rise: no ratio there"),
@@ -120,8 +138,91 @@ DATA_EFFICIENCY = table(
     ),
     ("equivalent_low", pa.float64(), True, "lower end of its 95 % interval"),
     ("equivalent_high", pa.float64(), True, "upper end"),
+    ("largest_residual", pa.float64(), False, "accuracy minus the series' line where that is furthest from zero"),
+    ("largest_residual_size", pa.int32(), False, "the size there"),
+    (
+        "lacks_fit",
+        pa.bool_(),
+        False,
+        "whether the line clearly does not fit: the interval of a residual leaves out 0 (95 %, Bonferroni over sizes)",
+    ),
     _NUM_SEEDS,
     _NUM_PROBLEMS,
+    ERROR,
+)
+
+EQUIVALENT_LABELS = table(
+    _SERIES,
+    ("baseline", pa.string(), False, "process: the first solutions of each problem, labelled as they come"),
+    _SIZE,
+    _N,
+    ("unit", pa.string(), False, "what is counted: step_labels, through each first wrong step, or solutions labelled"),
+    ("labels", pa.float64(), False, "labels that the series spent, its selector's included, mean over seeds"),
+    ("selector_labels", pa.float64(), False, "of them those that its selector alone learned from"),
+    ("accuracy", pa.float64(), False, "best of N by the median training of the series, in [0, 1]"),
+    (
+        "equivalent_labels",
+        pa.float64(),
+        True,
+        "labels with which the baseline is as accurate, by interpolation in log2 of labels; null: see outside",
+    ),
+    (
+        "equivalent_low",
+        pa.float64(),
+        True,
+        "lower end of its 95 % interval, over trainings and problems; null: fewer than the baseline's fewest",
+    ),
+    ("equivalent_high", pa.float64(), True, "upper end; null: more than the baseline's most"),
+    ("efficiency", pa.float64(), True, "equivalent_labels by labels: over 1 where the series needs fewer"),
+    ("efficiency_low", pa.float64(), True, "lower end of its 95 % interval"),
+    ("efficiency_high", pa.float64(), True, "upper end"),
+    ("efficiency_without_selector", pa.float64(), True, "equivalent_labels by the labels without the selector's"),
+    (
+        "outside",
+        pa.string(),
+        True,
+        "why there is no number: above (more accurate than the baseline with its most labels), below (less accurate "
+        "than with its fewest)",
+    ),
+    _NUM_SEEDS,
+    _NUM_PROBLEMS,
+    ERROR,
+)
+
+SELECTOR_QUALITY = table(
+    ("training_seed", pa.int32(), False, "which of the study's trainings, from 1"),
+    ("series", pa.string(), False, "what the selector was trained as: process, or iterated (a round's verifier)"),
+    _SIZE,
+    (
+        "pool_auc",
+        pa.float64(),
+        True,
+        "chance that it scores a solution with the right answer over one of the same problem's pool with a wrong one; "
+        "null: no problem has both",
+    ),
+    ("num_pool_problems", pa.int32(), False, "problems with both"),
+    (
+        "labelled_auc",
+        pa.float64(),
+        True,
+        "the same of solutions without and with a step that the labeller calls wrong, of those labelled as they come "
+        "that it did not learn from; null: no problem has both, or a selector of a later round",
+    ),
+    ("num_labelled_problems", pa.int32(), False, "problems with both"),
+    _N,
+    ("accuracy", pa.float64(), False, "best of N by the selector on test problems, in [0, 1]"),
+    ("single_sample", pa.float64(), False, "accuracy of a single sample there"),
+    ERROR,
+)
+
+WRONG_SHARES = table(
+    _SERIES,
+    _SIZE,
+    ("num_solutions", pa.float64(), False, "solutions chosen, mean over seeds"),
+    ("asked", pa.float64(), True, "share of convincing wrong answers that was asked for; null: none"),
+    ("convincing", pa.float64(), True, "share chosen as such, of what the last round chose; null: it chose nothing"),
+    ("instead", pa.float64(), True, "share in the place of missing ones"),
+    ("wrong_answer", pa.float64(), False, "share with a wrong final answer, for whatever reason they were chosen"),
     ERROR,
 )
 

@@ -7,6 +7,7 @@ problem) and with several seeds. Shapes: S training seeds, P test problems, K si
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,10 @@ import numpy as np
 import pyarrow as pa
 
 from components.dataflow.stage import TableStage
+from components.evaluation.verifier_accuracy import VerifierAccuracies, accuracies_of
 from components.statistics.best_of_n import Floats
-from components.statistics.bootstrap import BootstrapConfig, estimates, resampled_means, stretch, two_way_interval
+from components.statistics.bootstrap import BootstrapConfig, resampled_means, stretch
+from components.statistics.median_training import median_training, median_training_interval
 from schemas.small_scale import (
     DATA_EFFICIENCY,
     DATA_SCALING,
@@ -33,13 +36,14 @@ _FURTHEST = 100.0  # doublings: more of them is no number that anyone could mean
 
 
 def data_scaling(config: BootstrapConfig) -> TableStage:
-    """The stage verifier_accuracy → accuracy by series, size and N, with intervals over problems (figures 4a, 4b)."""
+    """The stage verifier_accuracy → accuracy by series, size and N (figures 4a, 4b), with intervals of the median
+    training (`median_training_interval`)."""
     return TableStage("data_scaling", 3, config, DATA_SCALING, _data_scaling)
 
 
 def series_comparisons(config: BootstrapConfig) -> TableStage:
     """The stage verifier_accuracy → paired differences between series at the largest N, at each size that both have
-    with the same training seeds; intervals over problems and seeds (`two_way_interval`)."""
+    with the same training seeds; intervals of the median training (`median_training_interval`)."""
     return TableStage("series_comparisons", 3, config, SERIES_COMPARISONS, _comparisons)
 
 
@@ -47,50 +51,30 @@ def data_efficiency(config: BootstrapConfig) -> TableStage:
     """The stage verifier_accuracy → per series the least-squares line of its accuracy at the largest N in log2 of its
     size, beside that of `process` over the sizes and training seeds that both have (two sizes or more; else no row).
 
-    efficiency is the ratio of the slopes (§4.2). Resamples are paired: the same problems and seeds for both lines. One
-    in which the baseline does not rise has no ratio; it counts as infinite in the interval, and where more of them are
-    so than the interval leaves out above, there is no upper end that data could support, and the interval is null.
+    efficiency is the ratio of the slopes (§4.2), which cannot see a constant factor: a policy that needs half of the
+    labels at every size has the baseline's slope. `equivalent_labels` can.
+
+    Resamples are paired: the same problems and seeds for both lines. One in which the baseline does not rise has no
+    ratio; it counts as infinite in the interval, and where more of them are so than the interval leaves out above,
+    there is no upper end that data could support, and the interval is null. The intervals of efficiency and of
+    equivalent_data suppose that trainings end alike.
     """
     return TableStage("data_efficiency", 3, config, DATA_EFFICIENCY, _data_efficiency)
 
 
-@dataclass(frozen=True)
-class _VerifierAccuracies:
-    """The accuracies of all verifiers: (series, size) → training seed → shape (P, K); the K sizes N are `ns`."""
-
-    ns: list[int]
-    of: dict[tuple[str, int], dict[int, Floats]]
-
-    def last(self, series: str, size: int) -> dict[int, Floats]:
-        """Return training seed → accuracy at the largest N, shape (P,)."""
-        return {seed: values_PK[:, -1] for seed, values_PK in self.of[series, size].items()}
-
-    def sizes_of(self, series: str) -> list[int]:
-        return sorted(size for name, size in self.of if name == series)
-
-
-def _accuracies(table: pa.Table) -> _VerifierAccuracies:
-    frame = table.to_pandas().sort_values(["problem_id", "n"], kind="stable")
-    ns = sorted(frame["n"].unique().tolist())
-    by_series: dict[tuple[str, int], dict[int, Floats]] = {}
-    for (series, size, seed), rows in frame.groupby(["series", "size", "training_seed"], sort=False):
-        by_series.setdefault((series, size), {})[seed] = rows["accuracy"].to_numpy().reshape(-1, len(ns))
-    return _VerifierAccuracies(ns, by_series)
-
-
 def _data_scaling(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Table:
-    accuracies = _accuracies(verifier_accuracy)
+    accuracies = accuracies_of(verifier_accuracy)
     rows = []
     for (series, size), by_seed in accuracies.of.items():
         values_SPK = np.stack([by_seed[seed] for seed in sorted(by_seed)])
         series_row = {"series": series, "size": size, "num_problems": values_SPK.shape[1], "error": None}
-        by_n = zip(accuracies.ns, estimates(values_SPK, config, "accuracy"), strict=True)
+        by_n = zip(accuracies.ns, _estimates(values_SPK, config, "accuracy"), strict=True)
         rows += [series_row | {"n": n} | estimate for n, estimate in by_n]
     return pa.Table.from_pylist(rows, schema=DATA_SCALING)
 
 
 def _comparisons(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Table:
-    accuracies = _accuracies(verifier_accuracy)
+    accuracies = accuracies_of(verifier_accuracy)
     rows = []
     for series, baseline in _COMPARED:
         for size in accuracies.sizes_of(series):
@@ -100,25 +84,35 @@ def _comparisons(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Tab
                 continue
             ours, theirs = accuracies.last(series, size), accuracies.last(baseline, size)
             values_SP1 = np.stack([ours[seed] - theirs[seed] for seed in sorted(ours)])[:, :, None]
-            [low], [high] = two_way_interval(values_SP1, config)
-            [estimate] = estimates(values_SP1, config, "difference")
+            [estimate] = _estimates(values_SP1, config, "difference")
             row = {"series": series, "baseline": baseline, "size": size, "n": accuracies.ns[-1], "error": None}
-            row |= estimate | {"ci_low": low, "ci_high": high, "num_problems": values_SP1.shape[1]}
-            rows.append(row)
+            rows.append(row | estimate | {"num_problems": values_SP1.shape[1]})
     return pa.Table.from_pylist(rows, schema=SERIES_COMPARISONS)
 
 
+def _estimates(values_SPK: Floats, config: BootstrapConfig, name: str) -> list[dict[str, Any]]:
+    """Return for each of the K the mean (as `name`), the median training, its interval, and the spread over seeds."""
+    seeds = len(values_SPK)
+    low, high = median_training_interval(values_SPK, config)
+    mean, median = values_SPK.mean((0, 1)), median_training(values_SPK)
+    spread = values_SPK.mean(1).std(0, ddof=1) if seeds > 1 else [None] * len(mean)
+    rows = zip(mean, median, low, high, spread, strict=True)
+    names = (name, "median_training", "ci_low", "ci_high", "std_over_seeds")
+    return [dict(zip(names, row, strict=True)) | {"num_seeds": seeds} for row in rows]
+
+
 def _data_efficiency(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Table:
-    accuracies = _accuracies(verifier_accuracy)
+    accuracies = accuracies_of(verifier_accuracy)
     rows = []
     for series, common, seeds in _fitted(accuracies):
-        lines = np.stack([_lines(accuracies, name, common, seeds) for name in (series, BASELINE)])
+        values = [_values(accuracies, name, common, seeds) for name in (series, BASELINE)]
+        lines = np.stack([values_SPL @ _fit(common).T for values_SPL in values])
         series_row = {"series": series, "baseline": BASELINE, "n": accuracies.ns[-1], "error": None}
-        rows.append(series_row | _efficiency(config, lines, common[-1]))
+        rows.append(series_row | _efficiency(config, lines, common[-1]) | _lack_of_fit(config, values[0], common))
     return pa.Table.from_pylist(rows, schema=DATA_EFFICIENCY)
 
 
-def _fitted(accuracies: _VerifierAccuracies) -> Iterator[tuple[str, list[int], list[int]]]:
+def _fitted(accuracies: VerifierAccuracies) -> Iterator[tuple[str, list[int], list[int]]]:
     """Yield (series, sizes, training seeds) that the series has in common with the baseline, where there is a line."""
     for series in _SERIES:
         common = sorted({*accuracies.sizes_of(series)} & {*accuracies.sizes_of(BASELINE)})
@@ -128,12 +122,36 @@ def _fitted(accuracies: _VerifierAccuracies) -> Iterator[tuple[str, list[int], l
             yield series, common, seeds
 
 
-def _lines(accuracies: _VerifierAccuracies, series: str, common: list[int], seeds: list[int]) -> Floats:
-    """Return per seed and problem (intercept at size 1, slope per doubling) of the least-squares line, shape (S, P,
-    2)."""
-    values_SPL = np.stack([np.stack([accuracies.last(series, size)[seed] for size in common], -1) for seed in seeds])
-    design_L2 = np.stack([np.ones(len(common)), np.log2(common)], -1)
-    return np.asarray(values_SPL @ np.linalg.pinv(design_L2).T, dtype=np.float64)
+def _values(accuracies: VerifierAccuracies, series: str, common: list[int], seeds: list[int]) -> Floats:
+    """Return the accuracies at L sizes, shape (S, P, L)."""
+    return np.stack([np.stack([accuracies.last(series, size)[seed] for size in common], -1) for seed in seeds])
+
+
+def _design(common: list[int]) -> Floats:
+    return np.stack([np.ones(len(common)), np.log2(common)], -1)
+
+
+def _fit(common: list[int]) -> Floats:
+    """Return the matrix that makes accuracies at L sizes the intercept at size 1 and the slope per doubling of their
+    least-squares line, shape (2, L)."""
+    return np.asarray(np.linalg.pinv(_design(common)), dtype=np.float64)
+
+
+def _lack_of_fit(config: BootstrapConfig, values_SPL: Floats, common: list[int]) -> dict[str, Any]:
+    """Return the largest residual of a series' line, and whether the line clearly does not fit.
+
+    It does not where the interval of any residual leaves out zero, with Bonferroni's correction for the L sizes. Two
+    sizes always fit.
+    """
+    residuals_SPL = values_SPL - values_SPL @ (_design(common) @ _fit(common)).T
+    mean_L = residuals_SPL.mean((0, 1))
+    worst = int(np.abs(mean_L).argmax())
+    row = {"largest_residual": mean_L[worst], "largest_residual_size": common[worst], "lacks_fit": False}
+    if len(common) > 2:
+        strict = dataclasses.replace(config, confidence=1 - (1 - config.confidence) / len(common))
+        low_L, high_L = median_training_interval(residuals_SPL, strict)
+        row["lacks_fit"] = bool(((low_L > 0) | (high_L < 0)).any())
+    return row
 
 
 def _efficiency(config: BootstrapConfig, lines: Floats, largest: int) -> dict[str, Any]:
@@ -147,7 +165,7 @@ def _efficiency(config: BootstrapConfig, lines: Floats, largest: int) -> dict[st
     values_SP3 = np.stack([slope, base_slope, intercept - base + slope * np.log2(largest)], -1)
     mean = values_SP3.mean((0, 1))
     resampled_B3 = resampled_means(values_SP3, config)
-    low, high = two_way_interval(values_SP3[:, :, :1], config)
+    low, high = median_training_interval(values_SP3[:, :, :1], config)
     row = {"slope": mean[0], "slope_low": low[0], "slope_high": high[0], "baseline_slope": mean[1]}
     row |= {"num_seeds": lines.shape[1], "num_problems": lines.shape[2]}
     ratio, doublings = (_ratio(config, values_SP3, resampled_B3, above) for above in (0, 2))

@@ -1,7 +1,6 @@
 """The gain from the labels of the small-scale study, and the rounds of its loop of selecting and retraining.
 
-The paper found that loop unstable (§4.2). A solution is counted once, though a selector and a verifier have both
-learned from it: it is labelled once.
+The paper found that loop unstable (§4.2).
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import pyarrow as pa
 
 from components.dataflow.stage import TableStage
 from components.evaluation.compute_cost import INFERENCE, TRAINING
+from components.evaluation.labels_spent import READS, labelled, solutions_spent
 from components.statistics.best_of_n import mean_rank_correlation
 from schemas.settings import settings
 from schemas.small_scale import LABEL_BUDGET, ROUNDS
@@ -83,10 +83,9 @@ def label_budget(config: BudgetConfig) -> TableStage:
     verifier without accuracies, or without a single supervised solution.
     """
     reads = {"verifier_accuracy": _ACCURACY, "data_efficiency": ["series", "slope"]}
-    supervised = [*SAMPLE_KEY, "size", "num_tokens", "ratings", "error"]
     for line in config.lines:
         names = (line.supervised, line.selector_supervised)
-        reads |= {name: supervised for name in names if name is not None}
+        reads |= {name: READS for name in names if name is not None}
     return TableStage("label_budget", 1, config, LABEL_BUDGET, _label_budget, reads=reads)
 
 
@@ -115,7 +114,7 @@ def _label_budget(
 ) -> pa.Table:
     accuracies, largest = _mean_accuracies(verifier_accuracy)
     slopes = dict(zip(*(data_efficiency[name].to_pylist() for name in ("series", "slope")), strict=True))
-    frames = {name: _labelled(table) for name, table in supervised.items()}
+    frames = {name: labelled(table) for name, table in supervised.items()}
     lines = []
     for line in config.lines:
         key = (line.series, line.size, line.seed + 1)
@@ -132,22 +131,8 @@ def _label_budget(
     return pa.Table.from_pylist(rows, schema=LABEL_BUDGET)
 
 
-def _labelled(table: pa.Table) -> pd.DataFrame:
-    """Return the solutions that were labelled: their keys, size, tokens and number of step labels."""
-    frame = table.select([*SAMPLE_KEY, "size", "num_tokens", "error"]).to_pandas()
-    labels = [len(ratings or []) for ratings in table["ratings"].to_pylist()]
-    return frame.assign(num_labels=labels)[frame["error"].isna()]
-
-
 def _spent(config: BudgetConfig, line: BudgetLine, frames: dict[str, pd.DataFrame]) -> dict[str, float]:
-    own = frames[line.supervised]
-    parts = [own[own["size"] == line.size]]
-    if parts[0].empty:
-        raise ValueError(f"{line.supervised}: no solution of size {line.size}")
-    if line.selector_supervised is not None:
-        of_selector = frames[line.selector_supervised]
-        parts.append(of_selector[of_selector["size"] == of_selector["size"].min()])
-    solutions = pd.concat(parts).drop_duplicates(SAMPLE_KEY)
+    solutions = solutions_spent(frames, line.supervised, line.size, line.selector_supervised)
     needs_labels = line.series != _BY_FINAL_ANSWER
     tokens_labelled = float(solutions["num_tokens"].sum()) if needs_labels else 0.0
     flops = INFERENCE * config.generator_parameters * line.pool_tokens_sampled

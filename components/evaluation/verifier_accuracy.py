@@ -1,4 +1,4 @@
-"""The accuracy of each verifier of the small-scale study (paper §4): best-of-N by problem, exact.
+"""The accuracy of each verifier of the small-scale study (paper §4): best-of-N by problem, exact; and its reader.
 
 Shapes: P test problems, M slots each, K sizes N.
 """
@@ -109,3 +109,29 @@ def _in_order(graded: _Graded, reduction: ReductionConfig, verifier: VerifierNam
     if np.isnan(scores).all():
         raise ValueError(f"{verifier.scores}: no sample has a {column}")
     return np.where(graded.is_empty_PM, np.nan, scores.reshape(graded.is_empty_PM.shape))
+
+
+@dataclass(frozen=True)
+class VerifierAccuracies:
+    """The accuracies of all verifiers: (series, size) → training seed → shape (P, K); the K sizes N are `ns`."""
+
+    ns: list[int]
+    of: dict[tuple[str, int], dict[int, Floats]]
+
+    def last(self, series: str, size: int) -> dict[int, Floats]:
+        """Return training seed → accuracy at the largest N, shape (P,)."""
+        return {seed: values_PK[:, -1] for seed, values_PK in self.of[series, size].items()}
+
+    def sizes_of(self, series: str) -> list[int]:
+        """Return the sizes that a series was trained at, ascending."""
+        return sorted(size for name, size in self.of if name == series)
+
+
+def accuracies_of(table: pa.Table) -> VerifierAccuracies:
+    """Read the table of this module's stage."""
+    frame = table.to_pandas().sort_values(["problem_id", "n"], kind="stable")
+    ns = sorted(frame["n"].unique().tolist())
+    by_series: dict[tuple[str, int], dict[int, Floats]] = {}
+    for (series, size, seed), rows in frame.groupby(["series", "size", "training_seed"], sort=False):
+        by_series.setdefault((series, size), {})[seed] = rows["accuracy"].to_numpy().reshape(-1, len(ns))
+    return VerifierAccuracies(ns, by_series)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -17,22 +17,37 @@ from components.report.small_scale import (
     fitted_line,
     in_order,
     series_label,
-    times,
+)
+from components.report.small_scale_columns import (
+    BUDGET,
+    COMPARED,
+    EFFICIENCY,
+    EQUIVALENT,
+    ROUNDS,
+    SELECTORS,
+    SHARES,
 )
 
 _PERCENT = "% of problems solved"
+_INTERVALS = (
+    "The intervals are of the median training, over trainings and problems; of one or two trainings they are over "
+    "problems alone."
+)
 
 
 def scaling_sections(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
     """Return the sections of the tables that are there, in the order of the page.
 
-    frames: data_scaling, series_comparisons, data_efficiency, label_budget, rounds → their rows; those without rows are
-    left out.
+    frames: data_scaling, series_comparisons, equivalent_labels, data_efficiency, selector_quality, wrong_shares,
+    label_budget, rounds → their rows; those without rows are left out.
     """
     builders = {
         "data_scaling": _scaling,
         "series_comparisons": _comparisons,
+        "equivalent_labels": _equivalents,
         "data_efficiency": _efficiency,
+        "selector_quality": _selectors,
+        "wrong_shares": _shares,
         "label_budget": _budget,
         "rounds": _rounds,
     }
@@ -88,8 +103,8 @@ def _by_size(rows: pd.DataFrame, n: int) -> Table:
         ]
         for series in in_order(rows)
     ]
-    title = f"Best of {n}, % of problems solved (95 % interval over problems) ± standard deviation over training seeds"
-    note = "Columns: solutions labelled per problem."
+    title = f"Best of {n}, % of problems solved (95 % interval) ± standard deviation over training seeds"
+    note = f"Means over training seeds. Columns: solutions labelled per problem. {_INTERVALS}"
     return table(title, ["series", *(str(size) for size in sizes)], cells, note)
 
 
@@ -99,19 +114,55 @@ def _accuracy(row: Row) -> str:
 
 def _comparisons(rows: pd.DataFrame) -> Section:
     title = f"Paired differences at best of {rows['n'].max()}, points"
-    note = "The intervals are over problems and training seeds, for other seeds than those that were trained."
+    note = _INTERVALS
     text = "Series at the same number of solutions, on the same test samples."
-    return section("Comparisons", text, [], [listing(title, rows, _COMPARED, note)])
+    return section("Comparisons", text, [], [listing(title, rows, COMPARED, note)])
+
+
+def _equivalents(rows: pd.DataFrame) -> Section:
+    note = (
+        "Labels: all that the series spent, its selector's included. Equivalent: the labels with which process "
+        "supervision of solutions as they come is as accurate, interpolated between its sizes in log2 of labels. "
+        "Worth: equivalent by labels; over 1, the series needs fewer. Outside: more accurate than process supervision "
+        f"with its most labels (above), or less than with its fewest (below). {_INTERVALS}"
+    )
+    tables = [
+        listing(title, rows[rows["unit"] == unit], EQUIVALENT, note)
+        for unit, title in (("step_labels", "In step labels"), ("solutions", "In solutions labelled"))
+    ]
+    return section("What equal accuracy costs", "How many labels of solutions as they come do as well.", [], tables)
 
 
 def _efficiency(rows: pd.DataFrame) -> Section:
     note = (
-        "Slope: points per doubling of the solutions labelled. Efficiency: ratio of the slopes. Equivalent data: "
-        "how many times its largest size process supervision's line needs to be as accurate. No rise: resamples in "
-        "which process supervision does not gain from data; with more than 2.5 % of them there is no interval."
+        "Slope: points per doubling of the solutions labelled. Ratio of slopes: the paper's efficiency; it cannot see "
+        "a constant factor, and leaves out the selector's labels. By the lines: how many times its largest size "
+        "process supervision's line needs to be as accurate. Their intervals suppose that trainings end alike. No "
+        "rise: resamples in which process supervision does not gain from data; with more than 2.5 % of them there is "
+        "no interval. Largest residual: accuracy minus the line, in points, and where; fits: whether no residual's "
+        "interval leaves out 0."
     )
-    text = "How much further labels go than those of process supervision of solutions as they come (the paper: 2.6)."
-    return section("Data efficiency", text, [], [listing("Fitted lines", rows, _EFFICIENCY, note)])
+    text = "Least squares of accuracy in log2 of the solutions labelled per problem (the paper's ratio: 2.6)."
+    return section("Fitted lines", text, [], [listing("Fitted lines", rows, EFFICIENCY, note)])
+
+
+def _selectors(rows: pd.DataFrame) -> Section:
+    note = (
+        "AUC: the chance that a solution with the right answer outscores one of the same problem's pool with a wrong "
+        "one; 0.50 is chance. By labels: the same without and with a step that the labeller calls wrong, of solutions "
+        "that the selector did not learn from."
+    )
+    text = "The verifiers that chose what is labelled. Wrong answers are convincing only to one that is not blind."
+    return section("Selectors", text, [], [listing("Selectors", rows, SELECTORS, note)])
+
+
+def _shares(rows: pd.DataFrame) -> Section:
+    note = (
+        "Convincing: chosen as convincing wrong answers. Instead: in the place of such, where a pool has too few. Of "
+        "rounds: of what the round chose. Wrong answer: whatever the reason."
+    )
+    text = "The share of wrong answers in what was labelled, beside the share that was asked for."
+    return section("What was chosen", text, [], [listing("Shares, %", rows, SHARES, note)])
 
 
 def _budget(rows: pd.DataFrame) -> Section:
@@ -120,7 +171,7 @@ def _budget(rows: pd.DataFrame) -> Section:
         "per parameter and token read or sampled, 6 in training."
     )
     text = "Labels, tokens and FLOPs of each series, selectors included, and what they gave."
-    return section("What a label is worth", text, [], [listing("Budget", rows, _BUDGET, note)])
+    return section("What a label is worth", text, [], [listing("Budget", rows, BUDGET, note)])
 
 
 def _rounds(rows: pd.DataFrame) -> Section:
@@ -130,69 +181,4 @@ def _rounds(rows: pd.DataFrame) -> Section:
         "the labeller found a wrong step."
     )
     text = "Active learning whose selector is retrained on what it chose; the paper found that unstable."
-    return section("Rounds of active learning", text, [], [listing("Rounds", rows, _ROUNDS, note)])
-
-
-def _points(name: str) -> Callable[[Row], str]:
-    return lambda row: "–" if pd.isna(row[name]) else f"{100 * row[name]:+.1f}"
-
-
-def _between(low: str, high: str, write: Callable[[float], str]) -> Callable[[Row], str]:
-    return lambda row: "–" if pd.isna(row[low]) else f"{write(row[low])} to {write(row[high])}"
-
-
-def _or_dash(name: str, write: Callable[[float], str]) -> Callable[[Row], str]:
-    return lambda row: "–" if pd.isna(row[name]) else write(row[name])
-
-
-def _signed(value: float) -> str:
-    return f"{100 * value:+.1f}"
-
-
-_COMPARED: dict[str, Callable[[Row], Any]] = {
-    "series": lambda row: series_label(row["series"]),
-    "minus": lambda row: series_label(row["baseline"]),
-    "solutions per problem": lambda row: row["size"],
-    "difference": _points("difference"),
-    "95 % interval": _between("ci_low", "ci_high", _signed),
-    "seeds": lambda row: row["num_seeds"],
-    "std over seeds": _or_dash("std_over_seeds", percent),
-    "problems": lambda row: row["num_problems"],
-}
-_EFFICIENCY: dict[str, Callable[[Row], Any]] = {
-    "series": lambda row: series_label(row["series"]),
-    "slope": _points("slope"),
-    "its 95 % interval": _between("slope_low", "slope_high", _signed),
-    "efficiency": _or_dash("efficiency", "{:.2f}".format),
-    "95 % interval": _between("efficiency_low", "efficiency_high", "{:.2f}".format),
-    "equivalent data": _or_dash("equivalent_data", times),
-    "95 % interval of it": _between("equivalent_low", "equivalent_high", times),
-    "no rise, %": _or_dash("share_no_rise", percent),
-    "seeds": lambda row: row["num_seeds"],
-}
-_BUDGET: dict[str, Callable[[Row], Any]] = {
-    "series": lambda row: series_label(row["series"]),
-    "solutions per problem": lambda row: row["size"],
-    "solutions labelled": _or_dash("num_solutions", "{:,.0f}".format),
-    "step labels": _or_dash("num_step_labels", "{:,.0f}".format),
-    "accuracy, %": _or_dash("accuracy", percent),
-    "gain, points": _points("gain"),
-    "per 1,000 labels": _or_dash("gain_per_1000_labels", lambda value: f"{100 * value:+.2f}"),
-    "the next 1,000": _or_dash("next_1000_labels", lambda value: f"{100 * value:+.2f}"),
-    "tokens sampled": _or_dash("tokens_sampled", "{:.2e}".format),
-    "read by selectors": _or_dash("tokens_read", "{:.2e}".format),
-    "read by the labeller": _or_dash("tokens_labelled", "{:.2e}".format),
-    "trained on": _or_dash("tokens_trained", "{:.2e}".format),
-    "FLOPs": _or_dash("flops", "{:.2e}".format),
-}
-_ROUNDS: dict[str, Callable[[Row], Any]] = {
-    "training seed": lambda row: row["training_seed"],
-    "round": lambda row: row["round"],
-    "solutions per problem": lambda row: row["size"],
-    "accuracy, %": _or_dash("accuracy", percent),
-    "change, points": _points("change"),
-    "chosen at once, %": _or_dash("one_shot", percent),
-    "agreement": _or_dash("selector_agreement", "{:.2f}".format),
-    "wrong, %": _or_dash("share_wrong_answer", percent),
-    "negative, %": _or_dash("share_negative", percent),
-}
+    return section("Rounds of active learning", text, [], [listing("Rounds", rows, ROUNDS, note)])

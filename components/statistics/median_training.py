@@ -13,8 +13,8 @@ import numpy as np
 
 from components.statistics.best_of_n import Floats
 from components.statistics.bootstrap import BootstrapConfig, bootstrap_interval, two_way_interval
+from schemas.small_scale import FEWEST_TRAININGS
 
-FEWEST_TRAININGS = 3  # of an interval that speaks of other trainings
 _FEWEST_TO_RANK = 5  # whose lowest and highest hold the median of all trainings in 94 % of studies
 
 

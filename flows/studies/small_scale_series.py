@@ -146,14 +146,14 @@ def score_all(
 
 
 def select_one_shot(
-    context: SmallScaleContext, selectors: Sequence[TrainedVerifier]
+    context: SmallScaleContext, selectors: Sequence[TrainedVerifier], scores: Mapping[str, Dataset]
 ) -> tuple[list[TrainedVerifier], list[ActiveLearningRound]]:
     """Train the verifiers of the policies that choose all sizes by one selector, another for each training seed.
 
-    Also return the first round of the iterated loop, which is active learning's at the smallest size.
+    scores: of the pool by the selectors, by name. Also return the first round of the iterated loop, which is active
+    learning's at the smallest size.
     """
     run, small = context.study.runner, context.small
-    scores = score_all(context, context.pool, selectors, "pool_")
     selections, policies = {}, {}
     for policy in small.policies:
         sizes = small.sizes[:1] if policy == "iterated" else small.sizes

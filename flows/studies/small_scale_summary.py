@@ -9,16 +9,19 @@ import pandas as pd
 
 from components.dataflow.datasets import Dataset
 from components.report.input_sections import input_sections
-from components.report.small_scale import scaling_verdicts, text_table
+from components.report.small_scale import text_table
 from components.report.small_scale_figures import figure_4a, figure_4b
 from components.report.small_scale_sections import scaling_sections
+from components.report.small_scale_verdicts import scaling_verdicts
 from flows.studies import report_file
 from flows.studies.study_folder import as_json, summary_of, training_notes, write_study
 from flows.study import Study
+from schemas.small_scale import FEWEST_TRAININGS
 
 _TABLES = (
-    "data_scaling series_comparisons data_efficiency label_budget rounds agreement label_counts contamination".split()
-)
+    "data_scaling series_comparisons equivalent_labels data_efficiency selector_quality wrong_shares label_budget "
+    "rounds agreement label_counts contamination"
+).split()
 _TRUSTED_KAPPA = 0.8  # of the labeller with the exact rule; below it the study says so
 
 
@@ -92,10 +95,10 @@ def labeller_notes(frames: Mapping[str, pd.DataFrame]) -> list[str]:
 def _notes(study: Study) -> list[str]:
     """Return what a reader of the numbers must know."""
     notes, small = [*study.notes, *training_notes(study.runner)], study.preset.small_scale
-    if small.training_seeds < 3:
+    if small.training_seeds < FEWEST_TRAININGS:
         notes.append(
-            f"{small.training_seeds} training seeds say little about the noise of training; the paper has 3 "
-            "(--training-seeds 3)"
+            f"{small.training_seeds} training seeds say nothing of other trainings: the intervals are of these trained "
+            "models alone (--training-seeds 3, as in the paper, or 5)"
         )
     short = {name: counts.get("instead_of_a_wrong_answer", 0) for name, counts in shortages(study).items()}
     if worst := max(short.values(), default=0):

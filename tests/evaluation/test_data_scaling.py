@@ -136,7 +136,9 @@ def test_scaling_is_the_mean_with_its_spreads() -> None:
     rows = table.to_pandas().query("size == 2 and n == 4")
     one = found.loc[(2, 4)]
     assert one["accuracy"] == pytest.approx(rows["accuracy"].mean())
-    assert one["std_over_seeds"] == pytest.approx(rows.groupby("training_seed")["accuracy"].mean().std())
+    by_seed = rows.groupby("training_seed")["accuracy"].mean()
+    assert one["std_over_seeds"] == pytest.approx(by_seed.std())
+    assert one["median_training"] == pytest.approx(by_seed.median())
     assert one["ci_low"] < one["accuracy"] < one["ci_high"]
     assert (one["num_seeds"], one["num_problems"]) == (3, 60)
 
@@ -175,6 +177,20 @@ def test_efficiency_is_the_ratio_of_polyfits_slopes() -> None:
     own = found.loc["process"]
     for name in ("efficiency", "efficiency_low", "efficiency_high", "equivalent_data"):
         assert own[name] == pytest.approx(1.0)
+
+
+def test_a_line_that_does_not_fit_is_told() -> None:
+    """An S: residuals of +4, −5, −2 and +3 points; a line with the same noise fits."""
+    bent = {1: 0.54, 2: 0.50, 4: 0.58, 8: 0.68}
+    straight = {size: 0.5 + 0.05 * math.log2(size) for size in bent}
+    for truth, lacks in ((bent, True), (straight, False)):
+        table = made(lambda name, size: truth[size], ["process"], [1, 2, 4, 8], noise=0.004)  # noqa: B023
+        [row] = compute(data_efficiency(CONFIG), verifier_accuracy=table).to_pylist()
+        means = table.to_pandas().query("n == 4").groupby("size")["accuracy"].mean()
+        residuals = means - np.polyval(np.polyfit(np.log2(means.index), means, 1), np.log2(means.index))
+        assert row["largest_residual_size"] == residuals.abs().idxmax()
+        assert row["largest_residual"] == pytest.approx(residuals[row["largest_residual_size"]])
+        assert row["lacks_fit"] is lacks
 
 
 def test_no_ratio_where_the_baseline_does_not_rise_and_no_line_through_one_size() -> None:

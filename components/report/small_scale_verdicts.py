@@ -1,0 +1,234 @@
+"""The small-scale study's answers in words (paper §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from components.report.main_study import Row, records
+from components.report.sections import percent
+from components.report.small_scale import at_largest_n, at_largest_size, in_order, times
+from schemas.small_scale import FEWEST_TRAININGS, SUPERVISIONS
+
+_IN_SENTENCES = {
+    "process": "process supervision",
+    "outcome_prm": "outcome supervision by the labeller",
+    "outcome_final_answer": "outcome supervision by the final answer",
+    "active": "active learning",
+    "uncertainty": "labelling the least certain solutions first",
+    "top_k": "labelling the highest scores first",
+    "iterated": "active learning in rounds",
+}
+_FIRST = [("process", "outcome_final_answer"), ("process", "outcome_prm")]  # the study's own question
+_PAPERS_EFFICIENCY = 2.6
+_FEWEST_PROBLEMS = 5  # fewer problems support no verdict, however alike their differences are
+
+
+def _in_sentence(series: str) -> str:
+    return _IN_SENTENCES.get(series, series)
+
+
+def scaling_verdicts(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Return the study's answers in words, from the tables that are there.
+
+    frames: series_comparisons, equivalent_labels (with data_efficiency), selector_quality, wrong_shares, rounds (with
+    data_scaling), label_budget → their rows.
+    """
+    sentences = []
+    for name, sentences_of in (
+        ("series_comparisons", _of_comparisons),
+        ("equivalent_labels", _of_equivalents),
+        ("data_efficiency", _of_lines),
+        ("selector_quality", _of_selectors),
+        ("wrong_shares", _of_shares),
+        ("rounds", _of_rounds),
+        ("label_budget", _of_labels),
+    ):
+        if name in frames and len(frames[name]):
+            sentences += sentences_of(frames)
+    return [sentence[0].upper() + sentence[1:] for sentence in sentences]
+
+
+def _of_comparisons(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Compare each pair at the largest size that it has."""
+    rows = records(frames["series_comparisons"])
+    last = {(row["series"], row["baseline"]): row for row in sorted(rows, key=lambda row: row["size"])}
+    pairs = dict.fromkeys([*_FIRST, *((row["series"], row["baseline"]) for row in rows)])
+    return [_compared(last[pair]) for pair in pairs if pair in last]
+
+
+def _compared(row: Row) -> str:
+    """Return a paired difference in words, of the median training."""
+    points, low, high = (100 * row[name] for name in ("median_training", "ci_low", "ci_high"))
+    series, baseline = (_in_sentence(row[name]) for name in ("series", "baseline"))
+    where = f"at {row['size']} solutions per problem and N = {row['n']}"
+    sentence = f"{series} shows no clear difference from {baseline} {where} ({points:+.1f} points)"
+    if row["num_problems"] >= _FEWEST_PROBLEMS and (low > 0 or high < 0):
+        sentence = f"{series} {'beats' if low > 0 else 'loses to'} {baseline} {where} by {abs(points):.1f} points"
+    low, high = (-high, -low) if high < 0 else (low, high)
+    sentence += f", 95 % interval {low:.1f} to {high:.1f}, {row['num_problems']} problems; "
+    if row["num_seeds"] < FEWEST_TRAININGS:
+        trained = "this training" if row["num_seeds"] == 1 else f"the mean of these {row['num_seeds']} trainings"
+        return f"{sentence}of {trained} alone: others can differ by more"
+    return (
+        f"{sentence}median of {row['num_seeds']} trainings, standard deviation over them "
+        f"{100 * row['std_over_seeds']:.1f}"
+    )
+
+
+def _of_equivalents(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Judge each policy at the largest size where the labels of equal accuracy were measured, else at its largest."""
+    rows = frames["equivalent_labels"]
+    rows = rows[rows["unit"] == "step_labels"]
+    sentences = []
+    for series in in_order(rows):
+        own = rows[rows["series"] == series].sort_values("size")
+        within = own[own["outside"].isna()]
+        sentences.append(_equivalent(records(within if len(within) else own)[-1]))
+        last = records(own)[-1]
+        if len(within) and last["outside"] == "above":
+            sentences[-1] += (
+                f"; at {last['size']} solutions per problem it is more accurate than the most labels that process "
+                "supervision was trained on"
+            )
+    return sentences
+
+
+def _equivalent(row: Row) -> str:
+    name, labels = _in_sentence(row["series"]), f"{row['labels']:,.0f} step labels"
+    spent = f"its {labels} ({row['selector_labels']:,.0f} of them the selector's alone)"
+    where = f"at {row['size']} solutions per problem"
+    interval = _between(row["efficiency_low"], row["efficiency_high"])
+    if isinstance(row["outside"], str):
+        side = "more accurate than process supervision with the most labels that were measured"
+        if row["outside"] == "below":
+            side = "less accurate than process supervision with the fewest labels that were measured"
+        bound = f" (95 % interval of their worth: {interval})" if interval else ""
+        return f"{name} is, {where} and with {spent[4:]}, {side}: what its labels are worth is outside{bound}"
+    worth = (
+        f"{where}, {spent} reach what {row['equivalent_labels']:,.0f} labels of process supervision reach, "
+        f"{times(row['efficiency'])} as many (95 % interval {interval or 'unknown: wider than what was measured'}; "
+        f"without the selector's {times(row['efficiency_without_selector'])})"
+    )
+    fewer = bool(not pd.isna(row["efficiency_low"]) and row["efficiency_low"] > 1)
+    more = bool(not pd.isna(row["efficiency_high"]) and row["efficiency_high"] < 1)
+    if row["num_problems"] >= _FEWEST_PROBLEMS and (fewer or more):
+        return f"{name} needs {'fewer' if fewer else 'more'} labels than process supervision: {worth}"
+    return f"{name} shows no clear difference from process supervision in the labels that it needs: {worth}"
+
+
+def _between(low: float, high: float) -> str:
+    """Return an interval of factors in words; an end that is NaN lies outside of what was measured."""
+    if pd.isna(low) and pd.isna(high):
+        return ""
+    if pd.isna(high):
+        return f"{low:.1f} or more"
+    return f"{high:.1f} or less" if pd.isna(low) else f"{low:.1f} to {high:.1f}"
+
+
+def _of_lines(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Tell the paper's ratio of slopes as what it is, and lines that do not fit."""
+    rows = records(frames["data_efficiency"])
+    sentences = [_ratio_of_slopes(row) for row in rows if row["series"] not in SUPERVISIONS]
+    misfits = [
+        f"that of {_in_sentence(row['series'])} misses by {100 * row['largest_residual']:+.1f} points at "
+        f"{row['largest_residual_size']} solutions per problem"
+        for row in rows
+        if row["lacks_fit"]
+    ]
+    return [*sentences, *([f"fitted lines do not fit: {', '.join(misfits)}"] if misfits else [])]
+
+
+def _ratio_of_slopes(row: Row) -> str:
+    name = _in_sentence(row["series"])
+    slopes = f"{100 * row['slope']:+.1f} against {100 * row['baseline_slope']:+.1f} points per doubling"
+    what = "the ratio of slopes, which cannot see a constant factor,"
+    if pd.isna(row["efficiency"]):
+        return f"{what} of {name} is not known, since process supervision does not gain from more solutions ({slopes})"
+    papers = f"; the paper found {_PAPERS_EFFICIENCY}" if row["series"] == "active" else ""
+    if pd.isna(row["efficiency_low"]):
+        return (
+            f"{what} of {name} is not known: {row['efficiency']:.1f} ({slopes}{papers}), but in "
+            f"{100 * row['share_no_rise']:.0f} % of resamples process supervision does not gain from more solutions"
+        )
+    interval = f"95 % interval {row['efficiency_low']:.1f} to {row['efficiency_high']:.1f}"
+    return f"{what} of {name} to process supervision is {row['efficiency']:.1f} ({interval}{papers}), {slopes}"
+
+
+def _of_selectors(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    rows = frames["selector_quality"]
+    rows = rows[rows["series"] == rows["series"].iloc[0]]
+    auc = rows["pool_auc"].dropna()
+    if auc.empty:
+        return []
+    labelled = rows["labelled_auc"].dropna()
+    by_labels = f", by the labeller's steps {labelled.mean():.2f}" if len(labelled) else ""
+    several = f" (mean of {len(rows)} trainings, {auc.min():.2f} to {auc.max():.2f})" if len(rows) > 1 else ""
+    return [
+        f"the selector tells the right from the wrong answers of a problem's pool with an AUC of {auc.mean():.2f}"
+        f"{several}, where 0.50 is chance{by_labels}; by itself it solves {100 * rows['accuracy'].mean():.1f} % at "
+        f"N = {rows['n'].iloc[0]}, a single sample {100 * rows['single_sample'].mean():.1f} %"
+    ]
+
+
+def _of_shares(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    rows = frames["wrong_shares"].dropna(subset=["asked"])
+    sentences = []
+    for series in in_order(rows):
+        own = rows[rows["series"] == series].sort_values("size")
+        taken = ", ".join(percent(value) for value in own["convincing"])
+        wrong = ", ".join(percent(value) for value in own["wrong_answer"])
+        sizes = ", ".join(map(str, own["size"]))
+        sentences.append(
+            f"of what {_in_sentence(series)} chose at {sizes} solutions per problem, {taken} % are convincing wrong "
+            f"answers ({percent(own['asked'].iloc[0])} % were asked for); {wrong} % have a wrong answer in all"
+        )
+    return sentences
+
+
+def _of_rounds(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    rows = frames["rounds"]
+    changes = rows.dropna(subset=["change"])
+    if changes.empty:
+        return []
+    worst = records(changes.sort_values("change", kind="stable"))[0]
+    falls = int((changes["change"] < 0).sum())
+    sentence = "the loop of active learning that retrains its selector never lost accuracy from one round to the next"
+    if falls:
+        sentence = (
+            f"the loop of active learning that retrains its selector lost accuracy in {falls} of {len(changes)} steps "
+            f"from one round to the next, at most {-100 * worst['change']:.1f} points (round {worst['round']}, "
+            f"training seed {worst['training_seed']})"
+        )
+    spreads = at_largest_size(at_largest_n(frames["data_scaling"])).set_index("series")["std_over_seeds"]
+    spreads = spreads.dropna()
+    if {"iterated", "active"} <= {*spreads.index}:
+        sentence += (
+            f"; standard deviation over training seeds {100 * spreads['iterated']:.1f} points, of choosing at once "
+            f"{100 * spreads['active']:.1f}"
+        )
+    agreement = rows["selector_agreement"].dropna()
+    if len(agreement):
+        sentence += (
+            f"; the selectors of successive rounds rank the pool alike to {agreement.mean():.2f} (rank correlation)"
+        )
+    return [sentence]
+
+
+def _of_labels(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    rows = at_largest_size(frames["label_budget"]).dropna(subset=["gain_per_1000_labels"])
+    by_series = {row["series"]: row for row in records(rows)}
+    gained: list[str] = []
+    more: list[str] = []
+    for series in in_order(rows):
+        row, name = by_series[series], _in_sentence(series)
+        gained.append(f"{100 * row['gain_per_1000_labels']:.2f} points ({name}, {row['num_step_labels']:,.0f} labels)")
+        if not pd.isna(row["next_1000_labels"]):
+            more.append(f"{100 * row['next_1000_labels']:.2f} ({name})")
+    if not gained:
+        return []
+    sentence = (
+        f"per 1,000 step labels, best-of-N gained over a single sample {', '.join(gained)}, each at its largest size"
+    )
+    return [sentence + (f"; by the fitted lines the next 1,000 would add {', '.join(more)}" if more else "")]
