@@ -36,6 +36,14 @@ _OF_ROW |= {"problem": pa.int64(), "is_right": pa.bool_(), "own_targets": pa.int
 _EXAMPLE = pa.schema(list((_OF_ROW | _ARRAYS).items()))
 
 
+class NoExamplesError(ValueError):
+    """No row of the inputs makes an example to train on. counts: the rows and labels, by what became of them."""
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        super().__init__(f"no example to train on; rows and labels: {dict(counts)}")
+        self.counts = dict(counts)
+
+
 @dataclass(frozen=True)
 class Data:
     """The data of a training on one worker.
@@ -100,8 +108,8 @@ def opened(job: TrainingJob) -> tuple[Any, Path | None]:
 
 
 def collect(name: str) -> Data:
-    """Return all examples of one of the trainer's datasets, in order. Raises ValueError when there is none to train
-    on."""
+    """Return all examples of one of the trainer's datasets, in order. Raises NoExamplesError when there is none to
+    train on."""
     import ray.train
 
     shard = ray.train.get_dataset_shard(name)
@@ -128,5 +136,5 @@ def collect(name: str) -> Data:
         counts,
     )
     if not data.train:
-        raise ValueError(f"no example to train on; rows and labels: {dict(counts)}")
+        raise NoExamplesError(counts)
     return data

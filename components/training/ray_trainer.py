@@ -6,25 +6,30 @@ takes each of them seconds.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.dataflow.datasets import Dataset
+from components.dataflow.errors import StudyError
 from components.dataflow.stage import Pool
-from components.training.dataset import ray_dataset
+from components.training.dataset import NoExamplesError, ray_dataset
 from components.training.job import TrainingJob
 
 if TYPE_CHECKING:
     from ray.train import ScalingConfig
 
+_NO_EXAMPLES = "no_examples.json"  # in a run's scratch folder: its rows and labels, by what became of them
+
 
 def fit(trainings: Sequence[tuple[TrainingJob, Mapping[str, Dataset]]], pool: Pool) -> None:
     """Train and publish the models in turn, all by the same workers.
 
-    trainings: jobs and their inputs. Raises ValueError when one has no example left.
+    trainings: jobs and their inputs. Raises StudyError when one has no example to train on, which ends the turn, and
+    RuntimeError when a training fails.
     """
-    from ray.train import DataConfig, FailureConfig, RunConfig
+    from ray.train import DataConfig, FailureConfig, RunConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
     one_machine = on_one_machine(pool)
@@ -63,10 +68,29 @@ def fit(trainings: Sequence[tuple[TrainingJob, Mapping[str, Dataset]]], pool: Po
         datasets=examples,
         dataset_config=DataConfig(datasets_to_split=[]),
     )
-    result = trainer.fit()
-    if result.error is not None:
+    try:
+        trainer.fit()
+    except TrainingFailedError as error:
         others = f" or one of {len(trainings) - 1} others" if len(trainings) > 1 else ""
-        raise RuntimeError(f"training of {first.stage.name}{others} failed: {result.error}")
+        raise RuntimeError(f"training of {first.stage.name}{others} failed: {error}") from error
+    for job, inputs in trainings:
+        _refuse_without_examples(job, inputs)
+
+
+def _refuse_without_examples(job: TrainingJob, inputs: Mapping[str, Dataset]) -> None:
+    """Raise StudyError where a worker noted that the job has no example; the note goes."""
+    files, note = job.run.store.files, f"{job.run.scratch}/{_NO_EXAMPLES}"
+    if job.is_done or files.size(note) is None:
+        return
+    counts: dict[str, int] = json.loads(files.read(note))
+    files.delete(note)
+    rows = {name.removeprefix("rows_"): count for name, count in counts.items() if name.startswith("rows_")}
+    causes = ", ".join(f"{count:,} {cause}" for cause, count in sorted(rows.items(), key=lambda one: -one[1]))
+    names = ", ".join(dataset.name for dataset in inputs.values())
+    raise StudyError(
+        f"{job.run.stage.name} has no example to train on: of the {sum(rows.values()):,} rows of {names} none can be "
+        f"used ({causes})"
+    )
 
 
 def on_one_machine(pool: Pool) -> bool:
@@ -102,5 +126,11 @@ def _worker(config: dict[str, Any]) -> None:
     first = ray.train.get_context().get_world_rank() == 0
     for job in config["jobs"]:
         # What the first worker sees counts: another may see it done a moment later.
-        if not first_workers(job.is_done if first else False):
+        if first_workers(job.is_done if first else False):
+            continue
+        try:
             train_one(job, config["sharding"])
+        except NoExamplesError as error:  # all workers meet it, and none would find one if it were started again
+            if first:
+                job.run.store.files.put(f"{job.run.scratch}/{_NO_EXAMPLES}", json.dumps(error.counts).encode())
+            return

@@ -40,16 +40,14 @@ _SHARE_OF_CHECKPOINTS = 0.05  # of the time, at most
 
 
 def train_one(job: TrainingJob, sharding: str) -> None:
-    """Train the model of a job on this worker, and publish it. Raises ValueError when no example is left."""
+    """Train the model of a job on this worker, and publish it. Raises NoExamplesError when there is none to train
+    on."""
     import ray.train
     import ray.train.torch
 
     context = ray.train.get_context()
     seed_everything(job.training.seed)
-    try:
-        data = collect(job.run.key)
-    except ValueError as error:
-        raise ValueError(f"{job.run.stage.name}: {error}") from error
+    data = collect(job.run.key)
     tokenizer, folder = opened(job)
     model = SelectiveLogits(job.make_model(folder, tokenizer), job.training.max_tokens)
     wrapped = spread(model, sharding, ray.train.torch.get_device())
