@@ -240,11 +240,22 @@ LABEL_BUDGET = table(
     ("gain", pa.float64(), False, "that minus the accuracy of a single sample"),
     ("gain_per_1000_labels", pa.float64(), True, "gain per 1,000 step labels, all of them counted"),
     ("next_1000_labels", pa.float64(), True, "what the fitted line says 1,000 further step labels would add"),
-    ("tokens_sampled", pa.float64(), False, "of solutions that had to be sampled: the pool, of a policy that has one"),
-    ("tokens_read", pa.float64(), False, "that a selector read to choose"),
-    ("tokens_labelled", pa.float64(), False, "that the labeller read"),
-    ("tokens_trained", pa.float64(), False, "in training, the selector's included"),
-    ("flops", pa.float64(), False, "of all that: 2 per parameter and token, in training 6"),
+    (
+        "tokens_sampled",
+        pa.float64(),
+        False,
+        "computed to sample its solutions, prompts included: those of each problem up to the last that it has, or the "
+        "whole pool, of a policy that chooses",
+    ),
+    ("tokens_read", pa.float64(), False, "that a selector read to choose, prompts included"),
+    ("tokens_labelled", pa.float64(), False, "that the labeller read, prompts included"),
+    ("tokens_trained", pa.float64(), False, "in training, prompts and the selector's included"),
+    (
+        "flops",
+        pa.float64(),
+        False,
+        "of all that: 2 per parameter and token, in training 6 (the labeller's own left out)",
+    ),
     ERROR,
 )
 

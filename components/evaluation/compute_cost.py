@@ -1,9 +1,12 @@
 """The cost of a study, stage by stage, and of accuracy at inference.
 
 Seconds are those of the stage when it was computed (of stages that stream together, the later one's are those after the
-earlier one's end). CPU- and GPU-seconds are what its workers held. FLOPs are 6 per parameter and token in training, 2
-in sampling and scoring (Kaplan et al. 2020, §2.1): attention and prompts are left out, and shared prefixes counted as
-if they were computed for each.
+earlier one's end). CPU- and GPU-seconds are what its workers held.
+
+FLOPs are 6 per parameter and token in training, 2 in sampling and scoring (Kaplan et al. 2020, §2.1); attention is left
+out. The tokens are those that a model computes (`computed_tokens.py`): prompts count where they are computed, which is
+with every training example, once per problem and block of samples in scoring, and in sampling as the engine's cache
+lets it. Training counts a prefix that examples share once, as it is computed; scoring counts it for each sample.
 """
 
 from __future__ import annotations
@@ -72,18 +75,21 @@ def stage_costs(
     return pd.DataFrame(rows)
 
 
-def accuracy_against_compute(best_of_n: pd.DataFrame, per_sample: Mapping[str, float]) -> list[dict[str, Any]]:
+def accuracy_against_compute(
+    best_of_n: pd.DataFrame, per_problem: Mapping[str, tuple[float, float]]
+) -> list[dict[str, Any]]:
     """Return series of the test split's accuracy, in per cent, against FLOPs per problem.
 
-    N samples are each sampled and, where the method needs it, scored. per_sample: method → FLOPs of one sample.
+    N samples are each sampled and, where the method needs it, scored. per_problem: method → FLOPs of a problem, however
+    many samples it has, and of one sample.
     """
     rows = best_of_n[best_of_n["split"] == "test"]
     series = []
-    for method, flops in per_sample.items():
+    for method, (once, each) in per_problem.items():
         of_method = rows[rows["method"] == method].sort_values("n").to_dict("records")
         points = [
             {
-                "x": flops * row["n"],
+                "x": once + each * row["n"],
                 "y": 100 * row["accuracy"],
                 "low": 100 * row["ci_low"],
                 "high": 100 * row["ci_high"],

@@ -30,7 +30,8 @@ class BudgetLine:
     """The costs of one trained verifier.
 
     supervised: the input table with what it was trained on, in the rows of its size. selector_supervised: that with
-    what its selectors learned, in the rows of its smallest size; None: it has none.
+    what its selectors learned, in the rows of its smallest size; None: it has none. All tokens are those that a model
+    computes, prompts included (`computed_tokens`).
     """
 
     series: str
@@ -38,9 +39,10 @@ class BudgetLine:
     seed: int  # which training, from 0
     supervised: str
     selector_supervised: str | None
-    pool_tokens_sampled: float
+    tokens_sampled: float  # of its own solutions as they come, or of the whole pool that it chose from
     pool_tokens_read: float  # by selectors
     tokens_trained: float  # the selectors' included
+    labellings: int = 1  # how often the labeller read a problem: by rounds, and for the selector
 
 
 @settings
@@ -51,6 +53,7 @@ class BudgetConfig:
     labeller_parameters: float  # 0: the labeller is a rule
     verifier_parameters: float  # of each verifier and selector
     generator_parameters: float  # of the small generator
+    prompt_tokens: float  # of a problem's prompt, which the labeller reads; mean
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def label_budget(config: BudgetConfig) -> TableStage:
     for line in config.lines:
         names = (line.supervised, line.selector_supervised)
         reads |= {name: READS for name in names if name is not None}
-    return TableStage("label_budget", 1, config, LABEL_BUDGET, _label_budget, reads=reads)
+    return TableStage("label_budget", 2, config, LABEL_BUDGET, _label_budget, reads=reads)
 
 
 def rounds(config: RoundsConfig) -> TableStage:
@@ -134,15 +137,16 @@ def _label_budget(
 def _spent(config: BudgetConfig, line: BudgetLine, frames: dict[str, pd.DataFrame]) -> dict[str, float]:
     solutions = solutions_spent(frames, line.supervised, line.size, line.selector_supervised)
     needs_labels = line.series != _BY_FINAL_ANSWER
-    tokens_labelled = float(solutions["num_tokens"].sum()) if needs_labels else 0.0
-    flops = INFERENCE * config.generator_parameters * line.pool_tokens_sampled
+    prompts = line.labellings * solutions["problem_id"].nunique() * config.prompt_tokens
+    tokens_labelled = float(solutions["num_tokens"].sum()) + prompts if needs_labels else 0.0
+    flops = INFERENCE * config.generator_parameters * line.tokens_sampled
     flops += INFERENCE * config.verifier_parameters * line.pool_tokens_read
     flops += INFERENCE * config.labeller_parameters * tokens_labelled
     flops += TRAINING * config.verifier_parameters * line.tokens_trained
     return {
         "num_solutions": float(len(solutions)),
         "num_step_labels": float(solutions["num_labels"].sum()) if needs_labels else 0.0,
-        "tokens_sampled": line.pool_tokens_sampled,
+        "tokens_sampled": line.tokens_sampled,
         "tokens_read": line.pool_tokens_read,
         "tokens_labelled": tokens_labelled,
         "tokens_trained": line.tokens_trained,

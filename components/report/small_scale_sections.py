@@ -167,8 +167,10 @@ def _shares(rows: pd.DataFrame) -> Section:
 
 def _budget(rows: pd.DataFrame) -> Section:
     note = (
-        "Means over training seeds. Gain: best of N over a single sample. The next 1,000: by the fitted line. FLOPs: 2 "
-        "per parameter and token read or sampled, 6 in training."
+        "Means over training seeds. Gain: best of N over a single sample. The next 1,000: by the fitted line. Tokens: "
+        "those that a model computes, prompts included; sampled: of each problem up to the last solution taken, or the "
+        "whole pool, of a policy that chooses. FLOPs: 2 per parameter and token read or sampled, 6 in training; "
+        "attention, the labeller's training and the test samples are left out."
     )
     text = "Labels, tokens and FLOPs of each series, selectors included, and what they gave."
     return section("What a label is worth", text, [], [listing("Budget", rows, BUDGET, note)])

@@ -10,10 +10,8 @@ import pandas as pd
 
 from components.dataflow.datasets import Dataset
 from components.dataflow.runner import Runner
-from components.dataflow.stage import Model
-from components.evaluation.compute_cost import INFERENCE, TRAINING, accuracy_against_compute, parameters, stage_costs
 from components.report.input_sections import input_sections
-from components.report.main_study import Row, is_other_prm, label
+from components.report.main_study import Row
 from components.report.page import page
 from components.report.parts import Section, listing, section
 from components.report.sections import sections as result_sections
@@ -111,66 +109,6 @@ def provenance(run: Runner) -> dict[str, Any]:
         "text": f"Run {run.run_id}. Digests are of the rows or files themselves; lineage.json has them whole.",
         "table": {"title": "Stages", "note": "", "columns": columns, "rows": rows},
     }
-
-
-def costs(run: Runner, best_of_n: pd.DataFrame, published_prm: Model | None) -> tuple[pd.DataFrame, Section]:
-    """Return the cost of each stage of a study, and the section with it and with the compute that accuracy takes."""
-    solutions = run.results["solutions"]
-    assert isinstance(solutions, Dataset)
-    lengths = run.store.read(solutions, ["split", "num_tokens"]).to_pandas()
-    held_out_tokens = float(lengths[lengths["split"] != "train"]["num_tokens"].sum())
-    models = {name: result for name, result in run.results.items() if isinstance(result, Model)}
-    models |= {"prm": published_prm} if published_prm is not None else {}
-    sizes = {name: parameters(run.store, model) for name, model in models.items()}
-    work = {name: (model.metrics.get("tokens_trained"), TRAINING * sizes[name]) for name, model in models.items()}
-    work["solutions"] = (float(lengths["num_tokens"].sum()), INFERENCE * sizes["generator"])
-    reading = INFERENCE * (sizes["orm"] + sizes.get("prm", 0))
-    work |= {name: (held_out_tokens, reading) for name in run.results if name.startswith("scores")}
-    work |= _of_label_sources(run, sizes, held_out_tokens)
-    spent = stage_costs(run.store, run.results, work)
-    sampling = INFERENCE * sizes["generator"] * float(lengths[lengths["split"] == "test"]["num_tokens"].mean())
-    per_sample = {"majority": sampling}
-    for name in ("orm", "prm"):
-        if name in sizes:
-            per_sample[name] = sampling * (1 + sizes[name] / sizes["generator"])
-    series = [{"name": label(line["kind"])} | line for line in accuracy_against_compute(best_of_n, per_sample)]
-    chart = {"title": "Accuracy against compute", "x": "FLOPs per problem, sampling and scoring", "log": True}
-    chart |= {"y": "% of problems solved", "series": series}
-    note = "FLOPs: 6 per parameter and token in training, 2 in sampling and scoring; tokens of solutions alone."
-    text = "What each stage took when it was computed."
-    return spent, section("Cost", text, [chart], [listing("Stages", spent, _COSTS, note)])
-
-
-def _of_label_sources(
-    run: Runner, sizes: Mapping[str, float], held_out_tokens: float
-) -> dict[str, tuple[float | None, float]]:
-    """Return the work of rollouts, judges and the PRMs of further sources: stage → (tokens, FLOPs per token)."""
-    work: dict[str, tuple[float | None, float]] = {}
-    for name, result in run.results.items():
-        prm = name.partition("_scores")[0]
-        if is_other_prm(prm) and prm in sizes and name != prm:
-            work[name] = held_out_tokens, INFERENCE * sizes[prm]
-        elif name in ("rollouts", "rollouts_search", "judgements") and isinstance(result, Dataset):
-            tokens = float(run.store.read(result, ["num_tokens"])["num_tokens"].to_pandas().sum())
-            size = sizes["generator"] if name.startswith("rollouts") else sizes.get("judge")
-            if size is not None:  # a judge from a folder is no stage's model
-                work[name] = tokens, INFERENCE * size
-    return work
-
-
-def _or_dash(name: str, form: str) -> Callable[[Row], str]:
-    return lambda row: "–" if pd.isna(row[name]) else format(row[name], form)
-
-
-_COSTS: dict[str, Callable[[Row], Any]] = {
-    "stage": lambda row: row["stage"],
-    "rows": _or_dash("rows", ",.0f"),
-    "tokens": _or_dash("tokens", ",.0f"),
-    "seconds": _or_dash("seconds", ",.1f"),
-    "CPU-seconds held": _or_dash("cpu_seconds", ",.0f"),
-    "GPU-seconds held": _or_dash("gpu_seconds", ",.0f"),
-    "FLOPs": _or_dash("flops", ".2e"),
-}
 
 
 def graders(disagreement: Mapping[str, Any]) -> Section:

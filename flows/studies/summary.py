@@ -14,6 +14,7 @@ from components.dataflow.runner import Runner
 from components.report import main_study
 from components.report.verdicts import verdicts as verdicts_in_words
 from flows.studies import report_file
+from flows.studies.costs import costs
 from flows.studies.study_folder import as_json, summary_of, training_notes, write_study
 from flows.study import Study
 
@@ -33,7 +34,7 @@ def write(study: Study) -> None:
     verdicts = verdicts_in_words(frames["comparisons"], num_problems)
     notes = _notes(study, grades, curves)
     disagreement = _graders_disagree(run, tables["problems"], grades)
-    costs, cost_section = report_file.costs(run, best_of_n, study.published_prm)
+    spent, cost_section = costs(run, study.preset, best_of_n, study.published_prm)
     results = {
         "num_test_problems": num_problems,
         **of_results(frames),
@@ -42,7 +43,7 @@ def write(study: Study) -> None:
         "graders_disagree": disagreement,
         "verdicts": verdicts,
         "notes": notes,
-        "cost": json.loads(costs.to_json(orient="records")),
+        "cost": json.loads(spent.to_json(orient="records")),
     }
     more = [cost_section, report_file.graders(disagreement)]
     seed = study.preset.estimation.votes.seed

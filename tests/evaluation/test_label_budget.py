@@ -51,7 +51,7 @@ def test_the_budget_counts_each_solution_once_and_names_the_work() -> None:
         BudgetLine("process", 2, 0, "first", None, 100, 0, 50),
         BudgetLine("process", 2, 1, "first", None, 100, 0, 70),
         BudgetLine("outcome_final_answer", 2, 0, "first", None, 100, 0, 50),
-        BudgetLine("active", 2, 0, "chosen", "first", 1000, 800, 60),
+        BudgetLine("active", 2, 0, "chosen", "first", 1000, 800, 60, labellings=2),
     )
     accuracy = accuracies(
         {
@@ -62,22 +62,22 @@ def test_the_budget_counts_each_solution_once_and_names_the_work() -> None:
         }
     )
     efficiency = pa.table({"series": ["process", "active"], "slope": [0.02, 0.05]})
-    stage = label_budget(BudgetConfig(lines, labeller_parameters=1000, verifier_parameters=10, generator_parameters=7))
+    stage = label_budget(BudgetConfig(lines, 1000, verifier_parameters=10, generator_parameters=7, prompt_tokens=50))
     inputs = {"verifier_accuracy": accuracy, "data_efficiency": efficiency, "first": table, "chosen": chosen}
     found = compute(stage, **inputs).to_pandas().set_index("series")
     process = found.loc["process"]
-    assert (process["num_solutions"], process["num_step_labels"], process["tokens_labelled"]) == (2, 3, 30)
+    assert (process["num_solutions"], process["num_step_labels"], process["tokens_labelled"]) == (2, 3, 30 + 50)
     assert process["accuracy"] == pytest.approx(0.65)
     assert process["gain"] == pytest.approx(0.25)
     assert process["gain_per_1000_labels"] == pytest.approx(0.25 / 3 * 1000)
     assert process["next_1000_labels"] == pytest.approx(0.02 * math.log2(1003 / 3))
-    assert process["flops"] == pytest.approx(2 * 7 * 100 + 2 * 1000 * 30 + 6 * 10 * 60)
+    assert process["flops"] == pytest.approx(2 * 7 * 100 + 2 * 1000 * 80 + 6 * 10 * 60)
     final = found.loc["outcome_final_answer"]
     assert (final["num_solutions"], final["num_step_labels"], final["tokens_labelled"]) == (2, 0, 0)
     assert final[["gain_per_1000_labels", "next_1000_labels"]].isna().all()
     active = found.loc["active"]
-    assert (active["num_solutions"], active["num_step_labels"], active["tokens_labelled"]) == (2, 4, 40)
-    assert active["flops"] == pytest.approx(2 * 7 * 1000 + 2 * 10 * 800 + 2 * 1000 * 40 + 6 * 10 * 60)
+    assert (active["num_solutions"], active["num_step_labels"], active["tokens_labelled"]) == (2, 4, 40 + 2 * 50)
+    assert active["flops"] == pytest.approx(2 * 7 * 1000 + 2 * 10 * 800 + 2 * 1000 * 140 + 6 * 10 * 60)
     with pytest.raises(ValueError, match="outcome_final_answer of size 2, training seed 1: no accuracies"):
         compute(stage, **inputs | {"verifier_accuracy": accuracies({("process", 2, s): (0, 1) for s in (1, 2)})})
     with pytest.raises(ValueError, match="chosen: no solution of size 2"):

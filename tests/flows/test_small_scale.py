@@ -17,12 +17,15 @@ from components.dataflow.datasets import Dataset
 from components.dataflow.stage import MapStage, Pool
 from components.dataflow.train_executor import TrainingRun
 from components.labels.prm_labels import label_by_prm
+from components.text.rendering import render_prompts
 from components.verifiers.scoring import score
+from components.worlds.tokenizer import build_tokenizer
+from components.worlds.worked_arithmetic import VOCABULARY
 from flows import full_study, small_scale
 from flows.command_line import cli
 from flows.command_line.option_groups import add_small_scale
 from flows.command_line.options import parse
-from flows.studies import small_scale_series
+from flows.studies import prompt_tokens, small_scale_series
 from flows.studies.small_scale_summary import labeller_notes
 from flows.study import Study
 from schemas.small_scale import SUPERVISIONS
@@ -66,6 +69,7 @@ def without_engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     )
     monkeypatch.setattr(runner, "train_concurrently", trained)
     monkeypatch.setattr("components.dataflow.store.Store.local_model", lambda store, model: tmp_path)
+    monkeypatch.setattr(prompt_tokens, "_tokenizer", lambda run, model: build_tokenizer(VOCABULARY))
     monkeypatch.setattr(full_study.summary, "write", lambda study: None)
     monkeypatch.setattr(small_scale.small_scale_summary, "write", lambda study: None)
 
@@ -121,6 +125,28 @@ def test_sets_nest_and_the_supervisions_have_the_same_solutions(tmp_path: Path) 
     assert supervised_rows["is_correct"][supervised_rows["sample_index"] < 2].all()
     assert not supervised_rows["is_correct"].all()
     assert not supervised_rows["is_correct_by_steps"].any()
+
+
+def test_sampling_is_charged_to_every_series(tmp_path: Path) -> None:
+    """Of solutions as they come, those up to the last that was taken; of a policy, its whole pool."""
+    study = run(tmp_path / "outputs", "run", "--policies", "active", "--training-seeds", "1", "--labeller", "rule")
+    spent = rows(study, "label_budget").set_index(["series", "size"])
+    pool, problems = rows(study, "small_solutions").query("split == 'train'"), rows(study, "problems")
+    by_id = problems.set_index("problem_id")["problem"]
+    prompts = {
+        p: len(ids) for p, ids in zip(by_id.index, render_prompts(build_tokenizer(VOCABULARY), [*by_id]), strict=True)
+    }
+    for series in SUPERVISIONS:
+        for size in (1, 2, 4):
+            taken = rows(study, "selection_uniform").query("size == @size")
+            last = taken.groupby("problem_id")["sample_index"].max()
+            drawn = pool[pool["sample_index"] <= pool["problem_id"].map(last)]
+            # Prompts are shorter than a block of the cache, so that each sample has its own.
+            assert max(prompts.values()) <= 32
+            tokens = drawn["num_tokens"].sum() - len(drawn) + drawn["problem_id"].map(prompts).sum()
+            assert spent.loc[(series, size), "tokens_sampled"] == tokens
+    whole = pool["num_tokens"].sum() - len(pool) + pool["problem_id"].map(prompts).sum()
+    assert (spent.loc["active", "tokens_sampled"] == whole).all()
 
 
 def test_a_plan_is_what_a_run_does_and_a_second_run_computes_nothing(tmp_path: Path) -> None:
