@@ -223,6 +223,7 @@ WRONG_SHARES = table(
     ("convincing", pa.float64(), True, "share chosen as such, of what the last round chose; null: it chose nothing"),
     ("instead", pa.float64(), True, "share in the place of missing ones"),
     ("wrong_answer", pa.float64(), False, "share with a wrong final answer, for whatever reason they were chosen"),
+    ("distinct", pa.float64(), False, "distinct solutions by solutions: the others are copies within their problem"),
     ERROR,
 )
 

@@ -58,7 +58,7 @@ def selector_quality(config: SelectorsConfig) -> TableStage:
 
 def wrong_shares(config: WrongSharesConfig) -> TableStage:
     """The stage supervised solutions → the shares of what was chosen, by series and size; means over seeds."""
-    reads = {line.supervised: ["size", "reason", "is_correct"] for line in config.lines}
+    reads = {line.supervised: [*SAMPLE_KEY, "size", "reason", "is_correct", "steps"] for line in config.lines}
     return TableStage("wrong_shares", 1, config, WRONG_SHARES, _wrong_shares, reads=reads)
 
 
@@ -121,7 +121,9 @@ def _wrong_shares(config: WrongSharesConfig, **supervised: pa.Table) -> pa.Table
         row: dict[str, Any] = {"series": line.series, "size": line.size, "num_solutions": float(len(chosen))}
         row |= {"convincing": new.eq("convincing_wrong_answer").mean()}
         row |= {"instead": new.eq("instead_of_a_wrong_answer").mean()}
-        rows.append(row | {"wrong_answer": chosen["is_correct"].eq(False).mean()})
+        row |= {"wrong_answer": chosen["is_correct"].eq(False).mean()}
+        texts = chosen.assign(text=chosen["steps"].map("\n".join))
+        rows.append(row | {"distinct": float((~texts.duplicated(["problem_id", "text"])).mean())})
     if not rows:
         return pa.Table.from_pylist([], schema=WRONG_SHARES)
     means = pd.DataFrame(rows).groupby(["series", "size"], sort=False).mean().reset_index()

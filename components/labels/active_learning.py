@@ -15,6 +15,10 @@ The paper labels up to 200 solutions of a problem, of which 80 % is a whole numb
 One rounding for all problems would label wrong answers alone at 1 and 2. So each problem rounds at a threshold of its
 own, a hash of its id.
 
+Of samples of a problem with the same text the first by sample_index counts in its place; a policy that chooses takes
+copies only when its other texts have run out. (At the paper's temperature of 1 there are hardly any. At lower ones the
+most convincing wrong answer can have more copies than are chosen.)
+
 The paper does not say what happens in a shortage. Here the next of what remains take the place of missing wrong
 answers, and their `reason` says so; a pool smaller than N is taken whole. The paper does not say how ties are broken
 either: equal scores count in the order of sample_index, over all problems of (problem_id, sample_index). So nothing is
@@ -56,6 +60,7 @@ _KEPT = [*SAMPLE_KEY, "split", "place", "reason", "selector_score", "is_correct"
 _READS = {
     "grades": [*SAMPLE_KEY, "split", "answer", "is_correct", "error"],
     "scores": [*SAMPLE_KEY, "prm_score"],
+    "solutions": [*SAMPLE_KEY, "text"],
     "previous": [*_KEPT, "size"],
 }
 
@@ -82,9 +87,11 @@ class ActiveLearningConfig:
 
 
 def selection(config: ActiveLearningConfig, name: str) -> TableStage:
-    """The stage grades, [scores], [previous] → a row per size and solution chosen at that size, a size a shard or more.
+    """The stage grades, [scores], [solutions], [previous] → a row per size and solution chosen at that size, a size a
+    shard or more.
 
     grades: the train rows alone. scores: a selector's; every policy but `uniform` needs them, and that takes none.
+    solutions: of the pool, by which copies are known; without them nothing is a copy.
     previous: a selection of an earlier round, of the same policy. What it chose at its largest size stays (reason
     chosen_before), and the rule is applied to what is left of the pool, for as many per problem (top_k: in all) as N
     lacks; places go on. Rows are in the order of sizes, of problems as they come in grades, and of places.
@@ -98,7 +105,7 @@ def selection(config: ActiveLearningConfig, name: str) -> TableStage:
     that is not in scores, and with `previous` for several sizes, for one that is not larger than the previous, and for
     a problem that is not in grades.
     """
-    version = 2 if config.policy == "active" else 1  # the others' rows are what they were
+    version = 1 if config.policy == "uniform" else 2  # whose rows are what they were
     return TableStage(
         name, version, config, SELECTION, _selection, shard_by="size", reads=_READS, expected_rows=_expected_rows
     )
@@ -135,9 +142,14 @@ def _expected_rows(config: ActiveLearningConfig, inputs: Mapping[str, Dataset]) 
 
 
 def _selection(
-    config: ActiveLearningConfig, grades: pa.Table, scores: pa.Table | None = None, previous: pa.Table | None = None
+    config: ActiveLearningConfig,
+    grades: pa.Table,
+    scores: pa.Table | None = None,
+    solutions: pa.Table | None = None,
+    previous: pa.Table | None = None,
 ) -> pa.Table:
     pool, problem_ids = _pool(config, grades, scores)
+    pool = pool.assign(copy=0 if solutions is None else _copies(pool, solutions))
     before = _chosen_before(config, previous, problem_ids)
     if before is not None:
         pool = pool[~_index(pool).isin(_index(before))]
@@ -183,6 +195,16 @@ def _pool(
     return pool.assign(group=group), problem_ids
 
 
+def _copies(pool: pd.DataFrame, solutions: pa.Table) -> pd.Series[int]:
+    """Return per row of the pool how many samples of its problem with the same text come before it."""
+    texts = _distinct("solutions", solutions.select(_READS["solutions"]).to_pandas())
+    texts = texts.assign(text=pd.factorize(texts["text"])[0])
+    rows = pool[SAMPLE_KEY].merge(texts, on=SAMPLE_KEY, how="left").set_axis(pool.index)
+    if (missing := rows["text"].isna()).any():
+        raise ValueError(f"solutions have no row of {_named(rows[missing])}")
+    return rows.sort_values("sample_index", kind="stable").groupby(["problem_id", "text"]).cumcount()
+
+
 def _distinct(name: str, rows: pd.DataFrame) -> pd.DataFrame:
     if (doubled := rows.duplicated(SAMPLE_KEY)).any():
         raise ValueError(f"{name} have two rows of {_named(rows[doubled])}")
@@ -206,11 +228,11 @@ def _chosen_before(
 
 
 def _in_order(config: ActiveLearningConfig, pool: pd.DataFrame) -> pd.DataFrame:
-    """Return the pool group by group, the best of each first."""
+    """Return the pool group by group, the best of each first, and copies last."""
     score = pool["selector_score"]
     order = {"uniform": pool["sample_index"], "uncertainty": (score - 0.5).abs()}.get(config.policy, -score)
     ties = SAMPLE_KEY if config.policy == "top_k" else ["sample_index"]
-    return pool.assign(order=order).sort_values(["group", "order", *ties], kind="stable")
+    return pool.assign(order=order).sort_values(["group", "copy", "order", *ties], kind="stable")
 
 
 def _chosen(

@@ -95,6 +95,7 @@ SHARES: dict[str, Callable[[Row], Any]] = {
     "convincing": _or_dash("convincing", percent),
     "instead": _or_dash("instead", percent),
     "wrong answer": _or_dash("wrong_answer", percent),
+    "distinct": _or_dash("distinct", percent),
 }
 BUDGET: dict[str, Callable[[Row], Any]] = {
     "series": lambda row: series_label(row["series"]),

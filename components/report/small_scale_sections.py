@@ -159,7 +159,7 @@ def _selectors(rows: pd.DataFrame) -> Section:
 def _shares(rows: pd.DataFrame) -> Section:
     note = (
         "Convincing: chosen as convincing wrong answers. Instead: in the place of such, where a pool has too few. Of "
-        "rounds: of what the round chose. Wrong answer: whatever the reason."
+        "rounds: of what the round chose. Wrong answer: whatever the reason. Distinct: the others are copies."
     )
     text = "The share of wrong answers in what was labelled, beside the share that was asked for."
     return section("What was chosen", text, [], [listing("Shares, %", rows, SHARES, note)])

@@ -179,10 +179,12 @@ def _of_shares(frames: Mapping[str, pd.DataFrame]) -> list[str]:
         own = rows[rows["series"] == series].sort_values("size")
         taken = ", ".join(percent(value) for value in own["convincing"])
         wrong = ", ".join(percent(value) for value in own["wrong_answer"])
+        distinct = ", ".join(percent(value) for value in own["distinct"])
         sizes = ", ".join(map(str, own["size"]))
         sentences.append(
             f"of what {_in_sentence(series)} chose at {sizes} solutions per problem, {taken} % are convincing wrong "
-            f"answers ({percent(own['asked'].iloc[0])} % were asked for); {wrong} % have a wrong answer in all"
+            f"answers ({percent(own['asked'].iloc[0])} % were asked for); {wrong} % have a wrong answer in all, "
+            f"and {distinct} % are no copy of another"
         )
     return sentences
 

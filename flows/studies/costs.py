@@ -18,11 +18,11 @@ from flows.presets.preset import Preset
 from flows.studies.prompt_tokens import cache_block, reading_prompts, sampling_prompts
 
 _NOTE = (
-    "FLOPs: 6 per parameter and token in training, 2 in sampling and scoring; attention is left out. Tokens: those that "
-    "a model computes, prompts included. In training a prompt comes with every example; in scoring once per problem and "
+    "FLOPs: 6 per parameter and token in training, 2 in sampling and scoring; attention is left out. Tokens: what a "
+    "model computes, prompts included. In training a prompt comes with every example; in scoring once per problem and "
     "block of samples; in sampling once too, and again for every further sample, but for the full blocks of vLLM's "
-    "cache ({block}). Of rollouts the history counts once for each step that is continued, of judgements the prompt for "
-    "each solution, both from mean lengths."
+    "cache ({block}). Of rollouts the history counts once for each step that is continued, of judgements the prompt "
+    "for each solution, both from mean lengths."
 )
 
 

@@ -163,6 +163,7 @@ def select_one_shot(
             name = of_seed(f"iterated_{sizes[0]}" if policy == "iterated" else policy, seed)
             policies[name] = policy, seed, sizes
             inputs = {"grades": context.pool_grades, "scores": scores[f"pool_{selector.name.scores}"]}
+            inputs["solutions"] = context.pool
             selections[name] = run.table(selection(config, f"selection_{name}"), **inputs)
     chosen = label(context, selections)
     wanted = [(policy, n, seed, chosen[name]) for name, (policy, seed, sizes) in policies.items() for n in sizes]
@@ -187,7 +188,8 @@ def run_remaining_rounds(
             verifier, chosen_before = round_.verifier.name, round_.verifier.chosen
             name = of_seed(f"iterated_{size}", verifier.seed)
             before[name], by_selector[name] = chosen_before, scores[f"pool_{verifier.scores}"]
-            inputs = {"grades": context.pool_grades, "scores": by_selector[name], "previous": chosen_before.selection}
+            inputs = {"grades": context.pool_grades, "scores": by_selector[name], "solutions": context.pool}
+            inputs["previous"] = chosen_before.selection
             selections[name] = run.table(selection(config, f"selection_{name}"), **inputs)
         chosen = label(context, selections, before)
         wanted = [

@@ -81,4 +81,5 @@ def test_the_share_that_was_taken_stands_beside_the_one_asked_for() -> None:
     assert active["convincing"] == pytest.approx((0.75 + 0.25) / 2)
     assert active["instead"] == pytest.approx(0.75 / 2)
     assert active["wrong_answer"] == pytest.approx((1 + 0.25) / 2)
+    assert active["distinct"] == 0.25  # four samples of one problem, all of one text
     assert (iterated["convincing"], iterated["wrong_answer"]) == (0.0, 0.5)

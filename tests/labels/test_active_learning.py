@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pytest
 
 from components.dataflow.datasets import Dataset, Shard, cut
@@ -214,6 +215,38 @@ def test_over_problems_the_share_of_wrong_answers_is_what_was_asked_for(size: in
     scores = [score(problem, at, 1.0 if at % 2 == 0 else 0.1) for problem in problems for at in range(32)]
     found = choose(ActiveLearningConfig("active", (size,)), grades, scores)
     assert found["is_correct"].to_pandas().mean() == pytest.approx(0.2, abs=0.03)
+
+
+@pytest.mark.parametrize("policy", ["active", "uncertainty", "top_k"])
+def test_copies_of_a_text_come_after_all_other_texts(policy: str) -> None:
+    """Six samples say one thing, and a policy that went by scores alone would label it six times."""
+    values = [0.9] * 6 + [0.8, 0.7, 0.6]
+    texts = [*["the same"] * 6, "b", "c", "b"]
+    grades = [grade("p", at, False) for at in range(9)]
+    scores = [score("p", at, 1 - value if policy == "uncertainty" else value) for at, value in enumerate(values)]
+    solutions = [solution("p", at, text=text) for at, text in enumerate(texts)]
+    stage = selection(ActiveLearningConfig(policy, (1, 3, 5), 1.0), "selection")
+    inputs = {
+        "grades": table(grades, GRADES),
+        "scores": table(scores, SCORES),
+        "solutions": table(solutions, SOLUTIONS),
+    }
+    found = stage.compute(stage.config, **{n: t.select(stage.reads[n]) for n, t in inputs.items()})
+    assert isinstance(found, pa.Table)
+    order = {row[1] for row in rows_at(found, 3)}
+    assert order == {0, 6, 7}
+    assert {row[1] for row in rows_at(found, 5)} - order <= {1, 8}  # each text's second, the first copies
+    by_place = [row[1] for row in sorted(rows_at(found, 5), key=lambda row: row[2])]
+    assert sorted(by_place[3:]) == [1, 8]
+    with pytest.raises(ValueError, match="solutions have no row of sample 0 of problem p"):
+        stage.compute(stage.config, **inputs | {"solutions": inputs["solutions"].slice(1)})
+    # A later round knows the copies of what was chosen before.
+    later = selection(ActiveLearningConfig(policy, (4,), 1.0), "selection")
+    first = found.filter(pa.compute.equal(found["size"], 1))
+    again = later.compute(later.config, **inputs, previous=first)
+    assert isinstance(again, pa.Table)
+    assert {row[1] for row in rows_at(again, 4)} - {row[1] for row in rows_at(first, 1)} <= {0, 6, 7, 1, 8}
+    assert {0, 6, 7} <= {row[1] for row in rows_at(again, 4)}
 
 
 def test_many_rows_take_no_time() -> None:
