@@ -49,7 +49,8 @@ def _small_scale(sampling: SamplingConfig) -> SmallScaleConfig:
             TrainingConfig(epochs=1, batch_size=16, learning_rate=2e-3, shuffle=False, max_tokens=256),
             Architecture(hidden_size=96, layers=3, heads=3, intermediate_size=256),
         ),
-        sampling=dataclasses.replace(sampling, samples_per_problem={"train": 32, "test": 32}),
+        # A pool that is large against what is chosen of it: the paper's has 1,000, of which it labels up to 200.
+        sampling=dataclasses.replace(sampling, samples_per_problem={"train": 64, "test": 32}),
         process=RewardModelConfig("prm", training, NO_EVALUATION),
         outcome=RewardModelConfig("orm", training, NO_EVALUATION),
         sizes=(1, 2, 4, 8),
