@@ -181,8 +181,8 @@ EQUIVALENT_LABELS = table(
         "outside",
         pa.string(),
         True,
-        "why there is no number: above (more accurate than the baseline with its most labels), below (less accurate "
-        "than with its fewest)",
+        "why there is no number: above (more accurate than the baseline with any labels that it was trained on), below "
+        "(less accurate), no_rise (the baseline does not gain from more labels)",
     ),
     _NUM_SEEDS,
     _NUM_PROBLEMS,

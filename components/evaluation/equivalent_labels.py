@@ -125,7 +125,7 @@ def _by(value: float | None, labels: float) -> float | None:
 @dataclass(frozen=True)
 class _Equivalent:
     ends: tuple[float | None, float | None, float | None]  # itself, and its interval's low and high; None: outside
-    outside: str | None  # above or below what was measured, where there is none
+    outside: str | None  # why there is none: above or below what was measured, or no_rise of the curve
 
 
 def _equivalent(config: BootstrapConfig, policy_SP: Floats, uniform_SPK: Floats, log_labels_K: Floats) -> _Equivalent:
@@ -137,7 +137,9 @@ def _equivalent(config: BootstrapConfig, policy_SP: Floats, uniform_SPK: Floats,
     low_G, high_G = median_training_interval(ahead_SPG, config)
     fewest, most = (float(np.exp2(log_labels_G[end])) for end in (0, -1))
     crossing: float | None = float(np.exp2(log_labels_G[0] + _where_ahead(log_labels_G, ahead_G)))
-    outside = "above" if ahead_G[-1] > _EPSILON else "below" if ahead_G[0] < -_EPSILON else None
+    if median_training(uniform_SPK[:, :, -1:] - uniform_SPK[:, :, :1])[0] <= _EPSILON:
+        return _Equivalent((None, None, None), "no_rise")
+    outside = "above" if ahead_G.min() > _EPSILON else "below" if ahead_G.max() < -_EPSILON else None
     if outside is not None:
         crossing = None
     plausible = np.flatnonzero((low_G <= _EPSILON) & (high_G >= -_EPSILON))

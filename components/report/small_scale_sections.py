@@ -124,7 +124,7 @@ def _equivalents(rows: pd.DataFrame) -> Section:
         "Labels: all that the series spent, its selector's included. Equivalent: the labels with which process "
         "supervision of solutions as they come is as accurate, interpolated between its sizes in log2 of labels. "
         "Worth: equivalent by labels; over 1, the series needs fewer. Outside: more accurate than process supervision "
-        f"with its most labels (above), or less than with its fewest (below). {_INTERVALS}"
+        f"with any labels that were measured (above), less (below), or it does not gain (no_rise). {_INTERVALS}"
     )
     tables = [
         listing(title, rows[rows["unit"] == unit], EQUIVALENT, note)

@@ -89,8 +89,8 @@ def _of_equivalents(frames: Mapping[str, pd.DataFrame]) -> list[str]:
         last = records(own)[-1]
         if len(within) and last["outside"] == "above":
             sentences[-1] += (
-                f"; at {last['size']} solutions per problem it is more accurate than the most labels that process "
-                "supervision was trained on"
+                f"; at {last['size']} solutions per problem it is more accurate than process supervision with any "
+                "labels that were measured"
             )
     return sentences
 
@@ -100,10 +100,12 @@ def _equivalent(row: Row) -> str:
     spent = f"its {labels} ({row['selector_labels']:,.0f} of them the selector's alone)"
     where = f"at {row['size']} solutions per problem"
     interval = _between(row["efficiency_low"], row["efficiency_high"])
+    if row["outside"] == "no_rise":
+        return f"what the labels of {name} are worth is not known: process supervision does not gain from more labels"
     if isinstance(row["outside"], str):
-        side = "more accurate than process supervision with the most labels that were measured"
+        side = "more accurate than process supervision with any labels that were measured"
         if row["outside"] == "below":
-            side = "less accurate than process supervision with the fewest labels that were measured"
+            side = "less accurate than process supervision with any labels that were measured"
         bound = f" (95 % interval of their worth: {interval})" if interval else ""
         return f"{name} is, {where} and with {spent[4:]}, {side}: what its labels are worth is outside{bound}"
     worth = (

@@ -128,6 +128,25 @@ def test_outside_of_what_was_measured_there_is_no_number() -> None:
     assert found_rows.num_rows == 0
 
 
+@pytest.mark.parametrize(
+    ("bent", "policy", "outside"),
+    [
+        ({1: 0.5, 2: 0.45, 4: 0.48, 8: 0.5}, 0.47, "no_rise"),
+        ({1: 0.5, 2: 0.6, 4: 0.7, 8: 0.65}, 0.68, None),  # a dip at the end: it has been as accurate with fewer labels
+        ({1: 0.5, 2: 0.45, 4: 0.6, 8: 0.7}, 0.48, None),
+        ({1: 0.5, 2: 0.45, 4: 0.6, 8: 0.7}, 0.40, "below"),
+    ],
+)
+def test_a_curve_that_falls_on_its_way(bent: dict[int, float], policy: float, outside: str | None) -> None:
+    rows = accuracies(uniform).to_pandas()
+    rows["accuracy"] = rows["size"].map(bent).where(rows["series"] == "process", policy)
+    lines = [LabelledLine(series, size, 0, "uniform", None) for series in ("process", "active") for size in SIZES]
+    stage = equivalent_labels(EquivalentLabelsConfig(CONFIG, tuple(lines)))
+    for row in compute(stage, verifier_accuracy=pa.Table.from_pandas(rows), uniform=supervised(0, 3)).to_pylist():
+        assert row["outside"] == outside
+        assert (row["equivalent_labels"] is None) == (outside is not None)
+
+
 def test_the_curve_is_interpolated_and_not_fitted() -> None:
     """A policy on an S-shaped curve at its second size is worth its own labels, where a line would miss by a factor."""
     bent = {1: 0.50, 2: 0.51, 4: 0.60, 8: 0.64}
