@@ -127,7 +127,12 @@ DATA_EFFICIENCY = table(
     ("slope_high", pa.float64(), False, "upper end"),
     ("baseline_slope", pa.float64(), False, "that of the baseline"),
     ("efficiency", pa.float64(), True, "ratio of slopes (the paper's 2.6), blind to a constant factor; null: no rise"),
-    ("efficiency_low", pa.float64(), True, "lower end of its 95 % interval; null where share_no_rise is over 2.5 %"),
+    (
+        "efficiency_low",
+        pa.float64(),
+        True,
+        "lower end of its 95 % interval; null: the baseline does not clearly rise",
+    ),
     ("efficiency_high", pa.float64(), True, "upper end"),
     ("share_no_rise", pa.float64(), False, "share of resamples in which the baseline does not rise: no ratio there"),
     (

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ import pyarrow as pa
 from components.dataflow.stage import TableStage
 from components.evaluation.verifier_accuracy import VerifierAccuracies, accuracies_of
 from components.statistics.best_of_n import Floats
-from components.statistics.bootstrap import BootstrapConfig, resampled_means, stretch
+from components.statistics.bootstrap import BootstrapConfig, resampled_means
 from components.statistics.median_training import median_training, median_training_interval
 from schemas.small_scale import (
     DATA_EFFICIENCY,
@@ -33,6 +32,9 @@ _COMPARED = [(BASELINE, "outcome_prm"), (BASELINE, "outcome_final_answer"), ("ou
 _COMPARED += [*((policy, BASELINE) for policy in POLICIES), ("iterated", "active")]
 _SERIES = (*POLICIES, *SUPERVISIONS)
 _FURTHEST = 100.0  # doublings: more of them is no number that anyone could mean
+_EPSILON = 1e-9  # of accuracy: rounding is no difference
+_RATIOS = np.concatenate([-np.geomspace(100, 0.01, 200), np.geomspace(0.01, 100, 400)])  # steps of 2.3 %
+_DOUBLINGS = np.linspace(-20, 20, 801)
 
 
 def data_scaling(config: BootstrapConfig) -> TableStage:
@@ -54,10 +56,8 @@ def data_efficiency(config: BootstrapConfig) -> TableStage:
     efficiency is the ratio of the slopes (§4.2), which cannot see a constant factor: a policy that needs half of the
     labels at every size has the baseline's slope. `equivalent_labels` can.
 
-    Resamples are paired: the same problems and seeds for both lines. One in which the baseline does not rise has no
-    ratio; it counts as infinite in the interval, and where more of them are so than the interval leaves out above,
-    there is no upper end that data could support, and the interval is null. The intervals of efficiency and of
-    equivalent_data suppose that trainings end alike.
+    The intervals are of the median training, paired: the same problems and seeds for both lines. A ratio has none where
+    the baseline does not clearly rise, and an end that is null where it is over 100, or over a million times the data.
     """
     return TableStage("data_efficiency", 3, config, DATA_EFFICIENCY, _data_efficiency)
 
@@ -157,20 +157,20 @@ def _lack_of_fit(config: BootstrapConfig, values_SPL: Floats, common: list[int])
 def _efficiency(config: BootstrapConfig, lines: Floats, largest: int) -> dict[str, Any]:
     """Return the row of one series. lines: of the series and of the baseline, shape (2, S, P, 2).
 
-    The lines are means over seeds and problems of lines, since least squares are linear, and so they are resampled as
-    means are.
+    The lines are means over seeds and problems of lines, since least squares are linear.
     """
     (intercept, slope), (base, base_slope) = np.moveaxis(lines, -1, 1)
     # The slopes, and how far above the baseline's intercept the series' line ends.
     values_SP3 = np.stack([slope, base_slope, intercept - base + slope * np.log2(largest)], -1)
     mean = values_SP3.mean((0, 1))
-    resampled_B3 = resampled_means(values_SP3, config)
-    low, high = median_training_interval(values_SP3[:, :, :1], config)
+    low, high = median_training_interval(values_SP3[:, :, :2], config)
     row = {"slope": mean[0], "slope_low": low[0], "slope_high": high[0], "baseline_slope": mean[1]}
     row |= {"num_seeds": lines.shape[1], "num_problems": lines.shape[2]}
-    ratio, doublings = (_ratio(config, values_SP3, resampled_B3, above) for above in (0, 2))
-    row["share_no_rise"] = ratio.share_none
-    for end, own, other in zip(("", "_low", "_high"), ratio.ends, doublings.ends, strict=True):
+    row["share_no_rise"] = float((resampled_means(values_SP3, config)[:, 1] <= 0).mean())
+    rises = bool(low[1] > 0)
+    ratio = _ratio(config, values_SP3[:, :, 0], values_SP3[:, :, 1], _RATIOS, rises)
+    doublings = _ratio(config, values_SP3[:, :, 2], values_SP3[:, :, 1], _DOUBLINGS + np.log2(largest), rises)
+    for end, own, other in zip(("", "_low", "_high"), ratio, doublings, strict=True):
         row[f"efficiency{end}"] = own
         name = f"equivalent{end or '_data'}"
         more = None if other is None else np.clip(other - np.log2(largest), -_FURTHEST, _FURTHEST)
@@ -178,28 +178,24 @@ def _efficiency(config: BootstrapConfig, lines: Floats, largest: int) -> dict[st
     return row
 
 
-@dataclass(frozen=True)
-class _Ratio:
-    ends: tuple[float | None, float | None, float | None]  # itself, and its interval's low and high
-    share_none: float  # of the resamples
+def _ratio(
+    config: BootstrapConfig, above_SP: Floats, below_SP: Floats, grid_G: Floats, rises: bool
+) -> tuple[float | None, float | None, float | None]:
+    """Return the ratio of two means, and the ends of its interval; null where there is none, or where it leaves the
+    grid.
 
-
-def _ratio(config: BootstrapConfig, values_SP3: Floats, resampled_B3: Floats, above: int) -> _Ratio:
-    """Return statistic `above` by statistic 1, the baseline's slope.
-
-    Deviations are stretched as the linear statistic's whose zero is the ratio (Fieller's), or the baseline's slope's,
-    if more.
+    The interval holds each ratio r at which the interval of above − r · below holds zero (Fieller's). It is unbounded,
+    and so is none, where the mean below is not clearly over zero (`rises`).
     """
-    mean, tail = values_SP3.mean((0, 1)), (1 - config.confidence) / 2
-    value = float(mean[above] / mean[1]) if mean[1] > 0 else None
-    linear_SP = values_SP3[:, :, above] - (value or 0.0) * values_SP3[:, :, 1]
-    factors = stretch(np.stack([linear_SP, values_SP3[:, :, 1]], -1), config.confidence)
-    widened_B3 = mean + (resampled_B3 - mean) * factors.max()
-    rises = widened_B3[:, 1] > 0
-    share_none = float(1 - rises.mean())
-    if value is None or share_none > tail:
-        return _Ratio((value, None, None), share_none)
-    ratios = np.full(len(rises), np.inf)
-    ratios[rises] = widened_B3[rises, above] / widened_B3[rises, 1]
-    low, high = (float(np.quantile(ratios, at, method="lower")) for at in (tail, 1 - tail))
-    return _Ratio((value, low, high), share_none)
+    above, below = above_SP.mean(), below_SP.mean()
+    if below <= 0:
+        return None, None, None
+    value = float(above / below)
+    if not rises:
+        return value, None, None
+    ratios_G = np.union1d(grid_G, [value])
+    low_G, high_G = median_training_interval(above_SP[:, :, None] - below_SP[:, :, None] * ratios_G, config)
+    held = np.flatnonzero((low_G <= _EPSILON) & (high_G >= -_EPSILON))
+    ends = (None if at in (0, len(ratios_G) - 1) else float(ratios_G[at]) for at in (held[0], held[-1]))
+    low, high = ends
+    return value, low, high

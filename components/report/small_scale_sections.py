@@ -137,10 +137,9 @@ def _efficiency(rows: pd.DataFrame) -> Section:
     note = (
         "Slope: points per doubling of the solutions labelled. Ratio of slopes: the paper's efficiency; it cannot see "
         "a constant factor, and leaves out the selector's labels. By the lines: how many times its largest size "
-        "process supervision's line needs to be as accurate. Their intervals suppose that trainings end alike. No "
-        "rise: resamples in which process supervision does not gain from data; with more than 2.5 % of them there is "
-        "no interval. Largest residual: accuracy minus the line, in points, and where; fits: whether no residual's "
-        "interval leaves out 0."
+        "process supervision's line needs to be as accurate. They have no interval where process supervision does not "
+        "clearly rise. No rise: resamples in which it does not. Largest residual: accuracy minus the line, in points, "
+        f"and where; fits: whether no residual's interval leaves out 0. {_INTERVALS}"
     )
     text = "Least squares of accuracy in log2 of the solutions labelled per problem (the paper's ratio: 2.6)."
     return section("Fitted lines", text, [], [listing("Fitted lines", rows, EFFICIENCY, note)])

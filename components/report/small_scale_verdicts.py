@@ -149,12 +149,8 @@ def _ratio_of_slopes(row: Row) -> str:
     if pd.isna(row["efficiency"]):
         return f"{what} of {name} is not known, since process supervision does not gain from more solutions ({slopes})"
     papers = f"; the paper found {_PAPERS_EFFICIENCY}" if row["series"] == "active" else ""
-    if pd.isna(row["efficiency_low"]):
-        return (
-            f"{what} of {name} is not known: {row['efficiency']:.1f} ({slopes}{papers}), but in "
-            f"{100 * row['share_no_rise']:.0f} % of resamples process supervision does not gain from more solutions"
-        )
-    interval = f"95 % interval {row['efficiency_low']:.1f} to {row['efficiency_high']:.1f}"
+    interval = _between(row["efficiency_low"], row["efficiency_high"])
+    interval = f"95 % interval {interval}" if interval else "no interval: process supervision does not clearly gain"
     return f"{what} of {name} to process supervision is {row['efficiency']:.1f} ({interval}{papers}), {slopes}"
 
 
