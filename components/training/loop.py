@@ -28,7 +28,6 @@ from components.training.prefix_tree import PrefixTree
 
 # What some architectures do to a language model's logits, in their own forward, which is not called here.
 _AFTER_THE_HEAD = ("logits_scaling", "logit_scale", "final_logit_softcapping", "lm_head_multiplier")
-_BATCHES_PER_WINDOW = 32  # batches are cut from windows sorted by length: trees of like size, still well mixed
 
 AfterStep = Callable[[int, int, dict[str, float], Callable[[], dict[str, Any]]], bool]
 
@@ -94,17 +93,16 @@ def weighted_loss(logits_UC: Tensor, batch: Batch) -> Tensor:
 
 
 def epoch_batches(lengths: np.ndarray, config: TrainingConfig, epoch: int) -> list[np.ndarray]:
-    """Return the batches of one epoch: arrays of example indices, every example once, drawn from (seed, epoch)."""
+    """Return the batches of one epoch: arrays of example indices, every example once, drawn from (seed, epoch).
+
+    Each is as mixed as chance makes it. Trees of like length must not share a batch: a solution ends at its first
+    wrong step, so its length tells its labels, and a PRM whose batches were cut by length hardly learned. Only within a
+    batch are the trees in the order of their lengths, which fills micro-batches evenly.
+    """
     rng = np.random.default_rng([config.seed, epoch])
     order = rng.permutation(len(lengths)) if config.shuffle else np.arange(len(lengths))
-    batches: list[np.ndarray] = []
-    window = config.batch_size * _BATCHES_PER_WINDOW
-    for start in range(0, len(order), window):
-        chosen = order[start : start + window]
-        chosen = chosen[np.argsort(lengths[chosen], kind="stable")]
-        cut = [chosen[i : i + config.batch_size] for i in range(0, len(chosen), config.batch_size)]
-        batches += [cut[i] for i in rng.permutation(len(cut))]
-    return batches
+    batches = [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
+    return [batch[np.argsort(lengths[batch], kind="stable")] for batch in batches]
 
 
 def micro_batches(lengths: np.ndarray, indices: np.ndarray, token_budget: int) -> list[np.ndarray]:

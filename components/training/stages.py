@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 def generator(config: GeneratorConfig, base: Model | None, name: str = "generator") -> ModelStage:
     """The stage that trains the generator on solutions (problem, steps); or, as `name`, another model that writes."""
     models = {} if base is None else {"base": base}
-    return ModelStage(name, 2, config, _train_generators, models, engines=("torch", "transformers"))
+    return ModelStage(name, 3, config, _train_generators, models, engines=("torch", "transformers"))
 
 
 def reward_model(config: RewardModelConfig, start: Model, name: str | None = None) -> ModelStage:
     """The stage that trains an ORM on solutions and grades, or a PRM on solutions and step labels. name: default the
     kind; another for one of several such models of a study."""
     return ModelStage(
-        name or config.kind, 2, config, _train_reward_models, {"generator": start}, engines=("torch", "transformers")
+        name or config.kind, 3, config, _train_reward_models, {"generator": start}, engines=("torch", "transformers")
     )
 
 

@@ -131,7 +131,15 @@ def test_an_epoch_has_every_example_once_and_depends_on_the_seed_alone(shuffle: 
     again = epoch_batches(lengths, config, 0)
     assert all((a == b).all() for a, b in zip(batches, again, strict=True))
     other = epoch_batches(lengths, config, 1)
-    assert any(a.tolist() != b.tolist() for a, b in zip(batches, other, strict=True))
+    assert any(a.tolist() != b.tolist() for a, b in zip(batches, other, strict=True)) == shuffle
+
+
+def test_a_batch_has_trees_of_all_lengths() -> None:
+    """A solution ends at its first wrong step: batches of like length would be batches of like labels."""
+    lengths = np.random.default_rng(1).integers(1, 50, 4000)
+    batches = epoch_batches(lengths, TrainingConfig(epochs=1, batch_size=8, learning_rate=1), 0)
+    within = np.mean([lengths[batch].var(ddof=1) for batch in batches])
+    assert within == pytest.approx(lengths.var(ddof=1), rel=0.05)
 
 
 def test_micro_batches_keep_to_their_budget_and_lose_nothing() -> None:
