@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from components.report.main_study import Row
-from components.report.sections import percent
+from components.report.parts import percent
 from components.report.small_scale import series_label, times
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from components.report.main_study import Row, records
-from components.report.sections import percent
+from components.report.parts import percent
 from components.report.small_scale import at_largest_n, at_largest_size, in_order, times
 from schemas.small_scale import FEWEST_TRAININGS, SUPERVISIONS
 

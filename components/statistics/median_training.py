@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from components.statistics.best_of_n import Floats
-from components.statistics.bootstrap import BootstrapConfig, bootstrap_interval, two_way_interval
+from components.statistics.bootstrap import BootstrapConfig, two_way_interval
 from schemas.small_scale import FEWEST_TRAININGS
 
 _FEWEST_TO_RANK = 5  # whose lowest and highest hold the median of all trainings in 94 % of studies
@@ -36,7 +36,7 @@ def median_training_interval(values_SPK: Floats, config: BootstrapConfig) -> tup
     seeds = len(values_SPK)
     if FEWEST_TRAININGS <= seeds < _FEWEST_TO_RANK:
         return two_way_interval(values_SPK, config)
-    low, high = bootstrap_interval(values_SPK.mean(0), config)
+    low, high = two_way_interval(values_SPK.mean(0, keepdims=True), config)
     if seeds < FEWEST_TRAININGS:
         return low, high
     mean = values_SPK.mean((0, 1))
