@@ -36,8 +36,8 @@ class ProblemFiles:
 
 
 def world_problems(config: WorldConfig) -> TableStage:
-    """Make the stage that creates the embedded world's problems: train, test and ood."""
-    return TableStage("problems", 2, config, PROBLEMS, _world_problems, PROBLEMS_PER_SHARD, shard_by="split")
+    """Make the stage that creates the embedded world's problems: train, test, ood and new_facts."""
+    return TableStage("problems", 3, config, PROBLEMS, _world_problems, PROBLEMS_PER_SHARD, shard_by="split")
 
 
 def file_problems(config: ProblemFiles, paths: Mapping[str, Path]) -> TableStage:
@@ -48,7 +48,7 @@ def file_problems(config: ProblemFiles, paths: Mapping[str, Path]) -> TableStage
 
 def world_attributes(config: WorldConfig) -> TableStage:
     """Make the stage that gives the lengths of the embedded world's problems."""
-    return TableStage("problem_attributes", 1, config, PROBLEM_ATTRIBUTES, _world_attributes)
+    return TableStage("problem_attributes", 2, config, PROBLEM_ATTRIBUTES, _world_attributes)
 
 
 def file_attributes(config: ProblemFiles, paths: Mapping[str, Path]) -> TableStage:
@@ -106,6 +106,7 @@ def _world_attributes(config: WorldConfig) -> pa.Table:
 def _world_chains(config: WorldConfig) -> Iterator[tuple[str, int, Chain]]:
     """Yield (split, number in it, chain)."""
     counts = {"train": config.train_problems, "test": config.test_problems, "ood": config.ood_problems}
+    counts |= {"new_facts": config.new_facts_problems}
     for split, count in counts.items():
         for number, chain in enumerate(chains(config, split, count)):
             yield split, number, chain

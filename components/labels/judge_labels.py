@@ -26,7 +26,8 @@ from components.models.model_folder import open_tokenizer
 from components.sampling.engines import Request, SamplingConfig, engine_distribution
 from components.sampling.open_engine import open_engine
 from components.text.rendering import answer_step, render_prompts
-from components.worlds.worked_arithmetic import Chain, WorldConfig, rate_steps, teacher_solutions
+from components.worlds.worked_arithmetic import Chain, WorldConfig, teacher_solutions
+from components.worlds.worked_steps import rate_steps
 from schemas.ratings import NEGATIVE, NO_ERROR, POSITIVE
 from schemas.settings import NoSettings, settings
 from schemas.tables import JUDGEMENTS, SAMPLE_KEY, STEP_LABELS, TEACHER_SOLUTIONS

@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 from pydantic import NonNegativeInt
 
-from components.dataflow.stage import MapStage, seed_for
-from components.worlds.worked_arithmetic import change_digit, rate_steps
+from components.dataflow.stage import MapStage, field_added_later, seed_for
+from components.worlds.worked_steps import change_digit, misread_step, rate_steps
 from schemas.settings import settings
 from schemas.tables import STEP_LABELS
 
@@ -31,12 +31,15 @@ class LabellingConfig:
     # Alternatives per solution to its right steps, each the step with one digit changed, rated as well. A tiny
     # generator's mistakes are of few kinds; a PRM that saw those alone would not look at the rest of a step.
     alternatives: NonNegativeInt = 0
+    # Further alternatives per solution: a right step with another operand or operation than the problem's, and the
+    # result that follows from it. A changed digit is seen in the step alone; a misreading only in the problem.
+    misreadings: NonNegativeInt = field_added_later(0, value_before=0)
     seed: NonNegativeInt = 0  # draws the alternatives
 
 
 def label_steps(config: LabellingConfig, name: str = "step_labels") -> MapStage:
     """The stage solutions → step_labels."""
-    return MapStage(name, version=4, config=config, schema=STEP_LABELS, make_worker=LabelByRule)
+    return MapStage(name, version=5, config=config, schema=STEP_LABELS, make_worker=LabelByRule)
 
 
 class LabelByRule:
@@ -63,8 +66,10 @@ class LabelByRule:
         rng = random.Random(seed_for("alternatives", self.config.seed, row["problem_id"], row["sample_index"]))
         right = [at for at, rating in enumerate(ratings or []) if rating >= 0]
         alternatives = []
-        for at in rng.choices(right, k=self.config.alternatives) if right else []:
-            text = change_digit(rng, row["steps"][at])
+        changes = [change_digit] * self.config.alternatives + [misread_step] * self.config.misreadings
+        places = rng.choices(right, k=len(changes)) if right else []
+        for at, change in zip(places, changes, strict=False):
+            text = change(rng, row["steps"][at])
             rated = rate_steps(row["problem"], [*row["steps"][:at], text]) if text is not None else None
             if rated is not None:
                 alternatives.append({"step": at, "text": text, "rating": rated[-1], "probabilities": None})

@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from components.verifiers.verifier import Verifier
-from components.worlds.worked_arithmetic import change_digit, rate_steps
+from components.worlds.worked_steps import change_digit, rate_steps
 
 
 def trial(rng: random.Random, row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]] | None:

@@ -19,7 +19,8 @@ from components.labels.judge_labels import (
     verdict,
 )
 from components.sampling.engines import SamplingConfig
-from components.worlds.worked_arithmetic import WorldConfig, rate_steps
+from components.worlds.worked_arithmetic import WorldConfig
+from components.worlds.worked_steps import rate_steps
 from schemas.tables import JUDGEMENTS, SOLUTIONS, STEP_LABELS
 
 SAMPLING = SamplingConfig({}, 0.0, 32, 1024, "float32", "vllm")

@@ -21,7 +21,8 @@ from components.sampling.engines import Request, Sample, SamplingConfig
 from components.text.rendering import answer_step, join_steps, split_steps
 from components.training.examples_of_rows import ExampleConfig, make_examples
 from components.worlds.tokenizer import build_tokenizer
-from components.worlds.worked_arithmetic import VOCABULARY, Chain, WorldConfig, chains, rate_steps
+from components.worlds.worked_arithmetic import VOCABULARY, Chain, WorldConfig, chains
+from components.worlds.worked_steps import rate_steps
 from schemas.tables import ROLLOUTS, SOLUTIONS, STEP_LABELS
 
 TOKENIZER = build_tokenizer(VOCABULARY)

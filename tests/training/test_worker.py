@@ -24,7 +24,8 @@ from components.training.loop import SelectiveLogits, optimise
 from components.training.stages import reward_model
 from components.verifiers.verifier import Verifier
 from components.worlds.tokenizer import build_tokenizer
-from components.worlds.worked_arithmetic import VOCABULARY, WorldConfig, rate_steps, teacher_solutions
+from components.worlds.worked_arithmetic import VOCABULARY, WorldConfig, teacher_solutions
+from components.worlds.worked_steps import rate_steps
 
 TOKENIZER = build_tokenizer(VOCABULARY)
 TRAINING = TrainingConfig(epochs=2, batch_size=8, learning_rate=3e-3, max_tokens=256)

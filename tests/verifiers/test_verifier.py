@@ -24,7 +24,8 @@ from components.training.model_card import write_card
 from components.verifiers.scoring import Score, ScoringConfig
 from components.verifiers.verifier import Verifier
 from components.worlds.tokenizer import build_tokenizer
-from components.worlds.worked_arithmetic import VOCABULARY, WorldConfig, rate_steps, teacher_solutions
+from components.worlds.worked_arithmetic import VOCABULARY, WorldConfig, teacher_solutions
+from components.worlds.worked_steps import rate_steps
 from schemas.tables import SCORES, SOLUTIONS
 
 TOKENIZER = build_tokenizer(VOCABULARY)
