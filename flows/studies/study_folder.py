@@ -13,7 +13,7 @@ import pandas as pd
 
 from components.dataflow.datasets import Dataset
 from components.dataflow.plain_text import printable
-from components.dataflow.provenance import git_commit, library_versions
+from components.dataflow.provenance import cpu, git_commit, library_versions
 from components.dataflow.runner import Runner
 from components.dataflow.store import Store
 from components.report import main_study
@@ -122,7 +122,7 @@ def errors_of(run: Runner, tables: Sequence[Dataset]) -> dict[str, dict[str, int
 
 def lineage(study: Study) -> dict[str, Any]:
     """Return every number's descent: for each stage its recipe, its inputs by digest, its shards or files by sha256,
-    and the code and libraries that computed it."""
+    and the code, libraries and CPU that computed it (of the last run; a reused stage may be of another machine)."""
     run, stages = study.runner, {}
     for name, result in run.results.items():
         folder = run.store.folder_of(result)
@@ -140,6 +140,7 @@ def lineage(study: Study) -> dict[str, Any]:
         "settings": dict(study.settings),
         "git_commit": git_commit(),
         "libraries": library_versions(),
+        "cpu": cpu(),
         "stages": stages,
     }
 
