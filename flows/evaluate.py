@@ -30,6 +30,7 @@ from components.dataflow.plain_text import printable
 from components.dataflow.runner import Runner
 from components.evaluation.answer_clusters import CandidatesConfig, candidates
 from components.evaluation.curves import BandConfig, EstimationConfig
+from components.evaluation.distinct_samples import distinct_samples
 from components.report import main_study
 from components.report.verdicts import verdicts as verdicts_in_words
 from components.sampling.grading import GRADER_VERSION
@@ -66,6 +67,7 @@ def evaluate(options: argparse.Namespace) -> None:
     attributes = run.table(scored_file_attributes(file), file_samples=samples)
     config = EstimationConfig(band=BandConfig() if options.paper_band else None)
     results.compute(run, config, scored, attributes)
+    run.table(distinct_samples(), solutions=samples, grades=samples)
     _write(run, samples, file, place, report.notes)
 
 
@@ -95,7 +97,8 @@ def _write(run: Runner, samples: Dataset, file: ScoredFile, place: str, notes: l
         "summary.json": as_json(content),
         "best_of_n.png": main_study.picture(curves, f"{run.study}: {num_problems} problems"),
     }
-    text = f"% of problems solved by the pick out of N samples\n{main_study.table(curves, 'test')}"
+    shown = main_study.table(curves, "test", frames["distinct_samples"])
+    text = f"% of problems solved by the pick out of N samples\n{shown}"
     write_study(run, files, text, verdicts, notes)
 
 

@@ -117,6 +117,32 @@ def scored_samples(names: Iterable[str]) -> pa.Schema:
     )
 
 
+# Verifiers without a language model, beside those that are trained: the ceiling and the floors.
+REFERENCES = ("exact_rule", "step_lookup", "outcome_regression", "solution_length")
+REFERENCE_SCORES = table(
+    *SAMPLE,
+    ("exact_rule_score", pa.float64(), True, "1 for a whole solution without a wrong step by the exact rule, else 0"),
+    (
+        "step_lookup_score",
+        pa.float64(),
+        True,
+        "product over steps of the share of labelled ones of that text not wrong",
+    ),
+    (
+        "outcome_regression_score",
+        pa.float64(),
+        True,
+        "P(right) by a regression on what it states, from outcomes",
+    ),
+    (
+        "solution_length_score",
+        pa.float64(),
+        True,
+        "share right of graded train solutions with as many steps",
+    ),
+    ERROR,
+)
+
 PROBLEM_ATTRIBUTES = table(
     ("problem_id", pa.string(), False, "content hash of the problem"),
     ("split", pa.string(), False, "train, test or ood"),
@@ -150,6 +176,20 @@ HALF_ACCURACY = table(
     _METHOD,
     _N,
     ("accuracy", pa.float64(), False, "chance that the method answers this problem rightly by that half, in [0, 1]"),
+    ERROR,
+)
+
+DISTINCT_SAMPLES = table(
+    _SPLIT,
+    _N,
+    (
+        "distinct_texts",
+        pa.float64(),
+        True,
+        "expected number of different texts among N samples of a problem; null: none",
+    ),
+    ("distinct_answers", pa.float64(), False, "expected different answers among them"),
+    _NUM_PROBLEMS,
     ERROR,
 )
 

@@ -25,7 +25,7 @@ from components.evaluation.method_accuracies import (
 from components.evaluation.scored_samples import samples_by_split
 from components.statistics.best_of_n import best_of_n_by_shuffling, sizes
 from components.statistics.bootstrap import BootstrapConfig, estimates
-from schemas.results import BEST_OF_N, COMPARISONS, PROBLEM_ACCURACY, SUBSAMPLING_BAND
+from schemas.results import BEST_OF_N, COMPARISONS, PROBLEM_ACCURACY, REFERENCES, SUBSAMPLING_BAND
 from schemas.settings import settings
 
 PASS_AT_1 = "pass_at_1"
@@ -111,7 +111,8 @@ def _comparisons(config: BootstrapConfig, problem_accuracy: pa.Table) -> pa.Tabl
         methods = accuracies.methods
         baselines = [*(name for name in methods if name != "pass"), PASS_AT_1]
         for method in methods:
-            pairs = [(method, baseline) for baseline in baselines if method not in ("pass", baseline)]
+            # A reference is a baseline of the others, and is compared with none itself.
+            pairs = [(method, other) for other in baselines if method not in ("pass", other, *REFERENCES)]
             rows += [{"split": split} | row for row in difference_rows(config, accuracies, pairs)]
     return pa.Table.from_pylist(rows, schema=COMPARISONS)
 

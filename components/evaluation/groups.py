@@ -30,7 +30,7 @@ from components.evaluation.method_accuracies import (
 from components.evaluation.scored_samples import samples_by_split
 from components.statistics.best_of_n import Floats, Samples
 from components.statistics.bootstrap import BootstrapConfig
-from schemas.results import GROUP_ACCURACY, GROUP_COMPARISONS, HALF_ACCURACY
+from schemas.results import GROUP_ACCURACY, GROUP_COMPARISONS, HALF_ACCURACY, REFERENCES
 
 QUINTILES = 5
 
@@ -52,10 +52,11 @@ def group_comparisons(config: BootstrapConfig) -> TableStage:
 
 
 def compared_pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the pairs that a reader asks about: verifiers with each other, with majority voting and with a single
-    sample."""
+    """Return the pairs that a reader asks about: trained verifiers with each other, with majority voting and with a
+    single sample."""
     methods = list(methods)
-    verifiers = [name for name in methods if name not in ("majority", "pass") and not name.endswith("_weighted")]
+    without = ("majority", "pass", *REFERENCES)
+    verifiers = [name for name in methods if name not in without and not name.endswith("_weighted")]
     others = [*(name for name in methods if name == "majority"), PASS_AT_1]
     return [*itertools.combinations(verifiers, 2), *((name, other) for other in others for name in verifiers)]
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pydantic import NonNegativeInt, PositiveInt
 
 from components.statistics.best_of_n import Floats, Samples, best_of_n, pass_at_n, sizes, vote
+from schemas.results import REFERENCES
 from schemas.settings import settings
 
 
@@ -28,7 +29,9 @@ class VoteConfig:
 def weights_of_votes(samples: Samples) -> list[str]:
     """Return the verifiers whose scores can weigh votes: logits and the like are no weights."""
     return [
-        name for name, scores in samples.scores.items() if samples.has_votes and np.nanmin(scores, initial=0.0) >= 0
+        name
+        for name, scores in samples.scores.items()
+        if samples.has_votes and name not in REFERENCES and np.nanmin(scores, initial=0.0) >= 0
     ]
 
 

@@ -19,7 +19,7 @@ from components.dataflow.datasets import Dataset
 from components.dataflow.stage import TableStage
 from components.statistics.best_of_n import Samples
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_scores
-from schemas.results import NO_VOTE
+from schemas.results import NO_VOTE, REFERENCES
 from schemas.results import scored_samples as schema
 from schemas.settings import settings
 from schemas.tables import SAMPLE_KEY
@@ -39,21 +39,22 @@ class ReductionConfig:
     neutral: Literal["positive", "negative"] = PAPER_NEUTRAL  # which of them a neutral step counts as
 
 
-def scored_samples(config: ReductionConfig, more_prms: Sequence[str] = ()) -> TableStage:
+def scored_samples(config: ReductionConfig, more_prms: Sequence[str] = (), with_references: bool = False) -> TableStage:
     """The stage (grades, candidates, solutions, scores of one training seed or more) → scored_samples, of the scored
     splits.
 
     more_prms: PRMs besides the first, whose scores are inputs too: to each table of scores of the ORM and the first PRM
-    (`scores`, …) one called <PRM>_scores, …. Raises ValueError when a scored sample has no grade.
+    (`scores`, …) one called <PRM>_scores, …. with_references: reference_scores is an input too, the same for each
+    training seed. Raises ValueError when a scored sample has no grade.
     """
-    models = ("prm", *more_prms, "orm")
+    models = ("prm", *more_prms, "orm", *(REFERENCES if with_references else ()))
     compute = functools.partial(_scored_samples, more_prms=tuple(more_prms))
     return TableStage("scored_samples", 1, config, schema(models), compute, reads=READS, expected_rows=_expected_rows)
 
 
 def _expected_rows(config: ReductionConfig, inputs: Mapping[str, Dataset]) -> tuple[int, str]:
     """Return each sample once per training seed."""
-    others = ("grades", "candidates", "solutions")
+    others = ("grades", "candidates", "solutions", "reference_scores")
     scores = [dataset for name, dataset in inputs.items() if name not in others and not name.startswith("prm_")]
     return sum(dataset.rows for dataset in scores), max(dataset.rows_are for dataset in scores)
 
@@ -63,6 +64,7 @@ def _scored_samples(
     grades: pa.Table,
     candidates: pa.Table,
     solutions: pa.Table,
+    reference_scores: pa.Table | None = None,
     more_prms: tuple[str, ...] = (),
     **scores: pa.Table,
 ) -> pa.Table:
@@ -71,7 +73,12 @@ def _scored_samples(
     graded["answer"] = graded["answer"].where(graded["error"].isna())  # what could not be graded has no vote
     graded = graded.merge(named, on=["problem_id", "answer"], how="left")
     steps = pc.list_value_length(solutions["steps"])
-    lengths = solutions.select(SAMPLE_KEY).to_pandas().assign(num_steps=steps.to_pandas())
+    columns = solutions.select(SAMPLE_KEY).to_pandas().assign(num_steps=steps.to_pandas())
+    models: tuple[str, ...] = ("prm", *more_prms, "orm")
+    if reference_scores is not None:
+        models += REFERENCES
+        ours = reference_scores.select([*SAMPLE_KEY, *(f"{name}_score" for name in REFERENCES)]).to_pandas()
+        columns = columns.merge(ours, on=SAMPLE_KEY, how="left", validate="one_to_one")
     parts = []
     extra = {f"{prm}_{name}" for prm in more_prms for name in scores}
     for seed, name in enumerate([name for name in scores if name not in extra], start=1):
@@ -83,8 +90,8 @@ def _scored_samples(
         rows = left.merge(graded, on=SAMPLE_KEY, how="left", validate="one_to_one", indicator=True)
         if (rows["_merge"] != "both").any():
             raise ValueError("some scored samples have no grade")
-        parts.append(rows.merge(lengths, on=SAMPLE_KEY, how="left", validate="one_to_one"))
-    return pa.Table.from_pandas(pd.concat(parts), schema=schema(("prm", *more_prms, "orm")), preserve_index=False)
+        parts.append(rows.merge(columns, on=SAMPLE_KEY, how="left", validate="one_to_one"))
+    return pa.Table.from_pandas(pd.concat(parts), schema=schema(models), preserve_index=False)
 
 
 def scores_of(config: ReductionConfig, table: pa.Table, columns: list[str]) -> pd.DataFrame:

@@ -31,6 +31,16 @@ def out_of_distribution(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]
     yield section("Out of distribution", text, [curves(rows, "Out-of-distribution problems", _MAIN)], tables)
 
 
+def new_facts(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
+    """Yield the section on the embedded world's split new_facts, where there is one."""
+    rows = frames["best_of_n"].query("split == 'new_facts'")
+    if rows.empty:
+        return
+    text = "Problems with a kind of fact, and maybe a misconception, that no problem of training has."
+    charts = [curves(rows, "Problems with new facts", _MAIN)]
+    yield section("New facts", text, charts, [by_n(rows, "New facts, % of problems solved")])
+
+
 def difficulty(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
     """Yield the section on quintiles of the pass rate (figure 6), levels, subjects and sources."""
     rows = frames["group_accuracy"].query("split == 'test'")

@@ -13,6 +13,7 @@ import pandas as pd
 from components.dataflow.plain_text import printable
 from components.report.figures import figure_png
 from components.report.palette import colours
+from schemas.results import REFERENCES
 
 LABELS = {
     "prm": "Process-supervised RM (PRM)",
@@ -20,6 +21,10 @@ LABELS = {
     "majority": "Majority voting",
     "prm_weighted": "PRM-weighted voting",
     "orm_weighted": "ORM-weighted voting",
+    "exact_rule": "Exact rule (ceiling)",
+    "outcome_regression": "Logistic regression on outcomes",
+    "step_lookup": "Lookup of labelled steps",
+    "solution_length": "Length of the solution",
     "pass": "any of N (upper bound)",
 }
 Row = dict[str, Any]
@@ -30,7 +35,9 @@ _STATUS_WIDTH = 42  # width of a plan's column
 def label(method: str) -> str:
     """Return the name of a method for legends."""
     base, weighted = method.removesuffix("_weighted"), method.endswith("_weighted")
-    if is_other_prm(base):
+    if base == "prm_alternatives":
+        base = "PRM with alternatives"
+    elif is_other_prm(base):
         base = f"PRM by {base.removeprefix('prm_').replace('_', ' ')}"
     return LABELS.get(method, f"{base}-weighted voting" if weighted else base)
 
@@ -59,8 +66,11 @@ def in_order(methods: Iterable[str]) -> list[str]:
     return [*known, *(method for method in present if method not in LABELS), *(["pass"] if "pass" in present else [])]
 
 
-def table(best_of_n: pd.DataFrame, split: str) -> str:
-    """Return the curves as text: a line per method, accuracy in per cent by N, and the interval at the largest N."""
+def table(best_of_n: pd.DataFrame, split: str, distinct_samples: pd.DataFrame | None = None) -> str:
+    """Return the curves as text: a line per method, accuracy in per cent by N, and the interval at the largest N.
+
+    distinct_samples: that table; a last line tells how many different texts N samples are.
+    """
     rows = best_of_n[best_of_n["split"] == split]
     ns = sorted(rows["n"].unique())
     names = {method: printable(label(method)) for method in in_order(rows["method"])}
@@ -71,6 +81,10 @@ def table(best_of_n: pd.DataFrame, split: str) -> str:
         last = by_n.loc[ns[-1]]
         cells = "".join(f"{100 * by_n.loc[n, 'accuracy']:>7.1f}" for n in ns)
         lines.append(f"{name:<{wide}}{cells}   {100 * last['ci_low']:.1f} to {100 * last['ci_high']:.1f}")
+    if distinct_samples is not None:
+        texts = distinct_samples[distinct_samples["split"] == split].set_index("n")["distinct_texts"].dropna()
+        if len(texts):
+            lines.append(f"{'different texts among the N':<{wide}}" + "".join(f"{texts[n]:>7.1f}" for n in ns))
     return "\n".join(lines)
 
 
@@ -83,18 +97,19 @@ def picture(best_of_n: pd.DataFrame, title: str) -> bytes:
     def draw(axes: Any) -> list[str]:
         for method in methods:
             line = rows[rows["method"] == method].sort_values("n")
-            _draw(axes, line, by_name[method.removesuffix("_weighted")], method.endswith("_weighted"))
+            aside = method.endswith("_weighted") or method in REFERENCES
+            _draw(axes, line, by_name[method.removesuffix("_weighted")], aside)
         return [label(method) for method in methods]
 
     ticks = sorted(rows["n"].unique())
     return figure_png(draw, ticks, "N = number of solutions per problem", "% problems solved (best-of-N)", title)
 
 
-def _draw(axes: Any, line: pd.DataFrame, colour: str, weighted: bool) -> None:
+def _draw(axes: Any, line: pd.DataFrame, colour: str, aside: bool) -> None:
     style: Row = {"linewidth": 2.2, "linestyle": "-", "markersize": 4}
-    style = {"linewidth": 1.3, "linestyle": "--", "markersize": 2.5} if weighted else style
+    style = {"linewidth": 1.3, "linestyle": "--", "markersize": 2.5} if aside else style
     axes.plot(line["n"], 100 * line["accuracy"], color=colour, marker="o", **style)
-    if not weighted:
+    if not aside:
         low, high = 100 * line["ci_low"], 100 * line["ci_high"]
         axes.fill_between(line["n"], low, high, color=colour, alpha=0.15, linewidth=0)
 

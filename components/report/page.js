@@ -28,7 +28,9 @@ const colour = (kind) => {
   if (!others.includes(base)) others.push(base);
   return `var(--other-${others.indexOf(base) % 5})`;
 };
-const isDashed = (kind) => kind.endsWith("_weighted") || kind === "pass" || kind === IDEAL;
+const REFERENCES = ["exact_rule", "outcome_regression", "step_lookup", "solution_length"];
+const isDashed = (kind) =>
+  kind.endsWith("_weighted") || kind === "pass" || kind === IDEAL || REFERENCES.includes(kind);
 const number = (value) => (Math.abs(value) >= 1e5 ? value.toExponential(1) : String(Math.round(value * 100) / 100));
 
 // Charts ------------------------------------------------------------------------------------------------------------

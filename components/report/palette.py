@@ -10,6 +10,10 @@ _COLOURS = {
     "orm": _BLUE,
     "majority": _GREY,
     "pass": _GREEN,
+    "exact_rule": _GREEN,
+    "outcome_regression": _TEAL,
+    "step_lookup": _PURPLE,
+    "solution_length": _CRIMSON,
     # Series of the small-scale study. Its supervisions have the colours of what they are like.
     "process": _ORANGE,
     "outcome_prm": _BLUE,

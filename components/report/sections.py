@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from components.report.group_sections import difficulty, out_of_distribution
+from components.report.group_sections import difficulty, new_facts, out_of_distribution
 from components.report.main_study import Row, is_other_prm, label, records, table_name
 from components.report.parts import (
     Section,
@@ -28,7 +28,7 @@ _CLUSTERED = "Intervals of 95 % are over problems, for these trained models."
 
 def sections(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
     """Return the sections of the tables that are there, in the order of the page. frames: table's name → its rows."""
-    builders = (_best_of_n, out_of_distribution, difficulty, _reductions, _scores, _first_errors, _shares)
+    builders = (_best_of_n, out_of_distribution, new_facts, difficulty, _reductions, _scores, _first_errors, _shares)
     return [part for build in builders for part in build(frames) if part["charts"] or part["tables"]]
 
 
@@ -45,6 +45,10 @@ def _best_of_n(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
         }
         note = f"{band['trials'].max()} shuffles, as the released evaluation does: the noise of subsampling alone."
         tables.append(listing("The paper's own band", band, columns, note))
+    distinct = frames["distinct_samples"].query("split == 'test'") if "distinct_samples" in frames else pd.DataFrame()
+    if len(distinct):
+        note = "Copies of one text are no choice: where N samples are few texts, best-of-N is of those few."
+        tables.append(listing("How different N samples of a problem are", distinct, _DISTINCT, note))
     text = f"Of N samples of each problem a method picks one answer. The band is the 95 % interval, {_of_what(rows)}."
     drawn = [method for method in rows["method"].unique() if not is_other_prm(method.removesuffix("_weighted"))]
     drawn += [method for method in rows["method"].unique() if is_other_prm(method)]  # without their votes: too many
@@ -136,6 +140,11 @@ def _shares(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
     yield section("Are the test problems like the others?", "The paper's figure 5.", [], tables)
 
 
+_DISTINCT: dict[str, Callable[[Row], Any]] = {
+    "N": lambda row: row["n"],
+    "different texts": lambda row: "–" if pd.isna(row["distinct_texts"]) else f"{row['distinct_texts']:.1f}",
+    "different answers": lambda row: f"{row['distinct_answers']:.1f}",
+}
 _QUALITY: dict[str, Callable[[Row], Any]] = {
     "split": lambda row: row["split"],
     "verifier": lambda row: table_name(row["model"]),

@@ -18,9 +18,9 @@ from components.report.sections import sections as result_sections
 from components.report.solution_browser import browser as solutions_browser
 
 RESULTS = (
-    "best_of_n comparisons group_accuracy group_comparisons reductions subsampling_band score_quality calibration "
-    "step_calibration score_by_length step_errors first_errors agreement label_sources label_counts contamination "
-    "attribute_shares"
+    "best_of_n distinct_samples comparisons group_accuracy group_comparisons reductions subsampling_band score_quality "
+    "calibration step_calibration score_by_length step_errors first_errors agreement label_sources label_counts "
+    "contamination attribute_shares"
 ).split()
 _DETAILS: dict[str, list[str]] = {
     "problems": ["problem_id", "split", "problem", "ground_truth_answer"],
@@ -61,8 +61,14 @@ def results_page(
     curves = results["best_of_n"].query("split == 'test'")
     problems, slots = curves["num_problems"].max(), curves["n"].max()
     sections = result_sections(results) + input_sections(results) + more
-    subject = f"{problems} test problems, {slots} samples each"
+    subject = f"{problems} test problems, {slots} samples each{_different(results)}"
     return report_page(run, subject, verdicts, notes, sections, solutions_browser(shown, seed))
+
+
+def _different(results: Mapping[str, pd.DataFrame]) -> str:
+    """Return how many different texts the samples of a test problem are, where they have texts."""
+    texts = results["distinct_samples"].query("split == 'test'").sort_values("n")["distinct_texts"].dropna()
+    return f", of them {texts.iloc[-1]:.1f} different texts" if len(texts) else ""
 
 
 def report_page(
