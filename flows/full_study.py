@@ -17,6 +17,7 @@ if not __package__:  # run as a file, which finds its packages from any folder
 
 from components.dataflow.datasets import Dataset
 from components.evaluation.answer_clusters import CandidatesConfig, candidates
+from components.evaluation.distinct_samples import distinct_samples
 from components.evaluation.first_error import first_errors, step_errors
 from components.evaluation.score_quality import reductions, step_calibration
 from components.evaluation.scored_samples import scored_samples
@@ -24,9 +25,11 @@ from components.labels.rule_labels import LabellingConfig, label_steps
 from components.sampling.generation import generate
 from components.sampling.grading import GRADER_VERSION, grade
 from components.verifiers.scoring import score
+from components.worlds.reference_verifiers import ReferenceConfig, reference_scores
 from flows.command_line import cli
 from flows.studies import generators, inputs, label_sources, results, reward_models, summary
 from flows.studies.label_sources import Labels
+from flows.studies.reward_models import Rival
 from flows.study import Study
 
 
@@ -47,27 +50,31 @@ def full_study(study: Study) -> None:
     train_solutions, train_grades = solutions.select(split="train"), grades.select(split="train")
 
     # The outcome-supervised reward model (§2.5): is the final answer right? The process-supervised one (§2.6): is each
-    # step right, through the first error? Both from the generator's weights, on the same solutions; once per training
-    # seed. Both read the same held-out samples (§3.2).
+    # step right, through the first error? Both from the generator's weights, on the same solutions, at the best of the
+    # same learning rates; once per training seed.
     sources = study.label_sources
     labels = Labels(train_solutions, labelled)
     orm_inputs = {"solutions": train_solutions, "grades": train_grades}
     if graded is not None:
         orm_inputs = {"graded_solutions": graded}
     prm_inputs = label_sources.step_supervision(study, base, labels)
-    orm_config = reward_models.best_rate(study, preset.orm, base, orm_inputs)
-    prm_config = reward_models.best_rate(study, preset.prm, base, prm_inputs)
+    rivals = [Rival("orm", preset.orm, orm_inputs)]
+    rivals += [Rival("prm", preset.prm, prm_inputs)] if prm_inputs is not None else []
+    rivals = reward_models.at_best_rates(study, base, rivals)
+    trained = reward_models.train(study, base, rivals)
+
+    # Both read the same held-out samples (§3.2). Other sources of step labels, if any, have a PRM each on the same
+    # solutions.
     scores: dict[str, Dataset] = {}
     other_scores: dict[str, Dataset] = {}
     held_out = solutions.without(split="train")
-    for seed in range(preset.training_seeds):
-        orm, prm = reward_models.train(study, seed, base, (orm_config, orm_inputs), (prm_config, prm_inputs))
+    for seed, models in enumerate(trained):
+        orm, prm = models["orm"], study.published_prm or models.get("prm")
         name = reward_models.of_seed("scores", seed)
         [scores[name]] = run.map(held_out, score(preset.scoring, orm, prm, name))
-        # Other sources of step labels, if any, each with a PRM of its own on the same solutions.
         for source in sources[1:] if seed == 0 else ():
             label_sources.rate(study, source, base, prm, labels)
-        other_scores |= label_sources.train_others(study, seed, base, prm_config, labels, held_out, name)
+        other_scores |= label_sources.train_others(study, seed, base, rivals[-1].config, labels, held_out, name)
     if labels.by_source and sources != ("rule",):
         labels.compare(run)
 
@@ -76,25 +83,41 @@ def full_study(study: Study) -> None:
     answers = run.table(candidates(CandidatesConfig(GRADER_VERSION)), grades=held_out_grades)
     joined = {"grades": held_out_grades, "candidates": answers, "solutions": held_out}
     more_prms = [f"prm_{source}" for source in sources[1:]]
-    samples = run.table(scored_samples(preset.reduction, more_prms), **joined, **scores, **other_scores)
+    # The embedded world's exact rule rates held-out steps too. It is the ceiling; a lookup and a regression are floors.
+    rule_labels = held_out_rule_labels(study, held_out)
+    if rule_labels is not None:
+        learned = label_sources.by_rule(study, labels)
+        known = {"solutions": held_out, "step_labels": rule_labels, "train_solutions": train_solutions}
+        known |= {"train_step_labels": learned, "train_grades": train_grades}
+        joined["reference_scores"] = run.table(reference_scores(ReferenceConfig()), **known)
+    stage = scored_samples(preset.reduction, more_prms, with_references=rule_labels is not None)
+    samples = run.table(stage, **joined, **scores, **other_scores)
     results.compute(run, preset.estimation, samples, attributes)
+    run.table(distinct_samples(), solutions=held_out, grades=held_out_grades)
     if prm_inputs is not None or study.published_prm is not None:
-        look_at_steps(study, held_out, samples, scores)
+        look_at_steps(study, rule_labels, samples, scores)
     summary.write(study)
 
 
-def look_at_steps(study: Study, solutions: Dataset, samples: Dataset, scores: dict[str, Dataset]) -> None:
+def held_out_rule_labels(study: Study, held_out: Dataset) -> Dataset | None:
+    """Rate the steps of held-out solutions by the exact rule. None where there is no rule."""
+    if not study.embedded:
+        return None
+    [labels] = study.runner.map(held_out, label_steps(LabellingConfig(), "held_out_step_labels"))
+    return labels
+
+
+def look_at_steps(study: Study, rule_labels: Dataset | None, samples: Dataset, scores: dict[str, Dataset]) -> None:
     """Compute the tables on the PRM by itself: accuracy by each reduction of its steps' probabilities (table 4).
 
     Where a rule rates steps: the calibration of their probabilities, and whether the PRM finds the first wrong step.
     """
     preset, run = study.preset, study.runner
     run.table(reductions(preset.estimation.bootstrap), scored_samples=samples, **scores)
-    if study.embedded:
-        [labels] = run.map(solutions, label_steps(LabellingConfig(), "held_out_step_labels"))
-        run.table(step_calibration(), held_out_step_labels=labels, **scores)
-        run.table(step_errors(preset.step_errors), held_out_step_labels=labels, **scores)
-        run.table(first_errors(preset.step_errors), held_out_step_labels=labels, **scores)
+    if rule_labels is not None:
+        run.table(step_calibration(), held_out_step_labels=rule_labels, **scores)
+        run.table(step_errors(preset.step_errors), held_out_step_labels=rule_labels, **scores)
+        run.table(first_errors(preset.step_errors), held_out_step_labels=rule_labels, **scores)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from components.labels.rule_labels import LabellingConfig
 from flows.presets.laptop import LAPTOP
 
 LABEL_SOURCES = dataclasses.replace(
@@ -13,7 +12,8 @@ LABEL_SOURCES = dataclasses.replace(
     about="who should rate the steps: on the laptop's embedded world, one PRM each from the exact rule, rollouts, "
     "their binary search, another PRM and a judge, on the same solutions",
     # Rollouts take eight continuations of every step. The first 500 problems are the same as the laptop study's.
-    world=dataclasses.replace(LAPTOP.world, train_problems=500),
-    labelling=LabellingConfig(alternatives=0),  # which no other source has
+    world=dataclasses.replace(LAPTOP.world, train_problems=1000),
     label_sources=("rule", "rollouts", "rollouts_search", "prm", "judge"),
+    training_seeds=1,  # six reward models
+    learning_rates=(),
 )

@@ -25,15 +25,18 @@ from components.worlds.worked_arithmetic import WorldConfig
 from flows.presets.preset import FEW_SHOT, STOP, PlanConfig, Preset, SmallScaleConfig, rollouts_like
 
 SAMPLING = SamplingConfig(
-    samples_per_problem={"train": 4, "test": 64, "ood": 16},
-    temperature=0.7,  # fewer accidents, which are too rare for a small verifier to learn
+    samples_per_problem={"train": 2, "test": 64, "ood": 16, "new_facts": 16},
+    temperature=1.0,  # colder samples are copies of each other: at 0.7, sixty-four were six texts
     max_tokens=128,
     max_model_length=2048,
     dtype="float32",
     engine="vllm",
 )
 
-EVALUATION = EvaluationConfig(held_out_share=0.025)  # 100 problems
+TRAINING = TrainingConfig(epochs=2, batch_size=8, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4)
+
+# By the loss: on problems like those that a model trains on its AUC is soon near 1, at every rate.
+EVALUATION = EvaluationConfig(held_out_share=0.05, watch="loss")
 
 NO_EVALUATION = EvaluationConfig(held_out_share=0.0)  # all solutions train; the test samples tell
 
@@ -73,17 +76,12 @@ LAPTOP = Preset(
     keep_right=KeepRightConfig(),
     finetuning=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-4), None),
     sampling=SAMPLING,
-    orm=RewardModelConfig("orm", TrainingConfig(epochs=2, batch_size=8, learning_rate=1e-3), EVALUATION),
-    # A tiny generator's mistakes are of few kinds; a PRM that sees those alone never looks at the rest of a step.
-    labelling=LabellingConfig(alternatives=8),
-    # At the ORM's rate a PRM sometimes forgets what the generator knows before it has learned to use it. Alternatives
-    # make it look at all of a step; the last steps, without them, teach it how rare wrong steps are in solutions.
-    prm=RewardModelConfig(
-        "prm",
-        TrainingConfig(epochs=3, batch_size=4, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4),
-        EVALUATION,
-        prm_share_without_alternatives=0.1,
-    ),
+    # Both are trained alike, but for the learning rate: each keeps the best of the same ones.
+    orm=RewardModelConfig("orm", TRAINING, EVALUATION),
+    labelling=LabellingConfig(),
+    alternatives=LabellingConfig(alternatives=8, misreadings=4),
+    # The last steps, without alternatives, teach a PRM that has them how rare wrong steps are in solutions.
+    prm=RewardModelConfig("prm", TRAINING, EVALUATION, prm_share_without_alternatives=0.1),
     scoring=ScoringConfig(),
     reduction=ReductionConfig(reduction="product", neutral="positive"),
     estimation=EstimationConfig(),
@@ -97,6 +95,8 @@ LAPTOP = Preset(
     judge_training=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3), None),
     judge_world=WorldConfig(teacher_solutions=16_000, curriculum_share=0.0),
     contamination=ContaminationConfig(),
+    training_seeds=3,
+    learning_rates=(2e-4, 4e-4),
     small_scale=_small_scale(SAMPLING),
     plan=PlanConfig(prompt_tokens=24, solution_tokens=27, step_tokens=7),
 )

@@ -68,6 +68,8 @@ MATH_7B = dataclasses.replace(
         prompt=PROMPT.read_text(encoding="utf-8"),
     ),
     label_sources=("human",),
+    training_seeds=1,  # a 7B model is trained once; the sentences say so
+    learning_rates=(),
     small_scale=_small_scale(
         SAMPLING, GeneratorConfig(TrainingConfig(epochs=1, batch_size=128, learning_rate=1e-5), None)
     ),

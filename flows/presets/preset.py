@@ -98,6 +98,7 @@ class Preset:
     sampling: SamplingConfig
     orm: RewardModelConfig
     labelling: LabellingConfig  # of the embedded world's steps
+    alternatives: LabellingConfig  # of them and of alternatives to them, for --label-sources rule alternatives
     prm: RewardModelConfig
     scoring: ScoringConfig
     reduction: ReductionConfig

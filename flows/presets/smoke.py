@@ -38,6 +38,7 @@ SMOKE = dataclasses.replace(
         train_problems=60,
         test_problems=20,
         ood_problems=5,
+        new_facts_problems=5,
         min_operations=2,
         max_operations=3,
         ood_min_operations=4,
@@ -48,14 +49,16 @@ SMOKE = dataclasses.replace(
         LAPTOP.generator, architecture=Architecture(hidden_size=64, layers=2, heads=2, intermediate_size=128)
     ),
     sampling=dataclasses.replace(
-        LAPTOP.sampling, samples_per_problem={"train": 2, "test": 8, "ood": 4}, sample_block=4
+        LAPTOP.sampling, samples_per_problem={"train": 2, "test": 8, "ood": 4, "new_facts": 4}, sample_block=4
     ),
     # A base model of this size makes nothing of worked examples: it is asked plainly.
     few_shot=dataclasses.replace(SAMPLING, samples_per_problem={"train": 4}),
     orm=RewardModelConfig("orm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
-    labelling=LabellingConfig(alternatives=2),
+    alternatives=LabellingConfig(alternatives=2, misreadings=1),
     judge_world=WorldConfig(min_operations=2, max_operations=3, teacher_solutions=800, curriculum_share=0.0),
     prm=RewardModelConfig("prm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
+    training_seeds=1,
+    learning_rates=(),
     small_scale=_small_scale(dataclasses.replace(SAMPLING, sample_block=4)),
     plan=PlanConfig(prompt_tokens=20, solution_tokens=22, step_tokens=7),
 )

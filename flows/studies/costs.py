@@ -13,7 +13,7 @@ from components.dataflow.stage import Model
 from components.evaluation.compute_cost import INFERENCE, TRAINING, accuracy_against_compute, parameters, stage_costs
 from components.evaluation.computed_tokens import Prompts, prefilled, reading_tokens, sampling_tokens
 from components.report.main_study import Row, is_other_prm, label
-from components.report.sections import Section, listing, section
+from components.report.parts import Section, listing, section
 from flows.presets.preset import Preset
 from flows.studies.prompt_tokens import cache_block, reading_prompts, sampling_prompts
 

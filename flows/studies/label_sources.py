@@ -70,7 +70,9 @@ def rate(study: Study, source: str, generator_model: Model, prm: Model | None, t
         return
     assert solutions is not None
     if source == "rule":
-        [to.by_source[source]] = run.map(solutions, label_steps(preset.labelling))
+        by_rule(study, to)
+    elif source == "alternatives":
+        [to.by_source[source]] = run.map(solutions, label_steps(preset.alternatives, "alternatives_labels"))
     elif source.startswith("rollouts"):
         searching = source == "rollouts_search"
         config = dataclasses.replace(preset.rollouts, search="first_error" if searching else "every_step")
@@ -91,6 +93,14 @@ def rate(study: Study, source: str, generator_model: Model, prm: Model | None, t
         [evidence] = run.map(solutions, judgements(preset.judge, judge(study, generator_model)))
         to.by_source[source] = run.table(judge_labels(), solutions=solutions, judgements=evidence)
         to.evidence[source] = evidence
+
+
+def by_rule(study: Study, labels: Labels) -> Dataset:
+    """Return the exact rule's labels of the solutions; they are added if no source is the rule."""
+    if "rule" not in labels.by_source:
+        assert labels.solutions is not None
+        [labels.by_source["rule"]] = study.runner.map(labels.solutions, label_steps(study.preset.labelling))
+    return labels.by_source["rule"]
 
 
 def judge(study: Study, generator_model: Model) -> Model:

@@ -13,10 +13,11 @@ from components.dataflow.datasets import Dataset
 from components.dataflow.runner import Runner
 from components.report import main_study
 from components.report.verdicts import verdicts as verdicts_in_words
-from flows.studies import report_file
+from flows.studies import report_file, supervision
 from flows.studies.costs import costs
 from flows.studies.study_folder import as_json, summary_of, training_notes, write_study
 from flows.study import Study
+from schemas.results import REFERENCES
 
 _EXAMPLES = 10  # pairs of answers on which the graders disagree
 
@@ -31,8 +32,9 @@ def write(study: Study) -> None:
     grades, best_of_n = frames["grades"], frames["best_of_n"]
     curves = best_of_n[best_of_n["split"] == "test"]
     num_problems = int(curves["num_problems"].max())
-    verdicts = verdicts_in_words(frames["comparisons"], num_problems)
-    notes = _notes(study, grades, curves)
+    verdicts = verdicts_in_words(frames["comparisons"], num_problems, REFERENCES)
+    given = supervision.given(run)
+    notes = [*_notes(study, grades, curves), *supervision.unmatched(given)]
     disagreement = _graders_disagree(run, tables["problems"], grades)
     spent, cost_section = costs(run, study.preset, best_of_n, study.published_prm)
     results = {
@@ -43,9 +45,10 @@ def write(study: Study) -> None:
         "graders_disagree": disagreement,
         "verdicts": verdicts,
         "notes": notes,
+        "supervision": json.loads(given.to_json(orient="records")),
         "cost": json.loads(spent.to_json(orient="records")),
     }
-    more = [cost_section, report_file.graders(disagreement)]
+    more = [supervision.given_section(given), cost_section, report_file.graders(disagreement)]
     seed = study.preset.estimation.votes.seed
     files: dict[str, bytes | Dataset] = {
         "report.html": report_file.results_page(run, frames, verdicts, notes, more, seed),
@@ -54,7 +57,8 @@ def write(study: Study) -> None:
         "best_of_n.parquet": tables["best_of_n"],
     }
     text = "\n\n".join(
-        f"{split}: % of problems solved by the pick out of N samples\n{main_study.table(best_of_n, split)}"
+        f"{split}: % of problems solved by the pick out of N samples\n"
+        + main_study.table(best_of_n, split, frames["distinct_samples"])
         for split in best_of_n["split"].unique()
     )
     write_study(run, files, text, verdicts, notes, study)

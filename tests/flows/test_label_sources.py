@@ -58,7 +58,7 @@ def test_each_source_is_planned_with_a_prm_of_its_own(capsys: Printed, tmp_path:
     assert "prm_rule" not in stages
     alone = planned(capsys, tmp_path, "--label-sources", "rollouts_search")
     assert {"rollouts_search", "rollouts_search_labels", "prm", "label_sources"} <= alone
-    assert not {"agreement", "prm_rollouts_search", "step_labels"} & alone
+    assert not {"agreement", "prm_rollouts_search"} & alone
     assert not {"agreement", "label_sources"} & planned(capsys, tmp_path)
 
 

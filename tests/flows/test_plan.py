@@ -121,12 +121,12 @@ def test_a_plan_foresees_the_shards_and_rows_that_a_run_makes(tmp_path: Path, mo
             exact.add(name)
     assert exact == {
         *("problems", "problem_attributes", "teacher_solutions", "solutions", "grades", "step_labels", "scores"),
-        *("scored_samples", "held_out_step_labels"),
+        *("scored_samples", "held_out_step_labels", "reference_scores"),
     }
     assert "candidates" not in exact | unknown
-    # Worked out by hand: 60 train problems by 2 samples, 20 test by 8, 5 ood by 4, in blocks of 4.
-    assert [rows for rows, _ in shards(planned["solutions"])] == [120, 80, 80, 20]
-    assert [rows for rows, _ in shards(planned["scores"])] == [80, 80, 20]
+    # Worked out by hand: 60 train problems by 2 samples, 20 test by 8, 5 ood and 5 new_facts by 4, in blocks of 4.
+    assert [rows for rows, _ in shards(planned["solutions"])] == [120, 80, 80, 20, 20]
+    assert [rows for rows, _ in shards(planned["scores"])] == [80, 80, 20, 20]
 
 
 def test_a_plan_counts_only_what_is_not_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,8 +136,8 @@ def test_a_plan_counts_only_what_is_not_there_yet(tmp_path: Path, monkeypatch: p
     study = study_of(tmp_path / "outputs", "plan", "--samples-per-problem", "test=12")
     full_study.full_study(study)
     runs = {run.name: run for run in study.runner.runs}
-    assert (runs["solutions"].status, runs["solutions"].rows) == ("PARTIAL", 380)
-    assert [bool(shard.digest) for shard in runs["solutions"].output.shards] == [True, True, True, False, True]
+    assert (runs["solutions"].status, runs["solutions"].rows) == ("PARTIAL", 400)
+    assert [bool(shard.digest) for shard in runs["solutions"].output.shards] == [True, True, True, False, True, True]
     work = plan_cost.expected_work(dataclasses.replace(study.runner, results={}), study.preset)
     assert work["solutions"].tokens == 20 * 4 * study.preset.plan.solution_tokens
     assert work["solutions"].prompts == 20 * study.preset.plan.prompt_tokens
@@ -204,12 +204,15 @@ def test_tokens_and_gpu_hours_are_those_worked_out_by_hand(tmp_path: Path) -> No
 
 
 def test_alternatives_to_steps_cost_their_step_while_they_are_there(tmp_path: Path) -> None:
-    _, work = planned_work(tmp_path, "--preset", "laptop")
-    # 4,000 train problems by 4 samples, 2.5 % held out, 3 epochs of 27 tokens, 8 alternatives of 7 in all but the end.
-    with_them = 3 * (1 - PRESETS["laptop"].prm.prm_share_without_alternatives)
-    assert 0 < with_them < 3
-    assert work["prm"].tokens == pytest.approx(0.975 * 16_000 * (3 * 27 + with_them * 8 * 7))
-    assert work["orm"].tokens == pytest.approx(0.975 * 16_000 * 2 * 27)
+    argv = ["--preset", "laptop", "--learning-rates", "3e-4"]
+    _, work = planned_work(tmp_path, *argv, "--step-alternatives", "8")
+    # 8,000 train problems by 2 samples, 5 % held out, 2 epochs of 27 tokens, 8 alternatives of 7 in all but the end.
+    with_them = 2 * (1 - PRESETS["laptop"].prm.prm_share_without_alternatives)
+    assert 0 < with_them < 2
+    assert work["prm"].tokens == pytest.approx(0.95 * 16_000 * (2 * 27 + with_them * 8 * 7))
+    assert work["orm"].tokens == pytest.approx(0.95 * 16_000 * 2 * 27)
+    _, work = planned_work(tmp_path, *argv)
+    assert work["prm"].tokens == work["orm"].tokens  # matched
 
 
 def test_a_base_models_size_is_that_of_its_weights(tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""What each reward model of a study was given: labels by sign, their bits, tokens, updates, and the sweep.
+
+Rivals are matched where they have the same solutions, updates and rates to choose from. Where they have not, a note
+says so: their difference is then not of supervision alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from components.dataflow.runner import Runner
+from components.dataflow.stage import Model
+from components.report.main_study import Row, table_name
+from components.report.parts import Section, listing, section
+from schemas.ratings import ORM_LABELS, PRM_LABELS
+
+_KINDS = {"orm": ORM_LABELS, "prm": PRM_LABELS}
+
+
+def given(run: Runner) -> pd.DataFrame:
+    """Return a row per reward model that the study trained, those of the sweep included.
+
+    Columns: stage, kind, learning_rate, rows (solutions), labels (in an epoch) and of them right, neutral and wrong,
+    bits, epochs, updates, tokens, held_out_loss, held_out_auc. bits is an upper bound on what the labels say: their
+    number times the entropy of their shares, log2; labels of one solution are not independent.
+    """
+    rows = []
+    for name, model in run.results.items():
+        if not isinstance(model, Model) or name.partition("_")[0] not in _KINDS:
+            continue
+        manifest = run.store.manifest(run.store.folder_of(model)) or {}
+        config = manifest.get("recipe", {}).get("config")
+        if config is None:  # a published model: others trained it
+            continue
+        metrics = model.metrics
+        counts = [int(metrics.get(f"labels_{label}", 0)) for label in _KINDS[config["kind"]].values()]
+        rows.append(
+            {
+                "stage": name,
+                "kind": config["kind"],
+                "learning_rate": config["training"]["learning_rate"],
+                "rows": int(metrics.get("rows_used", 0)),
+                "labels": sum(counts),
+                "labels_wrong": counts[0],
+                "labels_neutral": counts[1] if len(counts) == 3 else 0,
+                "labels_right": counts[-1],
+                "bits": _bits(counts),
+                "epochs": config["training"]["epochs"],
+                "updates": int(metrics.get("steps", 0)),
+                "tokens": int(metrics.get("tokens_trained", 0)),
+                "held_out_loss": metrics.get("held_out_loss"),
+                "held_out_auc": metrics.get("held_out_within_problem_auc"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _bits(counts: list[int]) -> float:
+    total = sum(counts)
+    return -sum(count * math.log2(count / total) for count in counts if count)
+
+
+def unmatched(table: pd.DataFrame) -> list[str]:
+    """Return a note where the first ORM and PRM differ in solutions or updates; none where they are matched.
+
+    table: as `given` returns it.
+    """
+    first = {kind: rows.iloc[0] for kind, rows in table.groupby("kind")} if len(table) else {}
+    if set(first) != set(_KINDS):
+        return []
+    differ = [
+        f"{what} ({first['prm'][what]:,} against {first['orm'][what]:,})"
+        for what in ("rows", "updates")
+        if abs(first["prm"][what] - first["orm"][what]) > 0.02 * first["orm"][what]
+    ]
+    if not differ:
+        return []
+    return [
+        f"PRM and ORM were not trained on the same number of {' and '.join(differ)}: their difference is not of "
+        "supervision alone"
+    ]
+
+
+def given_section(table: pd.DataFrame) -> Section:
+    """Return the section of report.html with the table."""
+    note = "Bits: an upper bound, labels × the entropy of their shares. Rates named _at_: a sweep; the best is kept."
+    text = "Both learn from the same solutions. A label of a step is one of several that a solution has."
+    return section("What each was given", text, [], [listing("Supervision and training", table, _GIVEN, note)])
+
+
+def _or_dash(name: str) -> Callable[[Row], str]:
+    return lambda row: "–" if pd.isna(row[name]) else f"{row[name]:.4f}"
+
+
+_GIVEN: dict[str, Callable[[Row], Any]] = {
+    "model": lambda row: table_name(row["stage"]),
+    "learning rate": lambda row: f"{row['learning_rate']:g}",
+    "solutions": lambda row: f"{row['rows']:,}",
+    "labels": lambda row: f"{row['labels']:,}",
+    "right": lambda row: f"{row['labels_right']:,}",
+    "neutral": lambda row: f"{row['labels_neutral']:,}",
+    "wrong": lambda row: f"{row['labels_wrong']:,}",
+    "kbit": lambda row: f"{row['bits'] / 1000:.1f}",
+    "epochs": lambda row: row["epochs"],
+    "updates": lambda row: f"{row['updates']:,}",
+    "tokens": lambda row: f"{row['tokens']:,}",
+    "held-out loss": _or_dash("held_out_loss"),
+    "held-out AUC": _or_dash("held_out_auc"),
+}

@@ -1,0 +1,50 @@
+"""What each reward model was given, and when rivals are called unmatched."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from components.dataflow.stage import Model
+from flows.studies.supervision import given, given_section, unmatched
+
+
+def run_of(**models: tuple[str, dict[str, float]]) -> Any:
+    """A run with these models: name → (kind, metrics)."""
+    recipes = {
+        name: {"recipe": {"config": {"kind": kind, "training": {"learning_rate": 3e-4, "epochs": 2}}}}
+        for name, (kind, _) in models.items()
+    }
+    results = {name: Model(name, "d", metrics=metrics) for name, (_, metrics) in models.items()}
+    store = SimpleNamespace(folder_of=lambda model: model.path, manifest=recipes.get)
+    return SimpleNamespace(results=results | {"generator": Model("g", "d")}, store=store)
+
+
+ORM = {"rows_used": 100, "steps": 50, "labels_correct": 50, "labels_incorrect": 50, "tokens_trained": 1000}
+PRM = {"rows_used": 100, "steps": 50, "labels_positive": 300, "labels_neutral": 0, "labels_negative": 100}
+
+
+def test_labels_are_counted_by_sign_and_in_bits() -> None:
+    table = given(run_of(orm=("orm", ORM), prm=("prm", PRM), orm_seed_2=("orm", ORM))).set_index("stage")
+    assert list(table.index) == ["orm", "prm", "orm_seed_2"]
+    assert table.loc["orm", ["labels", "labels_right", "labels_wrong"]].tolist() == [100, 50, 50]
+    assert table.loc["orm", "bits"] == 100.0  # a fair coin each
+    assert table.loc["prm", "bits"] == pytest.approx(400 * 0.811278, rel=1e-5)
+    assert table.loc["orm", "updates"] == 50
+    [section] = given_section(table.reset_index())["tables"]
+    assert section["rows"][0][:3] == ["ORM", "0.0003", "100"]
+
+
+def test_rivals_with_other_solutions_or_updates_are_told() -> None:
+    assert unmatched(given(run_of(orm=("orm", ORM), prm=("prm", PRM)))) == []
+    assert unmatched(given(run_of(orm=("orm", ORM), prm=("prm", PRM | {"rows_used": 99, "steps": 50})))) == []
+    [note] = unmatched(given(run_of(orm=("orm", ORM), prm=("prm", PRM | {"rows_used": 200, "steps": 150}))))
+    assert "rows (200 against 100) and updates (150 against 50)" in note
+
+
+def test_a_study_without_a_prm_has_no_rivals() -> None:
+    assert unmatched(given(run_of(orm=("orm", ORM)))) == []
+    assert unmatched(pd.DataFrame()) == []
