@@ -112,6 +112,12 @@ SERIES_COMPARISONS = table(
     ("difference", pa.float64(), False, "accuracy of series minus that of baseline, mean over seeds, in [−1, 1]"),
     _MEDIAN,
     *_CI,
+    (
+        "p_value",
+        pa.float64(),
+        False,
+        "two-sided, of a median training of 0; at most 0.05 where the interval excludes 0",
+    ),
     _NUM_SEEDS,
     _STD,
     _NUM_PROBLEMS,

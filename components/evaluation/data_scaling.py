@@ -2,7 +2,8 @@
 how series of verifiers compare, and how data-efficient they are.
 
 A series is a way to supervise, or to choose what is supervised; it is trained at several sizes (solutions labelled per
-problem) and with several seeds. Shapes: S training seeds, P test problems, K sizes N or statistics, B resamples.
+problem) and with several seeds. Shapes: S training seeds, P test problems, K sizes N or statistics, L sizes of a line,
+M accuracies that lines go through: L of the series and L of the baseline.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ import pyarrow as pa
 from components.dataflow.stage import TableStage
 from components.evaluation.verifier_accuracy import VerifierAccuracies, accuracies_of
 from components.statistics.best_of_n import Floats
-from components.statistics.bootstrap import BootstrapConfig, resampled_means
-from components.statistics.median_training import median_training, median_training_interval
+from components.statistics.bootstrap import ACCURACIES, DIFFERENCES, BootstrapConfig, resampled_means
+from components.statistics.median_training import (
+    bounds_of_weighted,
+    median_training,
+    median_training_interval,
+    median_training_p_value,
+)
 from schemas.small_scale import (
     DATA_EFFICIENCY,
     DATA_SCALING,
@@ -40,13 +46,13 @@ _DOUBLINGS = np.linspace(-20, 20, 801)
 def data_scaling(config: BootstrapConfig) -> TableStage:
     """The stage verifier_accuracy → accuracy by series, size and N (figures 4a, 4b), with intervals of the median
     training (`median_training_interval`)."""
-    return TableStage("data_scaling", 3, config, DATA_SCALING, _data_scaling)
+    return TableStage("data_scaling", 4, config, DATA_SCALING, _data_scaling)
 
 
 def series_comparisons(config: BootstrapConfig) -> TableStage:
     """The stage verifier_accuracy → paired differences between series at the largest N, at each size that both have
-    with the same training seeds; intervals of the median training (`median_training_interval`)."""
-    return TableStage("series_comparisons", 3, config, SERIES_COMPARISONS, _comparisons)
+    with the same training seeds; intervals and p-values of the median training."""
+    return TableStage("series_comparisons", 4, config, SERIES_COMPARISONS, _comparisons)
 
 
 def data_efficiency(config: BootstrapConfig) -> TableStage:
@@ -59,7 +65,7 @@ def data_efficiency(config: BootstrapConfig) -> TableStage:
     The intervals are of the median training, paired: the same problems and seeds for both lines. A ratio has none where
     the baseline does not clearly rise, and an end that is null where it is over 100, or over a million times the data.
     """
-    return TableStage("data_efficiency", 3, config, DATA_EFFICIENCY, _data_efficiency)
+    return TableStage("data_efficiency", 4, config, DATA_EFFICIENCY, _data_efficiency)
 
 
 def _data_scaling(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Table:
@@ -86,6 +92,7 @@ def _comparisons(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Tab
             values_SP1 = np.stack([ours[seed] - theirs[seed] for seed in sorted(ours)])[:, :, None]
             [estimate] = _estimates(values_SP1, config, "difference")
             row = {"series": series, "baseline": baseline, "size": size, "n": accuracies.ns[-1], "error": None}
+            row["p_value"] = median_training_p_value(values_SP1[:, :, 0], config, DIFFERENCES)
             rows.append(row | estimate | {"num_problems": values_SP1.shape[1]})
     return pa.Table.from_pylist(rows, schema=SERIES_COMPARISONS)
 
@@ -93,7 +100,7 @@ def _comparisons(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa.Tab
 def _estimates(values_SPK: Floats, config: BootstrapConfig, name: str) -> list[dict[str, Any]]:
     """Return for each of the K the mean (as `name`), the median training, its interval, and the spread over seeds."""
     seeds = len(values_SPK)
-    low, high = median_training_interval(values_SPK, config)
+    low, high = median_training_interval(values_SPK, config, DIFFERENCES if name == "difference" else ACCURACIES)
     mean, median = values_SPK.mean((0, 1)), median_training(values_SPK)
     spread = values_SPK.mean(1).std(0, ddof=1) if seeds > 1 else [None] * len(mean)
     rows = zip(mean, median, low, high, spread, strict=True)
@@ -105,10 +112,15 @@ def _data_efficiency(config: BootstrapConfig, verifier_accuracy: pa.Table) -> pa
     accuracies = accuracies_of(verifier_accuracy)
     rows = []
     for series, common, seeds in _fitted(accuracies):
-        values = [_values(accuracies, name, common, seeds) for name in (series, BASELINE)]
-        lines = np.stack([values_SPL @ _fit(common).T for values_SPL in values])
+        own_SPL, base_SPL = (_values(accuracies, name, common, seeds) for name in (series, BASELINE))
+        line_2L, none_2L = _fit(common), np.zeros((2, len(common)))
+        own_2M, base_2M = np.hstack([line_2L, none_2L]), np.hstack([none_2L, line_2L])
+        if series == BASELINE:  # one line, which its ratio to itself must know: 1, without any doubt
+            own_2M = base_2M
+        values_SPM = np.concatenate([own_SPL, base_SPL], -1)
         series_row = {"series": series, "baseline": BASELINE, "n": accuracies.ns[-1], "error": None}
-        rows.append(series_row | _efficiency(config, lines, common[-1]) | _lack_of_fit(config, values[0], common))
+        estimate = _efficiency(config, values_SPM, own_2M, base_2M, common[-1])
+        rows.append(series_row | estimate | _lack_of_fit(config, own_SPL, common))
     return pa.Table.from_pylist(rows, schema=DATA_EFFICIENCY)
 
 
@@ -143,33 +155,38 @@ def _lack_of_fit(config: BootstrapConfig, values_SPL: Floats, common: list[int])
     It does not where the interval of any residual leaves out zero, with Bonferroni's correction for the L sizes. Two
     sizes always fit.
     """
-    residuals_SPL = values_SPL - values_SPL @ (_design(common) @ _fit(common)).T
+    weights_LL = np.eye(len(common)) - _design(common) @ _fit(common)
+    residuals_SPL = values_SPL @ weights_LL.T
     mean_L = residuals_SPL.mean((0, 1))
     worst = int(np.abs(mean_L).argmax())
     row = {"largest_residual": mean_L[worst], "largest_residual_size": common[worst], "lacks_fit": False}
     if len(common) > 2:
         strict = dataclasses.replace(config, confidence=1 - (1 - config.confidence) / len(common))
-        low_L, high_L = median_training_interval(residuals_SPL, strict)
+        low_L, high_L = median_training_interval(residuals_SPL, strict, bounds_of_weighted(weights_LL))
         row["lacks_fit"] = bool(((low_L > 0) | (high_L < 0)).any())
     return row
 
 
-def _efficiency(config: BootstrapConfig, lines: Floats, largest: int) -> dict[str, Any]:
-    """Return the row of one series. lines: of the series and of the baseline, shape (2, S, P, 2).
+def _efficiency(
+    config: BootstrapConfig, values_SPM: Floats, own_2M: Floats, base_2M: Floats, largest: int
+) -> dict[str, Any]:
+    """Return the row of one series.
 
-    The lines are means over seeds and problems of lines, since least squares are linear.
+    own_2M, base_2M: the weights of the accuracies in the intercept and the slope of the line of the series and of the
+    baseline, since least squares are linear.
     """
-    (intercept, slope), (base, base_slope) = np.moveaxis(lines, -1, 1)
     # The slopes, and how far above the baseline's intercept the series' line ends.
-    values_SP3 = np.stack([slope, base_slope, intercept - base + slope * np.log2(largest)], -1)
+    weights_3M = np.stack([own_2M[1], base_2M[1], own_2M[0] - base_2M[0] + own_2M[1] * np.log2(largest)])
+    values_SP3 = values_SPM @ weights_3M.T
     mean = values_SP3.mean((0, 1))
-    low, high = median_training_interval(values_SP3[:, :, :2], config)
+    low, high = median_training_interval(values_SP3[:, :, :2], config, bounds_of_weighted(weights_3M[:2]))
     row = {"slope": mean[0], "slope_low": low[0], "slope_high": high[0], "baseline_slope": mean[1]}
-    row |= {"num_seeds": lines.shape[1], "num_problems": lines.shape[2]}
+    row |= {"num_seeds": values_SPM.shape[0], "num_problems": values_SPM.shape[1]}
     row["share_no_rise"] = float((resampled_means(values_SP3, config)[:, 1] <= 0).mean())
     rises = bool(low[1] > 0)
-    ratio = _ratio(config, values_SP3[:, :, 0], values_SP3[:, :, 1], _RATIOS, rises)
-    doublings = _ratio(config, values_SP3[:, :, 2], values_SP3[:, :, 1], _DOUBLINGS + np.log2(largest), rises)
+    own_M, base_M, gap_M = weights_3M
+    ratio = _ratio(config, values_SPM, own_M, base_M, _RATIOS, rises)
+    doublings = _ratio(config, values_SPM, gap_M, base_M, _DOUBLINGS + np.log2(largest), rises)
     for end, own, other in zip(("", "_low", "_high"), ratio, doublings, strict=True):
         row[f"efficiency{end}"] = own
         name = f"equivalent{end or '_data'}"
@@ -179,22 +196,23 @@ def _efficiency(config: BootstrapConfig, lines: Floats, largest: int) -> dict[st
 
 
 def _ratio(
-    config: BootstrapConfig, above_SP: Floats, below_SP: Floats, grid_G: Floats, rises: bool
+    config: BootstrapConfig, values_SPM: Floats, above_M: Floats, below_M: Floats, grid_G: Floats, rises: bool
 ) -> tuple[float | None, float | None, float | None]:
-    """Return the ratio of two means, and the ends of its interval; null where there is none, or where it leaves the
-    grid.
+    """Return the ratio of two means of weighted accuracies, and the ends of its interval; null where there is none, or
+    where it leaves the grid.
 
     The interval holds each ratio r at which the interval of above − r · below holds zero (Fieller's). It is unbounded,
     and so is none, where the mean below is not clearly over zero (`rises`).
     """
-    above, below = above_SP.mean(), below_SP.mean()
+    above, below = values_SPM.mean((0, 1)) @ above_M, values_SPM.mean((0, 1)) @ below_M
     if below <= 0:
         return None, None, None
     value = float(above / below)
     if not rises:
         return value, None, None
     ratios_G = np.union1d(grid_G, [value])
-    low_G, high_G = median_training_interval(above_SP[:, :, None] - below_SP[:, :, None] * ratios_G, config)
+    weights_GM = above_M - ratios_G[:, None] * below_M
+    low_G, high_G = median_training_interval(values_SPM @ weights_GM.T, config, bounds_of_weighted(weights_GM))
     held = np.flatnonzero((low_G <= _EPSILON) & (high_G >= -_EPSILON))
     ends = (None if at in (0, len(ratios_G) - 1) else float(ratios_G[at]) for at in (held[0], held[-1]))
     low, high = ends

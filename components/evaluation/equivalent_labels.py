@@ -21,7 +21,7 @@ from components.evaluation.data_scaling import BASELINE
 from components.evaluation.labels_spent import READS, LabelledLine, labelled, solutions_spent
 from components.evaluation.verifier_accuracy import VerifierAccuracies, accuracies_of
 from components.statistics.best_of_n import Floats
-from components.statistics.bootstrap import BootstrapConfig
+from components.statistics.bootstrap import DIFFERENCES, BootstrapConfig
 from components.statistics.median_training import median_training, median_training_interval
 from schemas.settings import settings
 from schemas.small_scale import EQUIVALENT_LABELS, POLICIES
@@ -56,7 +56,7 @@ def equivalent_labels(config: EquivalentLabelsConfig) -> TableStage:
     reads = {"verifier_accuracy": ["problem_id", "series", "size", "training_seed", "n", "accuracy"]}
     for line in config.lines:
         reads |= {name: READS for name in (line.supervised, line.selector_supervised) if name is not None}
-    return TableStage("equivalent_labels", 1, config, EQUIVALENT_LABELS, _equivalent_labels, reads=reads)
+    return TableStage("equivalent_labels", 2, config, EQUIVALENT_LABELS, _equivalent_labels, reads=reads)
 
 
 def _equivalent_labels(config: EquivalentLabelsConfig, verifier_accuracy: pa.Table, **supervised: pa.Table) -> pa.Table:
@@ -134,7 +134,7 @@ def _equivalent(config: BootstrapConfig, policy_SP: Floats, uniform_SPK: Floats,
     weights_GK = np.stack([np.interp(log_labels_G, log_labels_K, one) for one in np.eye(len(log_labels_K))], -1)
     ahead_SPG = policy_SP[:, :, None] - uniform_SPK @ weights_GK.T
     ahead_G = median_training(ahead_SPG)
-    low_G, high_G = median_training_interval(ahead_SPG, config)
+    low_G, high_G = median_training_interval(ahead_SPG, config, DIFFERENCES)
     fewest, most = (float(np.exp2(log_labels_G[end])) for end in (0, -1))
     crossing: float | None = float(np.exp2(log_labels_G[0] + _where_ahead(log_labels_G, ahead_G)))
     if median_training(uniform_SPK[:, :, -1:] - uniform_SPK[:, :, :1])[0] <= _EPSILON:

@@ -44,6 +44,7 @@ COMPARED: dict[str, Callable[[Row], Any]] = {
     "solutions per problem": lambda row: row["size"],
     "median training": _points("median_training"),
     "95 % interval": _between("ci_low", "ci_high", _signed),
+    "p": _or_dash("p_value", "{:.4f}".format),
     "mean": _points("difference"),
     "seeds": lambda row: row["num_seeds"],
     "std over seeds": _or_dash("std_over_seeds", percent),

@@ -9,6 +9,7 @@ import pandas as pd
 from components.report.main_study import Row, records
 from components.report.parts import percent
 from components.report.small_scale import at_largest_n, at_largest_size, in_order, times
+from components.report.verdicts import LEVEL, Family, correction, holm
 from schemas.small_scale import FEWEST_TRAININGS, SUPERVISIONS
 
 _IN_SENTENCES = {
@@ -51,22 +52,30 @@ def scaling_verdicts(frames: Mapping[str, pd.DataFrame]) -> list[str]:
 
 
 def _of_comparisons(frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Compare each pair at the largest size that it has."""
+    """Compare each pair at the largest size that it has, with Holm's correction for all of them, and a line on it."""
     rows = records(frames["series_comparisons"])
     last = {(row["series"], row["baseline"]): row for row in sorted(rows, key=lambda row: row["size"])}
     pairs = dict.fromkeys([*_FIRST, *((row["series"], row["baseline"]) for row in rows)])
-    return [_compared(last[pair]) for pair in pairs if pair in last]
+    told = [last[pair] for pair in pairs if pair in last]
+    corrected = holm([row["p_value"] for row in told])
+    sentences = [_compared(row, Family(p, len(told))) for row, p in zip(told, corrected, strict=True)]
+    return [*sentences, *correction(len(told))]
 
 
-def _compared(row: Row) -> str:
+def _compared(row: Row, family: Family) -> str:
     """Return a paired difference in words, of the median training."""
     points, low, high = (100 * row[name] for name in ("median_training", "ci_low", "ci_high"))
     series, baseline = (_in_sentence(row[name]) for name in ("series", "baseline"))
     where = f"at {row['size']} solutions per problem and N = {row['n']}"
-    sentence = f"{series} shows no clear difference from {baseline} {where} ({points:+.1f} points)"
-    if row["num_problems"] >= _FEWEST_PROBLEMS and (low > 0 or high < 0):
+    is_clear = row["num_problems"] >= _FEWEST_PROBLEMS and (low > 0 or high < 0)
+    if is_clear and family.p_value <= LEVEL:
         sentence = f"{series} {'beats' if low > 0 else 'loses to'} {baseline} {where} by {abs(points):.1f} points"
-    low, high = (-high, -low) if high < 0 else (low, high)
+        low, high = (-high, -low) if high < 0 else (low, high)
+    else:
+        why = ""
+        if is_clear:
+            why = f"; the interval alone excludes 0; not after Holm's correction for {family.sentences} sentences"
+        sentence = f"{series} shows no clear difference from {baseline} {where} ({points:+.1f} points{why})"
     sentence += f", 95 % interval {low:.1f} to {high:.1f}, {row['num_problems']} problems; "
     if row["num_seeds"] < FEWEST_TRAININGS:
         trained = "this training" if row["num_seeds"] == 1 else f"the mean of these {row['num_seeds']} trainings"

@@ -156,10 +156,16 @@ def test_comparisons_are_paired_and_need_the_same_seeds() -> None:
     assert found["difference"].tolist() == pytest.approx([0.02, 0.02, 0.02])
     [low], _ = two_way_interval(np.full((3, 60, 1), 0.02), CONFIG)
     assert found["ci_low"].tolist() == pytest.approx([low] * 3)  # the problems' noise is common to both
+    assert (found["ci_low"] < 0).all()  # so low that 0 is inside, since no more than 60 problems are alike,
+    assert (found["p_value"] > 0.05).all()
+    clear = made(line, ["process", "outcome_prm"], [1], problems=400)
+    [row] = compute(series_comparisons(CONFIG), verifier_accuracy=clear).to_pylist()
+    assert row["ci_low"] > 0
+    assert row["p_value"] <= 0.05  # but 400 are enough
 
 
 def test_efficiency_is_the_ratio_of_polyfits_slopes() -> None:
-    table = made(line, ["process", "active"], [1, 2, 4, 8], noise=0.002)
+    table = made(line, ["process", "active"], [1, 2, 4, 8], noise=0.002, problems=800)
     found = compute(data_efficiency(CONFIG), verifier_accuracy=table).to_pandas().set_index("series")
     means = table.to_pandas().query("n == 4").groupby(["series", "size"])["accuracy"].mean()
     fits = {name: np.polyfit(np.log2([1, 2, 4, 8]), means[name].to_numpy(), 1) for name in ("process", "active")}

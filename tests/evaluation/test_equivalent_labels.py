@@ -19,7 +19,7 @@ from tests.evaluation.test_curves import compute
 
 CONFIG = BootstrapConfig(resamples=300)
 SIZES = (1, 2, 4, 8)
-POOL = 30  # samples of a problem; of the policies' the first is the selector's
+MANY = 400  # problems, of which one more weighs little
 Curve = Callable[[float], float]
 Rows = dict[tuple[str, int], dict[str, Any]]
 
@@ -68,7 +68,7 @@ def computed(
 
 def test_a_policy_that_is_twice_as_efficient_at_every_size_gets_two() -> None:
     """The ratio of slopes gives 1."""
-    found = computed(lambda size: uniform(2 * size), selector=False)
+    found = computed(lambda size: uniform(2 * size), selector=False, problems=MANY)
     for unit, per_solution in (("solutions", 1), ("step_labels", 3)):
         for size in (1, 2, 4):
             row = found[unit, size]
@@ -85,7 +85,7 @@ def test_a_policy_that_is_twice_as_efficient_at_every_size_gets_two() -> None:
 
 
 def test_twice_as_efficient_with_noise() -> None:
-    found = computed(lambda size: uniform(2 * size), selector=False, noise=0.004)
+    found = computed(lambda size: uniform(2 * size), selector=False, noise=0.004, problems=MANY)
     for size in (1, 2):
         row = found["step_labels", size]
         assert row["efficiency"] == pytest.approx(2.0, rel=0.35)
@@ -97,7 +97,7 @@ def test_twice_as_efficient_with_noise() -> None:
 def test_a_head_start_of_the_selectors_solutions_is_not_called_less_efficient() -> None:
     """As good as the uniform policy with one solution more of each problem: those that the selector took. By the ratio
     of slopes it is clearly less efficient."""
-    found = computed(lambda size: uniform(size + 1), noise=0.002)
+    found = computed(lambda size: uniform(size + 1), noise=0.002, problems=MANY)
     for unit, per_solution in (("solutions", 1), ("step_labels", 3)):
         for size in (1, 2, 4):
             row = found[unit, size]
@@ -105,7 +105,7 @@ def test_a_head_start_of_the_selectors_solutions_is_not_called_less_efficient() 
             assert row["efficiency"] == pytest.approx(1.0, rel=0.1)
             assert row["efficiency_high"] > 1.0
             assert row["efficiency_without_selector"] == pytest.approx((size + 1) / size, rel=0.1)
-    table = accuracies(lambda size: uniform(size + 1), noise=0.002)
+    table = accuracies(lambda size: uniform(size + 1), noise=0.002, problems=MANY)
     slopes = {row["series"]: row for row in compute(data_efficiency(CONFIG), verifier_accuracy=table).to_pylist()}
     assert slopes["active"]["efficiency_high"] < 1
 

@@ -31,10 +31,12 @@ def scaling(seeds: int = 3) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def comparison(series: str, baseline: str, difference: float, low: float, high: float, size: int = 4) -> dict[str, Any]:
+def comparison(
+    series: str, baseline: str, difference: float, low: float, high: float, size: int = 4, p_value: float = 0.001
+) -> dict[str, Any]:
     row: dict[str, Any] = {"series": series, "baseline": baseline, "size": size, "n": 4, "difference": difference}
     row |= {"median_training": difference, "num_seeds": 3, "std_over_seeds": 0.012, "num_problems": 100}
-    return row | {"ci_low": low, "ci_high": high}
+    return row | {"ci_low": low, "ci_high": high, "p_value": p_value}
 
 
 def efficiency(series: str = "active", **more: Any) -> dict[str, Any]:
@@ -87,7 +89,7 @@ def loop() -> pd.DataFrame:
 
 def frames() -> dict[str, pd.DataFrame]:
     compared = [
-        comparison("process", "outcome_prm", 0.01, -0.02, 0.04),
+        comparison("process", "outcome_prm", 0.01, -0.02, 0.04, p_value=0.5),
         comparison("process", "outcome_final_answer", 0.031, 0.012, 0.05),
         comparison("process", "outcome_final_answer", -0.1, -0.2, -0.05, size=1),
         comparison("iterated", "active", -0.03, -0.05, -0.01),
@@ -116,6 +118,8 @@ def test_verdicts_say_what_is_clear_and_what_is_not() -> None:
         f"problem and N = 4 (+1.0 points), 95 % interval -2.0 to 4.0, {about}",
         "Active learning in rounds loses to active learning at 4 solutions per problem and N = 4 by 3.0 points, "
         f"95 % interval 1.0 to 5.0, {about}",
+        "3 comparisons are made here. Beats and loses to are said where Holm's correction for all of them allows it at "
+        "5 %; the intervals are each comparison's own",
         "Active learning needs fewer labels than process supervision: at 2 solutions per problem, its 3,000 step "
         "labels (1,000 of them the selector's alone) reach what 5,400 labels of process supervision reach, 1.8 times "
         "as many (95 % interval 1.2 to 2.6; without the selector's 2.7 times); at 4 solutions per problem it is more "
@@ -171,6 +175,26 @@ def test_a_ratio_of_slopes_is_told_as_what_it_is(row: dict[str, Any], said: str)
     [sentence] = scaling_verdicts({"data_efficiency": pd.DataFrame([row])})
     assert said in sentence
     assert ("2.6" in sentence) == (row["efficiency"] is not None)
+
+
+def test_comparisons_are_corrected_for_their_number() -> None:
+    """By Holm: 0.03 and 0.04 of three are 0.06, though each has an interval without 0; alone, 0.03 stands."""
+    rows = [
+        comparison("process", "outcome_final_answer", 0.031, 0.012, 0.05, p_value=0.001),
+        comparison("process", "outcome_prm", 0.02, 0.001, 0.04, p_value=0.03),
+        comparison("active", "process", -0.02, -0.04, -0.002, p_value=0.04),
+        comparison("active", "process", 0.5, 0.4, 0.6, size=1, p_value=0.0001),  # not said, so not counted
+    ]
+    said = scaling_verdicts({"series_comparisons": pd.DataFrame(rows)})
+    assert [" beats " in sentence for sentence in said[:3]] == [True, False, False]
+    assert (
+        "Active learning shows no clear difference from process supervision at 4 solutions per problem and N = 4 (-2.0 "
+        "points; the interval alone excludes 0; not after Holm's correction for 3 sentences), 95 % interval -4.0 to "
+        "-0.2, 100 problems"
+    ) in said[2]
+    assert said[3].startswith("3 comparisons are made here.")
+    [alone] = scaling_verdicts({"series_comparisons": pd.DataFrame(rows[1:2])})
+    assert alone.startswith("Process supervision beats outcome supervision by the labeller")
 
 
 @pytest.mark.parametrize(("seeds", "said"), [(1, "of this training alone"), (2, "of the mean of these 2 trainings")])
