@@ -187,6 +187,13 @@ EQUIVALENT_LABELS = table(
     ("efficiency", pa.float64(), True, "equivalent_labels by labels: over 1 where the series needs fewer"),
     ("efficiency_low", pa.float64(), True, "lower end of its 95 % interval"),
     ("efficiency_high", pa.float64(), True, "upper end"),
+    (
+        "p_value",
+        pa.float64(),
+        False,
+        "two-sided, of a median training as accurate as the baseline with as many labels (outside of those measured: "
+        "with the fewest or the most)",
+    ),
     ("efficiency_without_selector", pa.float64(), True, "equivalent_labels by the labels without the selector's"),
     (
         "outside",

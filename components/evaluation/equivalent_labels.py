@@ -22,7 +22,11 @@ from components.evaluation.labels_spent import READS, LabelledLine, labelled, so
 from components.evaluation.verifier_accuracy import VerifierAccuracies, accuracies_of
 from components.statistics.best_of_n import Floats
 from components.statistics.bootstrap import DIFFERENCES, BootstrapConfig
-from components.statistics.median_training import median_training, median_training_interval
+from components.statistics.median_training import (
+    median_training,
+    median_training_interval,
+    median_training_p_value,
+)
 from schemas.settings import settings
 from schemas.small_scale import EQUIVALENT_LABELS, POLICIES
 
@@ -51,7 +55,7 @@ def equivalent_labels(config: EquivalentLabelsConfig) -> TableStage:
     At a number of labels L, the difference between the policy and the interpolated curve is a mean over trainings and
     problems. equivalent_labels is where that of the median training changes its sign (of several places, the mean in
     log2). Its interval holds each L at which the interval of the difference (`median_training_interval`) holds zero: no
-    ratio is resampled, and no slope has to rise.
+    ratio is resampled, and no slope has to rise. p_value is that of no difference at the labels that the policy spent.
     """
     reads = {"verifier_accuracy": ["problem_id", "series", "size", "training_seed", "n", "accuracy"]}
     for line in config.lines:
@@ -107,11 +111,14 @@ def _of_size(
         policy_SP = np.stack([accuracies.last(series, size)[seed] for seed in seeds])
         spent = labels[series, size][unit]
         own = spent - labels[series, size][f"selector_{unit}"]
-        found = _equivalent(config, policy_SP, uniform_SPK, np.log2([of_sizes[place] for place in kept]))
+        log_labels_K = np.log2([of_sizes[place] for place in kept])
+        found = _equivalent(config, policy_SP, uniform_SPK, log_labels_K)
         row = {"series": series, "baseline": BASELINE, "size": size, "n": accuracies.ns[-1], "unit": unit}
         row |= {"labels": spent, "selector_labels": spent - own, "num_seeds": len(seeds), "error": None}
         row |= {"accuracy": float(median_training(policy_SP[:, :, None])[0]), "num_problems": policy_SP.shape[1]}
         row |= {"outside": found.outside, "efficiency_without_selector": _by(found.ends[0], own)}
+        level_SP = uniform_SPK @ _weights(np.log2([spent]), log_labels_K)[0]
+        row["p_value"] = median_training_p_value(policy_SP - level_SP, config, DIFFERENCES)
         for end, value in zip(("", "_low", "_high"), found.ends, strict=True):
             row |= {f"equivalent{end or '_labels'}": value, f"efficiency{end}": _by(value, spent)}
         rows.append(row)
@@ -131,8 +138,7 @@ class _Equivalent:
 def _equivalent(config: BootstrapConfig, policy_SP: Floats, uniform_SPK: Floats, log_labels_K: Floats) -> _Equivalent:
     """Return the labels of equal accuracy. log_labels_K: log2 of the uniform policy's, ascending."""
     log_labels_G = np.union1d(np.linspace(log_labels_K[0], log_labels_K[-1], _STEPS + 1), log_labels_K)
-    weights_GK = np.stack([np.interp(log_labels_G, log_labels_K, one) for one in np.eye(len(log_labels_K))], -1)
-    ahead_SPG = policy_SP[:, :, None] - uniform_SPK @ weights_GK.T
+    ahead_SPG = policy_SP[:, :, None] - uniform_SPK @ _weights(log_labels_G, log_labels_K).T
     ahead_G = median_training(ahead_SPG)
     low_G, high_G = median_training_interval(ahead_SPG, config, DIFFERENCES)
     fewest, most = (float(np.exp2(log_labels_G[end])) for end in (0, -1))
@@ -151,6 +157,12 @@ def _equivalent(config: BootstrapConfig, policy_SP: Floats, uniform_SPK: Floats,
     if crossing is not None:  # the intervals are shorter than a step of the grid
         return _Equivalent((crossing, crossing, crossing), None)
     return _Equivalent((None, most, None) if outside == "above" else (None, None, fewest), outside)
+
+
+def _weights(log_labels_G: Floats, log_labels_K: Floats) -> Floats:
+    """Return the weights of the uniform policy's K sizes in its interpolated curve, shape (G, K); outside of the sizes
+    the curve is level."""
+    return np.stack([np.interp(log_labels_G, log_labels_K, one) for one in np.eye(len(log_labels_K))], -1)
 
 
 def _where_ahead(log_labels_G: Floats, ahead_G: Floats) -> float:

@@ -74,6 +74,7 @@ EQUIVALENT: dict[str, Callable[[Row], Any]] = {
     "95 % interval": _open_ended("equivalent_low", "equivalent_high", "{:,.0f}".format),
     "worth": _or_dash("efficiency", "{:.2f}".format),
     "95 % interval of it": _open_ended("efficiency_low", "efficiency_high", "{:.2f}".format),
+    "p": _or_dash("p_value", "{:.4f}".format),
     "without the selector's": _or_dash("efficiency_without_selector", "{:.2f}".format),
     "outside": lambda row: row["outside"] if isinstance(row["outside"], str) else "",
     "seeds": lambda row: row["num_seeds"],

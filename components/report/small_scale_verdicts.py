@@ -36,10 +36,8 @@ def scaling_verdicts(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     frames: series_comparisons, equivalent_labels (with data_efficiency), selector_quality, wrong_shares, rounds (with
     data_scaling), label_budget → their rows.
     """
-    sentences = []
+    sentences = _of_comparisons_and_equivalents(frames)
     for name, sentences_of in (
-        ("series_comparisons", _of_comparisons),
-        ("equivalent_labels", _of_equivalents),
         ("data_efficiency", _of_lines),
         ("selector_quality", _of_selectors),
         ("wrong_shares", _of_shares),
@@ -51,15 +49,27 @@ def scaling_verdicts(frames: Mapping[str, pd.DataFrame]) -> list[str]:
     return [sentence[0].upper() + sentence[1:] for sentence in sentences]
 
 
-def _of_comparisons(frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Compare each pair at the largest size that it has, with Holm's correction for all of them, and a line on it."""
-    rows = records(frames["series_comparisons"])
+def _of_comparisons_and_equivalents(frames: Mapping[str, pd.DataFrame]) -> list[str]:
+    """Return the sentences that claim a difference, with Holm's correction for all of them, and a line on it."""
+    compared = _comparisons(frames["series_comparisons"]) if "series_comparisons" in frames else []
+    equivalents = _equivalents(frames["equivalent_labels"]) if "equivalent_labels" in frames else []
+    judged = [row for row, _ in equivalents if not isinstance(row["outside"], str)]
+    p_values = holm([row["p_value"] for row in [*compared, *judged]])
+    families = iter([Family(p, len(p_values)) for p in p_values])
+    sentences = [_compared(row, next(families)) for row in compared]
+    for row, more in equivalents:
+        sentence = _outside(row) if isinstance(row["outside"], str) else _equivalent(row, next(families))
+        sentences.append(sentence + more)
+    lines = correction(len(p_values))
+    return [*sentences, *(f"{line}; so for fewer and more labels" if judged else line for line in lines)]
+
+
+def _comparisons(frame: pd.DataFrame) -> list[Row]:
+    """Return the row of each pair at the largest size that it has."""
+    rows = records(frame)
     last = {(row["series"], row["baseline"]): row for row in sorted(rows, key=lambda row: row["size"])}
     pairs = dict.fromkeys([*_FIRST, *((row["series"], row["baseline"]) for row in rows)])
-    told = [last[pair] for pair in pairs if pair in last]
-    corrected = holm([row["p_value"] for row in told])
-    sentences = [_compared(row, Family(p, len(told))) for row, p in zip(told, corrected, strict=True)]
-    return [*sentences, *correction(len(told))]
+    return [last[pair] for pair in pairs if pair in last]
 
 
 def _compared(row: Row, family: Family) -> str:
@@ -86,47 +96,60 @@ def _compared(row: Row, family: Family) -> str:
     )
 
 
-def _of_equivalents(frames: Mapping[str, pd.DataFrame]) -> list[str]:
-    """Judge each policy at the largest size where the labels of equal accuracy were measured, else at its largest."""
-    rows = frames["equivalent_labels"]
-    rows = rows[rows["unit"] == "step_labels"]
-    sentences = []
+def _equivalents(frame: pd.DataFrame) -> list[tuple[Row, str]]:
+    """Return each policy's row at the largest size where the labels of equal accuracy were measured, else at its
+    largest; and the end of its sentence."""
+    rows = frame[frame["unit"] == "step_labels"]
+    told = []
     for series in in_order(rows):
         own = rows[rows["series"] == series].sort_values("size")
         within = own[own["outside"].isna()]
-        sentences.append(_equivalent(records(within if len(within) else own)[-1]))
-        last = records(own)[-1]
+        last, more = records(own)[-1], ""
         if len(within) and last["outside"] == "above":
-            sentences[-1] += (
+            more = (
                 f"; at {last['size']} solutions per problem it is more accurate than process supervision with any "
                 "labels that were measured"
             )
-    return sentences
+        told.append((records(within if len(within) else own)[-1], more))
+    return told
 
 
-def _equivalent(row: Row) -> str:
-    name, labels = _in_sentence(row["series"]), f"{row['labels']:,.0f} step labels"
-    spent = f"its {labels} ({row['selector_labels']:,.0f} of them the selector's alone)"
-    where = f"at {row['size']} solutions per problem"
-    interval = _between(row["efficiency_low"], row["efficiency_high"])
+def _outside(row: Row) -> str:
+    """Return in words why it is not known what a policy's labels are worth."""
+    name = _in_sentence(row["series"])
     if row["outside"] == "no_rise":
         return f"what the labels of {name} are worth is not known: process supervision does not gain from more labels"
-    if isinstance(row["outside"], str):
-        side = "more accurate than process supervision with any labels that were measured"
-        if row["outside"] == "below":
-            side = "less accurate than process supervision with any labels that were measured"
-        bound = f" (95 % interval of their worth: {interval})" if interval else ""
-        return f"{name} is, {where} and with {spent[4:]}, {side}: what its labels are worth is outside{bound}"
+    side = "less" if row["outside"] == "below" else "more"
+    interval = _between(row["efficiency_low"], row["efficiency_high"])
+    bound = f" (95 % interval of their worth: {interval})" if interval else ""
+    return (
+        f"{name} is, at {row['size']} solutions per problem and with {_spent(row)}, {side} accurate than process "
+        f"supervision with any labels that were measured: what its labels are worth is outside{bound}"
+    )
+
+
+def _spent(row: Row) -> str:
+    return f"{row['labels']:,.0f} step labels ({row['selector_labels']:,.0f} of them the selector's alone)"
+
+
+def _equivalent(row: Row, family: Family) -> str:
+    """Return in words what a policy's labels are worth."""
+    name, interval = _in_sentence(row["series"]), _between(row["efficiency_low"], row["efficiency_high"])
     worth = (
-        f"{where}, {spent} reach what {row['equivalent_labels']:,.0f} labels of process supervision reach, "
-        f"{times(row['efficiency'])} as many (95 % interval {interval or 'unknown: wider than what was measured'}; "
-        f"without the selector's {times(row['efficiency_without_selector'])})"
+        f"at {row['size']} solutions per problem, its {_spent(row)} reach what {row['equivalent_labels']:,.0f} labels "
+        f"of process supervision reach, {times(row['efficiency'])} as many (95 % interval "
+        f"{interval or 'unknown: wider than what was measured'}; without the selector's "
+        f"{times(row['efficiency_without_selector'])})"
     )
     fewer = bool(not pd.isna(row["efficiency_low"]) and row["efficiency_low"] > 1)
     more = bool(not pd.isna(row["efficiency_high"]) and row["efficiency_high"] < 1)
-    if row["num_problems"] >= _FEWEST_PROBLEMS and (fewer or more):
+    is_clear = row["num_problems"] >= _FEWEST_PROBLEMS and (fewer or more)
+    if is_clear and family.p_value <= LEVEL:
         return f"{name} needs {'fewer' if fewer else 'more'} labels than process supervision: {worth}"
-    return f"{name} shows no clear difference from process supervision in the labels that it needs: {worth}"
+    why = ""
+    if is_clear:
+        why = f"; the interval alone excludes 1; not after Holm's correction for {family.sentences} sentences"
+    return f"{name} shows no clear difference from process supervision in the labels that it needs: {worth}{why}"
 
 
 def _between(low: float, high: float) -> str:

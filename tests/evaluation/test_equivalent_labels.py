@@ -92,6 +92,9 @@ def test_twice_as_efficient_with_noise() -> None:
         assert row["efficiency_low"] is None or row["efficiency_low"] < 2.0
         assert row["efficiency_high"] is None or row["efficiency_high"] > 2.0
     assert found["step_labels", 2]["efficiency_low"] > 1  # clearly more efficient
+    assert found["step_labels", 2]["p_value"] < 0.05
+    same = computed(uniform, selector=False, noise=0.004, problems=MANY)
+    assert same["step_labels", 2]["p_value"] > 0.05
 
 
 def test_a_head_start_of_the_selectors_solutions_is_not_called_less_efficient() -> None:

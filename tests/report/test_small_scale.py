@@ -55,7 +55,7 @@ def equivalent(size: int, worth: tuple[float | None, float | None, float | None]
     for end, value in zip(("", "_low", "_high"), worth, strict=True):
         row |= {f"efficiency{end}": value, f"equivalent{end or '_labels'}": None if value is None else labels * value}
     row["efficiency_without_selector"] = None if worth[0] is None else worth[0] * labels / (labels - 1000)
-    return row | {"num_seeds": 3, "num_problems": 100} | more
+    return row | {"num_seeds": 3, "num_problems": 100, "p_value": 0.001} | more
 
 
 def selector(seed: int, auc: float) -> dict[str, Any]:
@@ -118,12 +118,12 @@ def test_verdicts_say_what_is_clear_and_what_is_not() -> None:
         f"problem and N = 4 (+1.0 points), 95 % interval -2.0 to 4.0, {about}",
         "Active learning in rounds loses to active learning at 4 solutions per problem and N = 4 by 3.0 points, "
         f"95 % interval 1.0 to 5.0, {about}",
-        "3 comparisons are made here. Beats and loses to are said where Holm's correction for all of them allows it at "
-        "5 %; the intervals are each comparison's own",
         "Active learning needs fewer labels than process supervision: at 2 solutions per problem, its 3,000 step "
         "labels (1,000 of them the selector's alone) reach what 5,400 labels of process supervision reach, 1.8 times "
         "as many (95 % interval 1.2 to 2.6; without the selector's 2.7 times); at 4 solutions per problem it is more "
         "accurate than process supervision with any labels that were measured",
+        "4 comparisons are made here. Beats and loses to are said where Holm's correction for all of them allows it at "
+        "5 %; the intervals are each comparison's own; so for fewer and more labels",
         "The ratio of slopes, which cannot see a constant factor, of active learning to process supervision is 1.8 "
         "(95 % interval 1.3 to 2.9; the paper found 2.6), +3.6 against +2.0 points per doubling",
         "Fitted lines do not fit: that of process supervision misses by -5.3 points at 2 solutions per problem",
@@ -149,6 +149,7 @@ def test_verdicts_say_what_is_clear_and_what_is_not() -> None:
         (equivalent(2, (1.8, None, 2.6)), "no clear difference from .* interval 2.6 or less"),
         (equivalent(2, (0.5, None, 0.8)), "needs more labels than process supervision: .* 0.5 times as many"),
         (equivalent(2, (1.8, 1.2, 2.6), num_problems=4), "no clear difference"),
+        (equivalent(2, (1.8, 1.2, 2.6), p_value=0.06), "no clear difference .* the interval alone excludes 1; not"),
         (equivalent(2, (None, None, None), outside="below"), "less accurate than process supervision with any labels"),
         (equivalent(2, (None, None, None), outside="no_rise"), "active learning are worth is not known: process"),
         (equivalent(2, (None, 1.3, None), outside="above"), "more accurate .* outside .* 1.3 or more"),
@@ -193,6 +194,14 @@ def test_comparisons_are_corrected_for_their_number() -> None:
         "-0.2, 100 problems"
     ) in said[2]
     assert said[3].startswith("3 comparisons are made here.")
+    labels = pd.DataFrame(
+        [equivalent(2, (1.8, 1.2, 2.6), p_value=0.02), equivalent(4, (None, 1.1, None), outside="above")]
+    )
+    *_, by_labels, correction = scaling_verdicts(
+        {"series_comparisons": pd.DataFrame(rows), "equivalent_labels": labels}
+    )
+    assert "no clear difference from process supervision in the labels" in by_labels
+    assert correction.startswith("4 comparisons are made here.")
     [alone] = scaling_verdicts({"series_comparisons": pd.DataFrame(rows[1:2])})
     assert alone.startswith("Process supervision beats outcome supervision by the labeller")
 
