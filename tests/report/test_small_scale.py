@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,6 +15,8 @@ from components.report.small_scale import text_table
 from components.report.small_scale_figures import figure_4a, figure_4b
 from components.report.small_scale_sections import scaling_sections
 from components.report.small_scale_verdicts import scaling_verdicts
+from components.statistics.bootstrap import DIFFERENCES, BootstrapConfig
+from components.statistics.median_training import median_training_interval, median_training_p_value
 
 SERIES = ("process", "outcome_prm", "outcome_final_answer", "active", "iterated")
 
@@ -204,6 +207,38 @@ def test_comparisons_are_corrected_for_their_number() -> None:
     assert correction.startswith("4 comparisons are made here.")
     [alone] = scaling_verdicts({"series_comparisons": pd.DataFrame(rows[1:2])})
     assert alone.startswith("Process supervision beats outcome supervision by the labeller")
+
+
+def claims(rng: np.random.Generator, chance: float, gap: float) -> list[bool]:
+    """Whether each of six comparisons of a simulated report of 200 problems and three trainings claims a difference.
+
+    chance: that a training fails. gap: by which the first series is better.
+    """
+    config = BootstrapConfig(resamples=400)
+    series = {
+        name: gap * (name == "process") + rng.normal(0, 0.01, (3, 1)) - 0.3 * (rng.random((3, 1)) < chance)
+        for name in SERIES
+    }
+    made = {name: means + rng.normal(0, 0.25, (3, 200)) for name, means in series.items()}
+    pairs = [*(("process", other) for other in SERIES[1:]), ("outcome_prm", "outcome_final_answer")]
+    pairs.append(("iterated", "active"))
+    rows = []
+    for one, other in pairs:
+        values = np.clip(made[one] - made[other], -1, 1)
+        [low], [high] = median_training_interval(values[:, :, None], config, DIFFERENCES)
+        p_value = median_training_p_value(values, config, DIFFERENCES)
+        rows.append(comparison(one, other, float(values.mean()), low, high, p_value=p_value))
+    said = scaling_verdicts({"series_comparisons": pd.DataFrame(rows)})[:-1]
+    return [" beats " in sentence or " loses to " in sentence for sentence in said]
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.25])
+def test_reports_without_a_difference_seldom_say_that_there_is_one(chance: float) -> None:
+    """Of 100 simulated reports at most 10; and a gap of 20 points is mostly seen where no training fails."""
+    rng = np.random.default_rng(0)
+    assert np.mean([any(claims(rng, chance, 0.0)) for _ in range(100)]) <= 0.1
+    seen = np.mean([claims(rng, 0.0, 0.2)[:4] for _ in range(30)])
+    assert seen >= 0.7
 
 
 @pytest.mark.parametrize(("seeds", "said"), [(1, "of this training alone"), (2, "of the mean of these 2 trainings")])
