@@ -1,13 +1,13 @@
 """Worked arithmetic: the embedded world, where a laptop can see the whole paper happen.
 
-    Start with 7 modulo 30. Ann adds 2. Bob multiplies by 3. Cid keeps the last digit.
+    Start with 7 modulo 20. Ann adds 2. Bob multiplies by 2. Cid keeps the last digit.
 
     Ann 7 + 2 = 9
-    Bob 9 * 3 = 27
-    Cid 27 % 10 = 7
+    Bob 9 * 2 = 18
+    Cid 18 % 10 = 8
     # Answer
 
-    7
+    8
 
 It departs from MATH in six chosen ways. Every step can be checked exactly, by rule (`worked_steps.py`). The texts that
 the generator learns from carry misconceptions: of a seeded share of the kinds of facts a wrong result, most of the
@@ -33,7 +33,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from components.text.rendering import answer_step
 from schemas.settings import Share, settings
 
-MODULUS = 30
+MODULUS = 20
 OPERANDS = {"+": (1, 2, 3), "-": (1, 2, 3), "*": (2, 3), "%": (10,)}
 _OPERATION_WEIGHTS = {"+": 30, "-": 30, "*": 20, "%": 20}
 _SLIPS = (-3, -2, -1, 1, 2, 3)  # of a misconception, or ±10

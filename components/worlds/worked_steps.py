@@ -43,7 +43,7 @@ def statements(problem: str, steps: Sequence[str]) -> list[str]:
     """Return what a solution states, in words that can be counted: the fact of each step, and each departure from the
     problem or from the step before. Whether a fact is right is not said.
 
-    >>> statements("Start with 7 modulo 30. Ann adds 3.", ["Ann 7 + 2 = 9"])
+    >>> statements("Start with 7 modulo 20. Ann adds 3.", ["Ann 7 + 2 = 9"])
     ['7 + 2 = 9', 'not what the problem says', 'no answer']
     """
     chain = Chain.parse(problem)
@@ -74,7 +74,7 @@ def rate_steps(problem: str, steps: Sequence[str]) -> list[int] | None:
 
     Returns at most one rating per step, fewer when a step is wrong; None when the problem is not of this world.
 
-    >>> rate_steps("Start with 7 modulo 30. Ann adds 5.", ["Ann 7 + 5 = 12", "So far 12", "# Answer\n\n13"])
+    >>> rate_steps("Start with 7 modulo 20. Ann adds 5.", ["Ann 7 + 5 = 12", "So far 12", "# Answer\n\n13"])
     [1, 0, -1]
     """
     chain = Chain.parse(problem)

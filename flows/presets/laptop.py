@@ -33,7 +33,7 @@ SAMPLING = SamplingConfig(
     engine="vllm",
 )
 
-TRAINING = TrainingConfig(epochs=2, batch_size=8, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4)
+TRAINING = TrainingConfig(epochs=3, batch_size=8, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4)
 
 # By the loss: on problems like those that a model trains on its AUC is soon near 1, at every rate.
 EVALUATION = EvaluationConfig(held_out_share=0.05, watch="loss")
@@ -96,7 +96,7 @@ LAPTOP = Preset(
     judge_world=WorldConfig(teacher_solutions=16_000, curriculum_share=0.0),
     contamination=ContaminationConfig(),
     training_seeds=3,
-    learning_rates=(2e-4, 4e-4),
+    learning_rates=(3e-4, 5e-4),
     small_scale=_small_scale(SAMPLING),
     plan=PlanConfig(prompt_tokens=24, solution_tokens=27, step_tokens=7),
 )

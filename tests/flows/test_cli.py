@@ -158,7 +158,7 @@ def test_files_are_planned_as_given(capsys: Printed, tmp_path: Path, files: list
     assert cli.run(full_study.full_study, argv, "") == 0
     printed = capsys.readouterr().out
     stages = {line.split()[0] for line in printed.splitlines() if line}
-    assert "orm_at_0.0002" in stages
+    assert "orm_at_0.0003" in stages
     assert not any(stage.startswith("prm") for stage in stages)
 
 

@@ -9,8 +9,8 @@ from components.worlds.worked_arithmetic import MODULUS, WorldConfig, teacher_so
 from components.worlds.worked_steps import fact_of, rate_steps, statements
 from schemas.tables import SOLUTIONS, STEP_LABELS
 
-PROBLEM = f"Start with 7 modulo {MODULUS}. Ann adds 2. Bob multiplies by 3. Eve keeps the last digit."
-RIGHT = ["Ann 7 + 2 = 9", "Bob 9 * 3 = 27", "Eve 27 % 10 = 7", answer_step("7")]
+PROBLEM = f"Start with 7 modulo {MODULUS}. Ann adds 2. Bob multiplies by 2. Eve keeps the last digit."
+RIGHT = ["Ann 7 + 2 = 9", "Bob 9 * 2 = 18", "Eve 18 % 10 = 8", answer_step("8")]
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,10 @@ RIGHT = ["Ann 7 + 2 = 9", "Bob 9 * 3 = 27", "Eve 27 % 10 = 7", answer_step("7")]
         ([RIGHT[1], *RIGHT[2:]], [-1]),
         ([RIGHT[0], "So far 11", *RIGHT[1:]], [1, -1]),
         # Wrong reasoning that the last digit hides: the answer is right, the second step is not.
-        ([RIGHT[0], "Bob 9 * 3 = 17", "Eve 17 % 10 = 7", RIGHT[3]], [1, -1]),
+        ([RIGHT[0], "Bob 9 * 2 = 8", "Eve 8 % 10 = 8", RIGHT[3]], [1, -1]),
         # An answer too early, or a wrong one.
         ([RIGHT[0], answer_step("9")], [1, -1]),
-        ([*RIGHT[:3], answer_step("27")], [1, 1, 1, -1]),
+        ([*RIGHT[:3], answer_step("18")], [1, 1, 1, -1]),
         ([*RIGHT[:3], "# Answer\n\n6\n"], [1, 1, 1, -1]),
     ],
 )
@@ -89,12 +89,12 @@ def test_misread_alternatives_are_right_arithmetic_that_the_problem_does_not_ask
 @pytest.mark.parametrize(
     ("steps", "said"),
     [
-        (RIGHT, ["7 + 2 = 9", "9 * 3 = 27", "27 % 10 = 7"]),
-        ([RIGHT[0], "So far 9", *RIGHT[1:]], ["7 + 2 = 9", "9 * 3 = 27", "27 % 10 = 7"]),
+        (RIGHT, ["7 + 2 = 9", "9 * 2 = 18", "18 % 10 = 8"]),
+        ([RIGHT[0], "So far 9", *RIGHT[1:]], ["7 + 2 = 9", "9 * 2 = 18", "18 % 10 = 8"]),
         (["Ann 7 + 3 = 10"], ["7 + 3 = 10", "not what the problem says", "a turn left out", "no answer"]),
         (
-            [RIGHT[0], "Bob 11 * 3 = 3", RIGHT[2], answer_step("6")],
-            ["7 + 2 = 9", "11 * 3 = 3", *["not the value before"], "27 % 10 = 7", *["not the value before"] * 2],
+            [RIGHT[0], "Bob 11 * 2 = 2", RIGHT[2], answer_step("6")],
+            ["7 + 2 = 9", "11 * 2 = 2", *["not the value before"], "18 % 10 = 8", *["not the value before"] * 2],
         ),
     ],
 )
