@@ -68,7 +68,7 @@ def headline(runs: list[dict[str, Any]]) -> dict[str, Any]:
         text += "It is the middle of {runs} runs, of {seeds} seeds on {cpus} kinds of CPU; they gave {least} to {most}."
     else:
         text += "It is the only run yet with this recipe."
-    return {"text": text, "values": values}
+    return {"text": text, "values": values} | _source(runs)
 
 
 def table(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -79,15 +79,16 @@ def table(runs: list[dict[str, Any]]) -> dict[str, Any]:
         figures = [run[name] for name in ("pass_at_1", "prm", "orm", "majority", "rule", "logistic")]
         value, low, high = run["prm_minus_orm"]
         rows.append([str(run["seed"]), _cpu(run), run["budget"], *figures, {"value": value, "low": low, "high": high}])
+    return _source(runs) | {"decimals": 1, "signed": ["PRM − ORM"], "columns": head, "rows": rows}
+
+
+def _source(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how, on what and when the runs were made."""
     return {
-        "command": "python flows/full_study.py --seed SEED",
+        "command": "python flows/full_study.py --seed SEED --study laptop-SEED",
         "machine": "2 CPU cores without a GPU",
         "date": time.strftime("%Y-%m-%d"),
         "commit": ", ".join(dict.fromkeys(str(run["commit"])[:7] for run in runs)),
-        "decimals": 1,
-        "signed": ["PRM − ORM"],
-        "columns": head,
-        "rows": rows,
     }
 
 
