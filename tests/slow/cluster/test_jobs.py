@@ -162,7 +162,7 @@ def test_a_stopped_job_resumes_and_two_studies_share_what_is_common(
     # The entrypoint as a file, which runs where the head was started; beside it another study on the same store.
     exporter = Exporter(head.exporter)
     exporter.start()
-    other = [*study, "--study", "other", "--step-alternatives", "0", "--reduction", "min"]
+    other = [*study, "--study", "other", "--reduction", "min"]
     head.submit("--no-wait", "--submission-id", "other", "--", *other)
     done = head.submit("--", *study)
     assert "succeeded" in done.stdout
@@ -173,8 +173,8 @@ def test_a_stopped_job_resumes_and_two_studies_share_what_is_common(
     assert exporter.seen == {*exporter.WANTED}
 
     stages = [json.loads(store.files.read(f"studies/{name}/lineage.json"))["stages"] for name in ("smoke", "other")]
-    # Labels with and without alternatives are two tables; what they contain is the same here, and so is their PRM.
-    common, own = ("problems", "generator", "solutions", "grades", "orm", "prm", "scores"), ("step_labels", "best_of_n")
+    common = ("problems", "generator", "solutions", "grades", "step_labels", "orm", "prm", "scores")
+    own = ("scored_samples", "best_of_n")
     folders = {"/".join(name.split("/")[:2]) for kind in ("datasets", "models") for name in names(store, kind)}
     for name in common:
         assert {stage[name]["folder"] for stage in stages} == {one for one in folders if f"/{name}-" in one}
