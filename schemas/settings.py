@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Literal, TypeVar, dataclass_transform
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 T = TypeVar("T")
 
 Share = Annotated[float, Ge(0), Le(1)]  # of a whole, or a probability
+PositiveShare = Annotated[float, Gt(0), Le(1)]
 Dtype = Literal["float32", "bfloat16", "float16"]
 
 

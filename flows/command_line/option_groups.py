@@ -63,6 +63,9 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "(of 16) that is there",
     )
     numbers.add_argument("--temperature", type=float, help="the temperature of sampling (default: the preset's)")
+    numbers.add_argument(
+        "--top-p", type=float, help="sample among the likeliest tokens with this probability (default: the preset's)"
+    )
     numbers.add_argument("--max-tokens", type=int, help="the most tokens of a solution (default: the preset's)")
     numbers.add_argument(
         "--segmentation",

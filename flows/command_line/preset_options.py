@@ -26,6 +26,7 @@ PRESETS_MODULE = f"{Preset.__module__.rpartition('.')[0]}.presets"  # as it is i
 # Option → the settings that it sets, besides those that need more than a value.
 _SETS = {
     "--temperature": ("sampling.temperature", "rollouts.sampling.temperature"),
+    "--top-p": ("sampling.top_p", "rollouts.sampling.top_p"),
     "--max-tokens": ("sampling.max_tokens", "rollouts.sampling.max_tokens"),
     "--segmentation": ("sampling.segmentation", "rollouts.sampling.segmentation"),
     "--reduction": ("reduction.reduction",),
@@ -38,6 +39,7 @@ _SETS = {
 }
 _SETS_SMALL_SCALE = {
     "--temperature": ("small_scale.sampling.temperature",),
+    "--top-p": ("small_scale.sampling.top_p",),
     "--max-tokens": ("small_scale.sampling.max_tokens",),
     "--training-seeds": ("small_scale.training_seeds",),
     "--labeller": ("small_scale.labeller",),

@@ -27,6 +27,7 @@ from flows.presets.preset import FEW_SHOT, STOP, PlanConfig, Preset, SmallScaleC
 SAMPLING = SamplingConfig(
     samples_per_problem={"train": 2, "test": 64, "ood": 16, "new_facts": 16},
     temperature=1.0,  # colder samples are copies of each other: at 0.7, sixty-four were six texts
+    top_p=0.98,  # without accidents: each kind is too rare for a small verifier to learn, and best-of-64 picks them
     max_tokens=128,
     max_model_length=2048,
     dtype="float32",
@@ -71,7 +72,7 @@ LAPTOP = Preset(
         Architecture(),
     ),
     few_shot=dataclasses.replace(
-        SAMPLING, samples_per_problem={"train": 4}, max_tokens=512, few_shot=FEW_SHOT, stop=STOP
+        SAMPLING, samples_per_problem={"train": 4}, top_p=1.0, max_tokens=512, few_shot=FEW_SHOT, stop=STOP
     ),
     keep_right=KeepRightConfig(),
     finetuning=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-4), None),
@@ -89,7 +90,9 @@ LAPTOP = Preset(
     rollouts=rollouts_like(SAMPLING),
     verifier_labels=VerifierLabelsConfig(),
     judge=JudgeConfig(
-        dataclasses.replace(SAMPLING, samples_per_problem={}, sample_block=1, temperature=0.0, max_tokens=160),
+        dataclasses.replace(
+            SAMPLING, samples_per_problem={}, sample_block=1, temperature=0.0, top_p=1.0, max_tokens=160
+        ),
         prompt="{problem}\n{steps}",  # a tiny model reads no instructions
     ),
     judge_training=GeneratorConfig(TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3), None),

@@ -52,7 +52,7 @@ SMOKE = dataclasses.replace(
         LAPTOP.sampling, samples_per_problem={"train": 2, "test": 8, "ood": 4, "new_facts": 4}, sample_block=4
     ),
     # A base model of this size makes nothing of worked examples: it is asked plainly.
-    few_shot=dataclasses.replace(SAMPLING, samples_per_problem={"train": 4}),
+    few_shot=dataclasses.replace(SAMPLING, samples_per_problem={"train": 4}, top_p=1.0),
     orm=RewardModelConfig("orm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
     alternatives=LabellingConfig(alternatives=2, misreadings=1),
     judge_world=WorldConfig(min_operations=2, max_operations=3, teacher_solutions=800, curriculum_share=0.0),

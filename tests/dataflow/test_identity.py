@@ -175,7 +175,7 @@ GOLDEN = {
     "problem_attributes": "1074a2e6fc73",
     "teacher_solutions": "ab7097ad0df8",
     "generator": "759f2576b87d",
-    "solutions": "09ad07c797ed",
+    "solutions": "d9ca2cab695e",
     "grades": "2b81f3e34080",
     "step_labels": "2119c00a5738",
     "orm": "f019b5993603",

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 def test_tables_agree_with_each_other(smoke: Path) -> None:
     problems, solutions, grades = (table(smoke, name) for name in ("problems", "solutions", "grades"))
-    wanted = {"train": 2, "test": 8, "ood": 4}
+    wanted = {"train": 2, "test": 8, "new_facts": 8, "ood": 4}
     for split, count in wanted.items():
         rows = solutions[solutions["split"] == split]
         assert len(rows) == count * (problems["split"] == split).sum()
@@ -31,7 +31,7 @@ def test_tables_agree_with_each_other(smoke: Path) -> None:
     assert len(set(sample_ids(smoke))) == len(solutions) == len(grades)
     assert set(table(smoke, "step_labels")["problem_id"]) == set(problems[problems["split"] == "train"]["problem_id"])
     scores = table(smoke, "scores")
-    assert set(scores["split"]) == {"test", "ood"}
+    assert set(scores["split"]) == {"test", "new_facts", "ood"}
     both = scores.merge(solutions, on=["problem_id", "sample_index"])
     both = both[both["orm_score"].notna()]
     assert both["orm_score"].between(0, 1).all()
