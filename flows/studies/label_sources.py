@@ -119,18 +119,17 @@ def train_others(
     study: Study,
     seed: int,
     start: Model,
-    config: RewardModelConfig | None,
+    config: RewardModelConfig,
     labels: Labels,
     held_out: Dataset,
     scores: str,
 ) -> dict[str, Dataset]:
     """Train the PRMs of the sources after the first, at once, and return their scores of the held-out solutions.
 
-    The scores are named as scored_samples takes them. config: the first PRM's; None where a plan cannot know its
-    learning rate, and takes the preset's. scores: the name of the first PRM's scores.
+    The scores are named as scored_samples takes them. config: the first PRM's. scores: the name of the first PRM's
+    scores.
     """
     preset, run = study.preset, study.runner
-    config = config or preset.prm
     training = dataclasses.replace(config.training, seed=config.training.seed + seed)
     config = dataclasses.replace(config, training=training)
     sources = study.label_sources[1:]

@@ -26,12 +26,12 @@ _SATURATED = 0.99  # an AUC from here on tells no rate from another
 class Rival:
     """A reward model to train: its config, the tables that it learns from, and the name of its stages.
 
-    config: None where a plan cannot know it: the best learning rate of a sweep that has not run. swept: the model of
-    the first training seed, where a sweep trained it.
+    swept: the model of the first training seed, where a sweep trained it. In a plan whose sweep has not run it has no
+    digest, and the learning rate of config is not known yet.
     """
 
     name: str
-    config: RewardModelConfig | None
+    config: RewardModelConfig
     inputs: Mapping[str, Dataset]
     swept: Model | None = None
 
@@ -46,18 +46,18 @@ def train(study: Study, start: Model, rivals: list[Rival]) -> list[dict[str, Mod
     wanted = [(seed, rival) for seed in range(study.preset.training_seeds) for rival in rivals]
     trainings = []
     for seed, rival in wanted:
-        if rival.config is not None and not (seed == 0 and rival.swept is not None):
-            training = dataclasses.replace(rival.config.training, seed=rival.config.training.seed + seed)
-            config = dataclasses.replace(rival.config, training=training)
-            trainings.append((reward_model(config, start, of_seed(rival.name, seed)), rival.inputs))
+        if seed == 0 and rival.swept is not None:
+            continue
+        training = dataclasses.replace(rival.config.training, seed=rival.config.training.seed + seed)
+        config = dataclasses.replace(rival.config, training=training)
+        # A plan's training waits for the sweep, which gives it the rate: no key is known before.
+        unknown = rival.swept if rival.swept is not None and rival.swept.digest is None else None
+        trainings.append((reward_model(config, unknown or start, of_seed(rival.name, seed)), rival.inputs))
     trained = iter(study.runner.train_concurrently(*trainings))
     models: list[dict[str, Model]] = [{} for _ in range(study.preset.training_seeds)]
     for seed, rival in wanted:
-        if rival.config is None:
-            models[seed][rival.name] = Model("the learning-rate sweep", None)
-        else:
-            swept = rival.swept if seed == 0 else None
-            models[seed][rival.name] = swept or next(trained)
+        swept = rival.swept if seed == 0 else None
+        models[seed][rival.name] = swept or next(trained)
     return models
 
 
@@ -75,7 +75,6 @@ def at_best_rates(study: Study, start: Model, rivals: list[Rival]) -> list[Rival
     candidates = [
         (rival, dataclasses.replace(rival.config, training=dataclasses.replace(rival.config.training, learning_rate=r)))
         for rival in rivals
-        if rival.config is not None
         for r in rates
     ]
     models = study.runner.train_concurrently(
@@ -88,7 +87,7 @@ def at_best_rates(study: Study, start: Model, rivals: list[Rival]) -> list[Rival
     for rival in rivals:
         tried = [(config, model) for (of, config), model in zip(candidates, models, strict=True) if of is rival]
         if any(model.digest is None for _, model in tried):
-            chosen.append(dataclasses.replace(rival, config=None))
+            chosen.append(dataclasses.replace(rival, swept=next(model for _, model in tried if model.digest is None)))
         else:
             config, model = tried[_best(study, rival.name, [model for _, model in tried])]
             chosen.append(dataclasses.replace(rival, config=config, swept=model))

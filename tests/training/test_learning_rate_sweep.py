@@ -43,7 +43,6 @@ def chosen(metrics: dict[float, dict[str, float]], watch: str = "within_problem_
     study = study_of(metrics, trained, watch)
     [rival] = at_best_rates(study, START, [Rival("prm", study.preset.prm, {})])
     assert len(set(trained)) == len(metrics)
-    assert rival.config is not None
     return rival.config.training.learning_rate
 
 
@@ -84,10 +83,17 @@ def test_both_rivals_get_every_rate_and_the_best_is_the_first_training_seeds() -
     assert len(trained) == 6
 
 
-def test_a_plan_does_not_know_the_rate_of_a_sweep_that_has_not_run() -> None:
-    study = study_of({1e-3: {}, 1e-4: {}}, [], "loss")
-    study.runner.train_concurrently = lambda *stages: [Model("foreseen", None) for _ in stages]
+def test_a_plan_counts_the_later_seeds_of_a_sweep_that_has_not_run() -> None:
+    trained: list[Any] = []
+
+    def foreseen(*stages: Any) -> list[Model]:
+        trained.extend(stage for stage, _ in stages)
+        return [Model(stage.name, None) for stage, _ in stages]
+
+    study = study_of({1e-3: {}, 1e-4: {}}, [], "loss", seeds=2)
+    study.runner.train_concurrently = foreseen
     [rival] = at_best_rates(study, START, [Rival("prm", study.preset.prm, {})])
-    assert rival.config is None
-    study.runner.train_concurrently = lambda *stages: []
-    assert train(study, START, [rival]) == [{"prm": Model("the learning-rate sweep", None)}]
+    sweep = Model("prm_at_0.001", None)
+    assert train(study, START, [rival]) == [{"prm": sweep}, {"prm": Model("prm_seed_2", None)}]
+    assert [stage.name for stage in trained] == ["prm_at_0.001", "prm_at_0.0001", "prm_seed_2"]
+    assert list(trained[-1].models.values()) == [sweep], "its key waits for the sweep's choice"
