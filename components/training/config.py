@@ -25,6 +25,8 @@ class TrainingConfig:
     max_tokens: PositiveInt = 2048  # of an example; a longer one is dropped, and counted
     shuffle: bool = True  # draw the order of examples from the seed; False keeps the order of the rows (a curriculum)
     seed: NonNegativeInt = 0  # of a fresh head's weights and of the order of examples
+    # Solutions of a problem that are drawn together, at most: the tokens with which they begin alike are computed once.
+    solutions_together: PositiveInt = field_added_later(1, value_before=1)
 
     def __post_init__(self) -> None:
         if self.warmup_share + self.decay_share > 1 + 1e-9:

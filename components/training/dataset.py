@@ -23,6 +23,7 @@ from components.dataflow.visibility import awaited
 from components.models.model_folder import open_tokenizer_without_torch
 from components.training.examples import Example
 from components.training.examples_of_rows import make_examples
+from components.training.grouped_examples import group_by_problem
 from components.training.job import TrainingJob
 from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY
@@ -107,9 +108,12 @@ def opened(job: TrainingJob) -> tuple[Any, Path | None]:
     return _opened[value]
 
 
-def collect(name: str) -> Data:
+def collect(name: str, solutions_together: int) -> Data:
     """Return all examples of one of the trainer's datasets, in order. Raises NoExamplesError when there is none to
-    train on."""
+    train on.
+
+    solutions_together: how many solutions of a problem one example to train on may have.
+    """
     import ray.train
 
     shard = ray.train.get_dataset_shard(name)
@@ -118,7 +122,7 @@ def collect(name: str) -> Data:
     for text in table["counts"].to_pylist():
         counts.update(json.loads(text))
     table = table.filter(table["is_example"])
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name in _ARRAYS:
         column = table[name].combine_chunks()
         arrays[name] = np.split(column.flatten().to_numpy(), np.cumsum(column.value_lengths().to_numpy())[:-1])
@@ -129,8 +133,10 @@ def collect(name: str) -> Data:
         )
     ]
     is_validation, problems = table["is_validation"].to_pylist(), table["problem"].to_pylist()
+    of_train = [problem for problem, is_for in zip(problems, is_validation, strict=True) if not is_for]
+    train = [example for example, is_for in zip(examples, is_validation, strict=True) if not is_for]
     data = Data(
-        [example for example, is_for in zip(examples, is_validation, strict=True) if not is_for],
+        group_by_problem(train, of_train, solutions_together),
         [example for example, is_for in zip(examples, is_validation, strict=True) if is_for],
         [problem for problem, is_for in zip(problems, is_validation, strict=True) if is_for],
         counts,

@@ -8,6 +8,7 @@ its end; sequences of one solution share their prefixes (`prefix_tree.py`), whic
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ class Example:
     at, classes, weights: shape (targets,): the token with the target, its class, and its weight in the loss. A soft
     label is several targets at one token. read_at: where a score of the whole solution is read; is_right: the truth
     about the solution, None where it is not known. own_targets: so many, the first ones, are of the solution itself;
-    the others are of alternatives to its steps.
+    the others are of alternatives to its steps. solutions: how many the example has (`grouped_examples.py`).
     """
 
     ids: Ints
@@ -42,6 +43,7 @@ class Example:
     read_at: Ints
     is_right: bool | None
     own_targets: int
+    solutions: int = 1
 
     def without_alternatives(self) -> Example:
         """Return the example with the solution's own tokens and targets alone, through its last target.
@@ -50,14 +52,21 @@ class Example:
         """
         if self.own_targets in (0, len(self.at)):
             return self
-        last = self.at[self.own_targets - 1]
-        # The last token itself, and those that it sees.
-        own = np.flatnonzero(self.until[: last + 1] > last).astype(np.int32)
-        tree = prefix_tree([self.ids[own].tolist()])
-        at = np.searchsorted(own, self.at[: self.own_targets]).astype(np.int32)
-        kept = (self.classes[: self.own_targets], self.weights[: self.own_targets])
-        return Example(
-            tree.ids, tree.positions, tree.until, at, *kept, _NOTHING, self.is_right, own_targets=self.own_targets
+        targets = self.at[: self.own_targets]
+        # The tokens with a target, and those that they see.
+        is_own = np.zeros(len(self.ids), dtype=np.bool_)
+        for last in np.unique(targets):
+            is_own[: last + 1] |= self.until[: last + 1] > last
+        own = np.flatnonzero(is_own).astype(np.int32)
+        return dataclasses.replace(
+            self,
+            ids=self.ids[own],
+            positions=self.positions[own],
+            until=np.searchsorted(own, self.until[own]).astype(np.int32),
+            at=np.searchsorted(own, targets).astype(np.int32),
+            classes=self.classes[: self.own_targets],
+            weights=self.weights[: self.own_targets],
+            read_at=_NOTHING,
         )
 
 

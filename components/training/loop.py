@@ -92,8 +92,11 @@ def weighted_loss(logits_UC: Tensor, batch: Batch) -> Tensor:
     return (losses_T * batch.weights_T).sum()
 
 
-def epoch_batches(lengths: np.ndarray, config: TrainingConfig, epoch: int) -> list[np.ndarray]:
+def epoch_batches(lengths: np.ndarray, solutions: np.ndarray, config: TrainingConfig, epoch: int) -> list[np.ndarray]:
     """Return the batches of one epoch: arrays of example indices, every example once, drawn from (seed, epoch).
+
+    lengths, solutions: tokens and solutions of each example. A batch has batch_size solutions; of an example that would
+    make it larger all are in the batch that has the first.
 
     Each is as mixed as chance makes it. Trees of like length must not share a batch: a solution ends at its first
     wrong step, so its length tells its labels, and a PRM whose batches were cut by length hardly learned. Only within a
@@ -101,7 +104,8 @@ def epoch_batches(lengths: np.ndarray, config: TrainingConfig, epoch: int) -> li
     """
     rng = np.random.default_rng([config.seed, epoch])
     order = rng.permutation(len(lengths)) if config.shuffle else np.arange(len(lengths))
-    batches = [order[start : start + config.batch_size] for start in range(0, len(order), config.batch_size)]
+    first = np.cumsum(solutions[order]) - solutions[order]
+    batches = np.split(order, np.flatnonzero(np.diff(first // config.batch_size)) + 1)
     return [batch[np.argsort(lengths[batch], kind="stable")] for batch in batches]
 
 
@@ -125,17 +129,19 @@ def row_tokens(device: torch.device) -> int:
 
 @dataclass(frozen=True)
 class _ExampleSet:
-    """Examples, the number of tokens of each, and the sum of the weights of its targets."""
+    """Examples, the numbers of tokens and of solutions of each, and the sum of the weights of its targets."""
 
     examples: Sequence[Example]
     lengths: np.ndarray
+    solutions: np.ndarray
     weights: np.ndarray
 
     @staticmethod
     def of(examples: Sequence[Example]) -> _ExampleSet:
         lengths = np.array([len(example.ids) for example in examples])
+        solutions = np.array([example.solutions for example in examples])
         weights = [example.weights.sum() for example in examples]
-        return _ExampleSet(examples, lengths, np.array(weights, dtype=np.float64))
+        return _ExampleSet(examples, lengths, solutions, np.array(weights, dtype=np.float64))
 
 
 def optimise(
@@ -167,7 +173,8 @@ def optimise(
     all_examples = without_alternatives = _ExampleSet.of(examples)
     if share_without_alternatives:
         without_alternatives = _ExampleSet.of([example.without_alternatives() for example in examples])
-    schedule = [batch for epoch in range(config.epochs) for batch in epoch_batches(all_examples.lengths, config, epoch)]
+    sizes = all_examples.lengths, all_examples.solutions
+    schedule = [batch for epoch in range(config.epochs) for batch in epoch_batches(*sizes, config, epoch)]
     first_without = round(len(schedule) * (1 - share_without_alternatives))
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.98), fused=True

@@ -47,7 +47,7 @@ def train_one(job: TrainingJob, sharding: str) -> None:
 
     context = ray.train.get_context()
     seed_everything(job.training.seed)
-    data = collect(job.run.key)
+    data = collect(job.run.key, job.training.solutions_together)
     tokenizer, folder = opened(job)
     model = SelectiveLogits(job.make_model(folder, tokenizer), job.training.max_tokens)
     wrapped = spread(model, sharding, ray.train.torch.get_device())

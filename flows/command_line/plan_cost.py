@@ -128,7 +128,7 @@ def footnote(runner: Runner, work: Mapping[str, Work], preset: Preset) -> list[s
         f"tokens: of what is not done, if a problem has {plan.prompt_tokens}, a solution {plan.solution_tokens} and "
         f"a labelled one {plan.labelled_tokens}; at most: if each were as long as it may be. In training times epochs, "
         f"without held-out problems; an alternative to a step adds {plan.step_tokens}. "
-        "prompts: read once per problem and shard, in training with every solution. "
+        "prompts: read once per problem and shard, in training with every solution or group of sampled ones. "
         f"FLOPs: {INFERENCE} per parameter and token in sampling and scoring, {TRAINING} in training, of {size} "
         f"parameters a model: {total:.2g} in all. "
     )
@@ -205,8 +205,10 @@ def _training(run: StageRun, config: GeneratorConfig | RewardModelConfig, preset
     sampled = source.name.startswith(("solutions", "supervised"))
     mean = plan.labelled_tokens if "labelled_solutions" in run.inputs else plan.solution_tokens
     longest = training.max_tokens - plan.prompt_tokens
+    together = 1
     if sampled:
         mean, longest = min(mean, preset.sampling.max_tokens), min(longest, preset.sampling.max_tokens)
+        together = min(training.solutions_together, preset.sampling.samples_per_problem.get("train", 1))
     share = 1 - config.evaluation.held_out_share if isinstance(config, RewardModelConfig) else 1.0
     alternatives = 0.0
     labels = run.inputs.get("step_labels")
@@ -214,7 +216,8 @@ def _training(run: StageRun, config: GeneratorConfig | RewardModelConfig, preset
         with_them = training.epochs * (1 - config.prm_share_without_alternatives)
         alternatives = with_them * preset.labelling.alternatives * plan.step_tokens
     rows = share * source.rows
-    prompts, tokens = rows * training.epochs * plan.prompt_tokens, rows * (training.epochs * mean + alternatives)
+    prompts = rows * training.epochs * plan.prompt_tokens / together
+    tokens = rows * (training.epochs * mean + alternatives)
     most = rows * (training.epochs * longest + alternatives)
     return Work("training", prompts, tokens, most, TRAINING * size * (prompts + tokens), source.rows_are)
 

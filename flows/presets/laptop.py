@@ -34,7 +34,9 @@ SAMPLING = SamplingConfig(
     engine="vllm",
 )
 
-TRAINING = TrainingConfig(epochs=3, batch_size=8, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4)
+TRAINING = TrainingConfig(
+    epochs=3, batch_size=8, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4, solutions_together=2
+)
 
 # By the loss: on problems like those that a model trains on its AUC is soon near 1, at every rate.
 EVALUATION = EvaluationConfig(held_out_share=0.05, watch="loss")
@@ -46,7 +48,9 @@ def _small_scale(sampling: SamplingConfig) -> SmallScaleConfig:
     # All series are trained alike, at a rate and for as long as suits each of them best: at 1e-3 the outcome verifiers
     # end lower, and at 5e-4 one in three process verifiers learns little.
     """Return the small-scale study's numbers. sampling: the main study's."""
-    training = TrainingConfig(epochs=3, batch_size=4, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4)
+    training = TrainingConfig(
+        epochs=3, batch_size=4, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4, solutions_together=2
+    )
     return SmallScaleConfig(
         train_problems=600,
         generator=GeneratorConfig(

@@ -11,10 +11,11 @@ from components.worlds.worked_arithmetic import WorldConfig
 from flows.presets.laptop import LAPTOP, NO_EVALUATION, SAMPLING
 from flows.presets.preset import PlanConfig, SmallScaleConfig
 
+TRAINING = TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3, solutions_together=2)
+
 
 def _small_scale(sampling: SamplingConfig) -> SmallScaleConfig:
     """Return the small-scale study's numbers. sampling: the main study's."""
-    training = TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)
     return SmallScaleConfig(
         train_problems=60,
         generator=GeneratorConfig(
@@ -22,8 +23,8 @@ def _small_scale(sampling: SamplingConfig) -> SmallScaleConfig:
             Architecture(hidden_size=32, layers=2, heads=1, intermediate_size=64),
         ),
         sampling=dataclasses.replace(sampling, samples_per_problem={"train": 8, "test": 8}),
-        process=RewardModelConfig("prm", training, NO_EVALUATION),
-        outcome=RewardModelConfig("orm", training, NO_EVALUATION),
+        process=RewardModelConfig("prm", TRAINING, NO_EVALUATION),
+        outcome=RewardModelConfig("orm", TRAINING, NO_EVALUATION),
         sizes=(1, 2, 4),
         round_sizes=(4,),
         training_seeds=2,
@@ -53,10 +54,10 @@ SMOKE = dataclasses.replace(
     ),
     # A base model of this size makes nothing of worked examples: it is asked plainly.
     few_shot=dataclasses.replace(SAMPLING, samples_per_problem={"train": 4}, top_p=1.0),
-    orm=RewardModelConfig("orm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
+    orm=RewardModelConfig("orm", TRAINING),
     alternatives=LabellingConfig(alternatives=2, misreadings=1),
     judge_world=WorldConfig(min_operations=2, max_operations=3, teacher_solutions=800, curriculum_share=0.0),
-    prm=RewardModelConfig("prm", TrainingConfig(epochs=1, batch_size=16, learning_rate=1e-3)),
+    prm=RewardModelConfig("prm", TRAINING),
     training_seeds=1,
     learning_rates=(),
     small_scale=_small_scale(dataclasses.replace(SAMPLING, sample_block=4)),

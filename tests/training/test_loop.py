@@ -126,18 +126,18 @@ def test_the_loss_of_a_soft_label_is_its_cross_entropy() -> None:
 def test_an_epoch_has_every_example_once_and_depends_on_the_seed_alone(shuffle: bool) -> None:
     lengths = np.random.default_rng(1).integers(1, 50, 1001)
     config = TrainingConfig(epochs=1, batch_size=8, learning_rate=1, shuffle=shuffle)
-    batches = epoch_batches(lengths, config, 0)
+    batches = epoch_batches(lengths, np.ones(1001, int), config, 0)
     assert sorted(np.concatenate(batches)) == list(range(1001))
-    again = epoch_batches(lengths, config, 0)
+    again = epoch_batches(lengths, np.ones(1001, int), config, 0)
     assert all((a == b).all() for a, b in zip(batches, again, strict=True))
-    other = epoch_batches(lengths, config, 1)
+    other = epoch_batches(lengths, np.ones(1001, int), config, 1)
     assert any(a.tolist() != b.tolist() for a, b in zip(batches, other, strict=True)) == shuffle
 
 
 def test_a_batch_has_trees_of_all_lengths() -> None:
     """A solution ends at its first wrong step: batches of like length would be batches of like labels."""
     lengths = np.random.default_rng(1).integers(1, 50, 4000)
-    batches = epoch_batches(lengths, TrainingConfig(epochs=1, batch_size=8, learning_rate=1), 0)
+    batches = epoch_batches(lengths, np.ones(4000, int), TrainingConfig(epochs=1, batch_size=8, learning_rate=1), 0)
     within = np.mean([lengths[batch].var(ddof=1) for batch in batches])
     assert within == pytest.approx(lengths.var(ddof=1), rel=0.05)
 

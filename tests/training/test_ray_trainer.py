@@ -70,7 +70,7 @@ class _InThisProcess:
 def test_a_training_without_any_example_ends_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception, raised: type[Exception], said: str
 ) -> None:
-    def no_examples(name: str) -> None:
+    def no_examples(name: str, solutions_together: int) -> None:
         raise fault
 
     context = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1)
