@@ -45,11 +45,27 @@ examples:
 """
 
 
+class _StoreOnce(argparse._StoreAction):
+    """Keep an option's value, and refuse a second one: argparse keeps the last and drops the others unsaid."""
+
+    is_given = False
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        if option_string is not None and self.is_given:
+            several = " several values follow one option" if self.nargs in ("+", "*") else " it takes one value"
+            raise argparse.ArgumentError(self, f"is given twice;{several}")
+        self.is_given = True
+        super().__call__(parser, namespace, values, option_string)
+
+
 class Parser(argparse.ArgumentParser):
-    """The parser of every flow: options are given by their whole names, and an error is one line."""
+    """The parser of every flow, made for one parsing: options are given by their whole names, each once, and an error
+    is one line."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **{"allow_abbrev": False, **named})
+        for name in (None, "store"):
+            self.register("action", name, _StoreOnce)
 
     def error(self, message: str) -> NoReturn:
         """Exit with one line and status 2, like every other refusal."""

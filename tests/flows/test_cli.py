@@ -100,6 +100,21 @@ def test_bad_input(
 
 
 @pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--prm", "/a", "--prm", "/b"], "--prm: is given twice; it takes one value"),
+        (["--seed", "1", "--seed=2"], "--seed: is given twice; it takes one value"),
+        (["--learning-rates", "1e-3", "--learning-rates", "1e-4"], "is given twice; several values follow one option"),
+    ],
+)
+def test_an_option_that_is_given_twice_is_refused(capsys: Printed, argv: list[str], said: str) -> None:
+    with pytest.raises(SystemExit) as error:
+        parse(argv, "")
+    assert error.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("rows", "words"),
     [
         ([{"problem": "x"}, GOOD[0]], ["row 0", "'answer'", "--answer-column"]),
