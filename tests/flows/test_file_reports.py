@@ -27,13 +27,14 @@ def write(path: Path, rows: Rows) -> str:
 
 @pytest.fixture
 def plan(tmp_path: Path, capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, list[str], str]]:
-    """Plan a study of two good files and these options. Returns the status, the notes and the error."""
+    """Plan a study of two good files, or of those that options name. Returns the status, the notes and the error."""
     monkeypatch.chdir(tmp_path)
-    problems = ["--train-problems", write(tmp_path / "train.jsonl", TRAIN)]
-    problems += ["--test-problems", write(tmp_path / "test.jsonl", TEST)]
+    problems = {"--train-problems": write(tmp_path / "train.jsonl", TRAIN)}
+    problems |= {"--test-problems": write(tmp_path / "test.jsonl", TEST)}
 
     def run(*argv: str) -> tuple[int, list[str], str]:
-        status = full_study.main(["plan", *problems, *argv, "--root", "out"])
+        good = [word for option, path in problems.items() if option not in argv for word in (option, path)]
+        status = full_study.main(["plan", *good, *argv, "--root", "out"])
         printed = capsys.readouterr()
         return status, [line[6:] for line in printed.out.splitlines() if line.startswith("note: ")], printed.err
 
@@ -118,7 +119,7 @@ def test_columns_are_named_per_file(tmp_path: Path, plan: Any) -> None:
         (["--max-problems", "test=0"], "--max-problems 0: must be a whole number of 1 or more"),
         (["--problem-column", "q", "p"], "--problem-column q p: all splits is given twice"),
     ):
-        status, _, error = plan(*argv, *option)
+        status, _, error = plan(*(argv[:2] if option[0] in argv else argv), *option)
         assert status == 2
         assert said in error
 

@@ -38,9 +38,8 @@ Printed = pytest.CaptureFixture[str]
 
 
 def planned(capsys: Printed, tmp_path: Path, *argv: str) -> set[str]:
-    assert (
-        cli.run(full_study.full_study, ["--preset", "smoke", "--plan", "--root", str(tmp_path / "o"), *argv], "") == 0
-    )
+    preset = [] if "--preset" in argv else ["--preset", "smoke"]
+    assert cli.run(full_study.full_study, [*preset, "--plan", "--root", str(tmp_path / "o"), *argv], "") == 0
     return {line.split()[0] for line in capsys.readouterr().out.splitlines() if line[:1].isalpha()}
 
 

@@ -200,7 +200,8 @@ def test_adding_a_policy_or_a_seed_leaves_the_rest_as_it_is(tmp_path: Path) -> N
 )
 def test_what_cannot_be_is_refused_before_any_work(tmp_path: Path, argv: list[str], message: str) -> None:
     root = tmp_path / "outputs"
-    options = parse(["run", "--preset", "smoke", "--root", str(root), *argv], "", add_small_scale)
+    preset = [] if "--preset" in argv else ["--preset", "smoke"]
+    options = parse(["run", *preset, "--root", str(root), *argv], "", add_small_scale)
     with pytest.raises(cli.InputError, match=message):
         cli.open_study(options)
     assert not (root / "shards").exists()
