@@ -35,7 +35,7 @@ SAMPLING = SamplingConfig(
 )
 
 TRAINING = TrainingConfig(
-    epochs=3, batch_size=8, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4, solutions_together=2
+    epochs=4, batch_size=16, learning_rate=5e-4, warmup_share=0.03, decay_share=0.4, solutions_together=2
 )
 
 # By the loss: on problems like those that a model trains on its AUC is soon near 1, at every rate. Once an epoch: four
