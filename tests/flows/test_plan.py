@@ -206,11 +206,12 @@ def test_tokens_and_gpu_hours_are_those_worked_out_by_hand(tmp_path: Path) -> No
 def test_alternatives_to_steps_cost_their_step_while_they_are_there(tmp_path: Path) -> None:
     argv = ["--preset", "laptop", "--learning-rates", "3e-4"]
     _, work = planned_work(tmp_path, *argv, "--step-alternatives", "8")
-    # 8,000 train problems by 2 samples, 5 % held out, 3 epochs of 27 tokens, 8 alternatives of 7 in all but the end.
-    with_them = 3 * (1 - PRESETS["laptop"].prm.prm_share_without_alternatives)
-    assert 0 < with_them < 3
-    assert work["prm"].tokens == pytest.approx(0.95 * 16_000 * (3 * 27 + with_them * 8 * 7))
-    assert work["orm"].tokens == pytest.approx(0.95 * 16_000 * 3 * 27)
+    # 8,000 train problems by 2 samples, 5 % held out, 4 epochs of 27 tokens, 8 alternatives of 7 in all but the end.
+    with_them = 4 * (1 - PRESETS["laptop"].prm.prm_share_without_alternatives)
+    assert 0 < with_them < 4
+    assert work["prm"].tokens == pytest.approx(0.95 * 16_000 * (4 * 27 + with_them * 8 * 7))
+    assert work["orm"].tokens == pytest.approx(0.95 * 16_000 * 4 * 27)
+    assert work["orm"].prompts == pytest.approx(0.95 * 16_000 * 4 * 24 / 2)  # two solutions share a problem's text
     _, work = planned_work(tmp_path, *argv)
     assert work["prm"].tokens == work["orm"].tokens  # matched
 
