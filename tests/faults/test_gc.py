@@ -69,7 +69,7 @@ def test_a_folder_that_is_no_store_is_refused(tmp_path: Path, capsys: Printed, m
         assert status == 2
         assert "is not a store: it has no store.json" in printed
     monkeypatch.chdir(tmp_path)
-    status, printed = do(capsys, Path(), "gc", "--delete", "--root", "")
+    status, printed = do(capsys, "", "gc", "--delete")
     assert (status, tree(tmp_path)) == (2, before)
     with pytest.raises(StoreError, match="no store"):
         garbage(Store(tmp_path), grace_seconds=0, without_runs=True)

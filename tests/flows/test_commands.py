@@ -40,7 +40,7 @@ def flow(study: Study) -> None:
     run.write_record(finished=True)
 
 
-def do(capsys: Printed, root: Path, *argv: str, samples: int = 2) -> tuple[int, str]:
+def do(capsys: Printed, root: Path | str, *argv: str, samples: int = 2) -> tuple[int, str]:
     of_study = [] if {"verify", "gc"} & {*argv} else ["--max-tokens", str(samples)]
     of_study += [] if not of_study or "--max-error-rate" in argv else ["--max-error-rate", "1"]
     status = cli.run(flow, [*argv, "--root", str(root), *of_study], "")

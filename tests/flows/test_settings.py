@@ -58,7 +58,7 @@ def test_every_path_takes_its_own_value_and_changes_nothing_else(path: str) -> N
     [
         ("prm.training.epochs=7", "prm.training.epochs", 7),
         ("prm.evaluation.patience=3", "prm.evaluation.patience", 3),
-        ("orm.training.learning_rate=5e-4", "orm.training.learning_rate", 5e-4),
+        ("orm.training.learning_rate=7e-4", "orm.training.learning_rate", 7e-4),
         ("orm.training.learning_rate = 1", "orm.training.learning_rate", 1.0),
         (
             "sampling.samples_per_problem.test=128",
@@ -92,11 +92,11 @@ def test_later_ones_win_and_options_are_told_too(tmp_path: Path) -> None:
         "--set",
         "prm.training.epochs=1",
         "--set",
-        "prm.training.epochs=4",
+        "prm.training.epochs=5",
     )
     assert (found.training_seeds, found.sampling.max_tokens) == (2, 64)
     assert (found.sampling.temperature, found.rollouts.sampling.temperature) == (0.9, 0.9)
-    assert found.prm.training.epochs == 4
+    assert found.prm.training.epochs == 5
     told = changes(LAPTOP, found)
     assert told["sampling.temperature"] == 0.9
     assert set(told) == {

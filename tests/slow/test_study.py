@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 def test_tables_agree_with_each_other(smoke: Path) -> None:
     problems, solutions, grades = (table(smoke, name) for name in ("problems", "solutions", "grades"))
-    wanted = {"train": 2, "test": 8, "new_facts": 8, "ood": 4}
+    wanted = {"train": 2, "test": 8, "new_facts": 4, "ood": 4}
     for split, count in wanted.items():
         rows = solutions[solutions["split"] == split]
         assert len(rows) == count * (problems["split"] == split).sum()
