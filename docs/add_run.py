@@ -65,7 +65,7 @@ def headline(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "{low} to {high})**, over problems and {trainings} trainings of each. "
     )
     if len(matched) > 1:
-        text += "It is the middle of {runs} runs, of {seeds} seeds on {cpus} kinds of CPU; they gave {least} to {most}."
+        text += "The middle of {runs} runs (seeds: {seeds}; kinds of CPU: {cpus}); range {least} to {most}."
     else:
         text += "It is the only run yet with this recipe."
     return {"text": text, "values": values} | _source(runs)
