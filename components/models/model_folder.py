@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+SENTENCEPIECE = "tokenizer.model"
+# Fields of a config that change a language model's logits in the model's own forward, which is not called here.
+AFTER_THE_HEAD = ("logits_scaling", "logit_scale", "final_logit_softcapping", "lm_head_multiplier")
 VLLM: dict[str, Any] = {"trust_remote_code": False, "load_format": "safetensors"}  # arguments of `vllm.LLM`
 # Further arguments would be saved with a tokenizer, and change the files of each model trained from it.
 _SAFE: dict[str, Any] = {"trust_remote_code": False}
@@ -70,10 +73,57 @@ def open_config(folder: Path) -> Any:
 
 
 def open_tokenizer(folder: Path) -> Any:
-    """Open the tokenizer of a Hugging Face folder."""
+    """Open the tokenizer of a Hugging Face folder.
+
+    Where the folder has SentencePiece's file alone, pieces merge in SentencePiece's order. Transformers 5 orders merges
+    into one piece otherwise, which shows where blanks follow each other.
+    """
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(_local(folder), **_SAFE)
+    tokenizer = AutoTokenizer.from_pretrained(_local(folder), **_SAFE)
+    if has_sentencepiece_alone(folder):
+        _merge_as_sentencepiece(tokenizer, folder / SENTENCEPIECE)
+    return tokenizer
+
+
+def has_sentencepiece_alone(folder: Path) -> bool:
+    """Return whether SentencePiece's file is the only one that holds a folder's vocabulary."""
+    return (folder / SENTENCEPIECE).is_file() and not (folder / "tokenizer.json").is_file()
+
+
+def open_sentencepiece(path: Path) -> Any:
+    """Open a SentencePiece file with its own library; None for a file of another kind, as Llama 3's original one."""
+    from sentencepiece import SentencePieceProcessor
+
+    try:
+        return SentencePieceProcessor(model_file=str(path))
+    except RuntimeError:
+        return None
+
+
+def _merge_as_sentencepiece(tokenizer: Any, path: Path) -> None:
+    from tokenizers.models import BPE
+
+    model: Any = tokenizer.backend_tokenizer.model if tokenizer.is_fast else None
+    pieces: Any = open_sentencepiece(path) if isinstance(model, BPE) else None
+    if pieces is None:
+        return
+    ids = {pieces.id_to_piece(index): index for index in range(pieces.get_piece_size())}
+    merges = []
+    for piece, index in ids.items():
+        splits = ((piece[:cut], piece[cut:]) for cut in range(1, len(piece)))
+        known = sorted(
+            (split for split in splits if {*split} <= ids.keys()), key=lambda split: [ids[part] for part in split]
+        )
+        merges += [((pieces.get_score(index), len(left), len(right)), (left, right)) for left, right in known]
+    merges.sort(key=lambda merge: merge[0], reverse=True)
+    tokenizer.backend_tokenizer.model = BPE(
+        ids,
+        [merge for _, merge in merges],
+        unk_token=model.unk_token,
+        fuse_unk=model.fuse_unk,
+        byte_fallback=model.byte_fallback,
+    )
 
 
 def open_tokenizer_without_torch(folder: Path) -> Any:

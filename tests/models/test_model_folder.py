@@ -20,7 +20,7 @@ from components.dataflow.errors import InputError
 from components.dataflow.stage import Model
 from components.dataflow.store import Store
 from components.evaluation import compute_cost
-from components.labels.judge_labels import Judge
+from components.labels.judge_labels import open_judge
 from components.models import chat_template, model_folder
 from components.models.chat_template import TemplateTooSlow, apply_chat_template
 from components.models.model_folder import open_tokenizer, open_tokenizer_without_torch
@@ -221,11 +221,11 @@ def test_a_template_that_ends_in_time_is_left_alone_afterwards(monkeypatch: pyte
 def test_a_judge_is_refused_before_its_engine_opens(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat_template, "TEMPLATE_SECONDS", 0.3)
     monkeypatch.setattr(
-        "components.labels.judge_labels.open_engine", lambda folder, config: pytest.fail("the engine was opened")
+        "components.labels.judge_labels.open_engine", lambda *given: pytest.fail("the engine was opened")
     )
     config: Any = SimpleNamespace(sampling=None)
     with pytest.raises(TemplateTooSlow, match=str(folder)):
-        Judge(config, {"judge": with_template(folder, LOOPS)})
+        open_judge(config, {"judge": with_template(folder, LOOPS)})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,82 @@
+"""Models by their name on the Hugging Face hub: hub:org/name, or hub:org/name@revision.
+
+A revision (a branch, a tag or a commit; without one, main) is resolved to a commit, and its files come from the hub's
+cache or into it. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are read as everywhere. A stage's key has the digest
+of the files, so a hub's name and a folder with the same files are one key.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+HUB = "hub:"
+# The same weights in other forms, which are not read here, and what is of no use to a model.
+_NOT_WANTED = [
+    *("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.ot", "*.onnx", "*.onnx_data", "*.tflite", "*.gguf"),
+    *("onnx/*", "openvino/*", "coreml/*", "original/*", "consolidated*.safetensors", "*.nemo", "*.zip", "*.tar*"),
+]
+_NAME = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^\s@]+))?")
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A model of the hub on this machine. name: org/name. commit: its revision, 40 hexadecimal digits."""
+
+    name: str
+    commit: str
+    folder: Path
+
+
+def is_hub_name(source: str | Path) -> bool:
+    """Tell whether a model's source is a name on the hub rather than a folder."""
+    return str(source).startswith(HUB)
+
+
+def hub_model(source: str, cached: bool = False) -> HubModel | None:
+    """Return a model of the hub, its files fetched where the cache lacks them.
+
+    cached: ask nobody; None for a model that is not whole in the cache. Raises ValueError, in one line, for a name that
+    is none, a model or revision that is not there, one that asks for an account, and where the hub does not answer.
+    """
+    match = _NAME.fullmatch(source.removeprefix(HUB))
+    if match is None:
+        raise ValueError(f"{source}: no name of a model on a hub: write hub:ORG/NAME or hub:ORG/NAME@REVISION")
+    try:
+        import huggingface_hub
+        from huggingface_hub import constants, errors
+    except ModuleNotFoundError:
+        raise ValueError(f"{source}: names on a hub need huggingface_hub, which stepverify[cpu] installs") from None
+
+    name, revision = match["name"], match["revision"]
+    where = f"{constants.ENDPOINT}/{name}"
+    try:
+        folder = huggingface_hub.snapshot_download(
+            name, revision=revision, ignore_patterns=_NOT_WANTED, local_files_only=cached
+        )
+    except errors.GatedRepoError:
+        why = f"its terms have to be accepted at {where}; then log in (hf auth login) or set HF_TOKEN"
+    except errors.RepositoryNotFoundError:
+        why = f"{constants.ENDPOINT} has no model {name}, or it is private: log in (hf auth login) or set HF_TOKEN"
+    except errors.RevisionNotFoundError:
+        why = f"{name} has no revision {revision or 'main'}"
+    except errors.HFValidationError as error:
+        why = f"no name of a model on a hub: {_line(error)}"
+    except errors.LocalEntryNotFoundError as error:
+        if cached:
+            return None
+        part = "only a part of it is" if isinstance(error, errors.IncompleteSnapshotError) else "it is not"
+        offline = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else f"{constants.ENDPOINT} does not answer"
+        why = (
+            f"{offline}, and {part} in the cache {constants.HF_HUB_CACHE} (HF_HOME); fetch it once: hf download {name}"
+        )
+    except (errors.HfHubHTTPError, OSError) as error:
+        why = f"it cannot be fetched: {_line(error)}"
+    else:
+        return HubModel(name, Path(folder).name, Path(folder))
+    raise ValueError(f"{source}: {why}")
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
