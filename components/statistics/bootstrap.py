@@ -72,8 +72,12 @@ def problem_draws(
 
 
 def _bounds(values_SPK: Floats, bounds: Bounds) -> tuple[Floats, Floats]:
-    """Return the bounds, shape (K,) each; further out where values are, as slopes may be."""
-    return np.minimum(bounds[0], values_SPK.min((0, 1))), np.maximum(bounds[1], values_SPK.max((0, 1)))
+    """Return the bounds, shape (K,) each; further out where means over trainings are.
+
+    Single trainings' values may be outside without it: those of the jackknife are.
+    """
+    means_PK = values_SPK.mean(0).round(12) + 0.0  # no bound is a rounding error outside, nor −0
+    return np.minimum(bounds[0], means_PK.min(0)), np.maximum(bounds[1], means_PK.max(0))
 
 
 def two_way_interval(

@@ -112,6 +112,27 @@ def render_chat_prompts(tokenizer: Any, instruction: str, texts: Sequence[str]) 
     )
 
 
+def render_turns(tokenizer: Any, prompt: str, system_prompt: str, problems: Sequence[str]) -> list[list[int]]:
+    """Return the ids of chat prompts, byte for byte what the tokenizer's `apply_chat_template` gives.
+
+    prompt: the user's turn, with {problem}. system_prompt: the turn before it; "": none, and the template's own default
+    stands. Raises ValueError where there is no template.
+    """
+    return _encode(tokenizer, [turns_text(tokenizer, prompt, system_prompt, problem) for problem in problems])
+
+
+def turns_text(tokenizer: Any, prompt: str, system_prompt: str, problem: str) -> str:
+    """Return a chat prompt of `render_turns` as text."""
+    turns = chat_turns(prompt, system_prompt, problem)
+    return str(apply_chat_template(tokenizer, turns, add_generation_prompt=True, tokenize=False))
+
+
+def chat_turns(prompt: str, system_prompt: str, problem: str) -> list[dict[str, str]]:
+    """Return the turns before a model's own: the system's, if there is one, and the user's."""
+    system = [{"role": "system", "content": system_prompt}] if system_prompt else []
+    return [*system, {"role": "user", "content": prompt.replace("{problem}", problem)}]
+
+
 def end_of_turn_ids(tokenizer: Any) -> tuple[int, ...]:
     """Return the special token that closes the model's turn in the chat template, or () where there is none.
 

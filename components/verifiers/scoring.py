@@ -12,9 +12,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.dataflow.stage import MapStage, Model
+from components.dataflow.stage import MapStage, Model, field_added_later
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_score
-from components.verifiers.published import OURS
+from components.verifiers.style import OURS, Style
 from schemas.settings import Dtype, settings
 from schemas.tables import SCORES
 
@@ -24,7 +24,8 @@ class ScoringConfig:
     """Settings of scoring."""
 
     dtype: Dtype = "float32"  # arithmetic of both models
-    prm_style: str = OURS  # whose conventions the PRM follows: ours, or a published style (verifiers/published.py)
+    prm_style: str = OURS  # whose conventions the PRM follows: ours, or a style of verifiers/styles
+    style: Style | None = field_added_later(None, value_before=None)  # a user's own, in place of prm_style
 
 
 def score(config: ScoringConfig, orm: Model | None, prm: Model | None, name: str = "scores") -> MapStage:
@@ -49,7 +50,7 @@ class Score:
         from components.verifiers.verifier import Verifier
 
         self.config = config
-        styles = {"orm": OURS, "prm": config.prm_style}
+        styles: dict[str, str | Style] = {"orm": OURS, "prm": config.style or config.prm_style}
         self.verifiers = {name: Verifier(folder, styles[name], config.dtype) for name, folder in models.items()}
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:

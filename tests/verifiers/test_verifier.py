@@ -27,6 +27,7 @@ from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY, WorldConfig, teacher_solutions
 from components.worlds.worked_steps import rate_steps
 from schemas.tables import SCORES, SOLUTIONS
+from tests.verifiers.style_models import make
 
 TOKENIZER = build_tokenizer(VOCABULARY)
 SMALL = Architecture(hidden_size=64, layers=2, heads=2, intermediate_size=128, max_positions=256)
@@ -116,6 +117,67 @@ def test_a_batch_of_scores_is_one_at_a_time(folders: dict[str, Path]) -> None:
         [alone] = verifier.step_probabilities([rows[index]])
         np.testing.assert_allclose(together[index], alone, atol=1e-5)
     assert len({float(one[-1, 2]) for one in together if not isinstance(one, str)}) > 30
+
+
+def test_score_gives_what_the_rows_give(folders: dict[str, Path]) -> None:
+    rows = solutions(3)
+    assert {row["finish_reason"] for row in rows} == {"stop", "length"}
+    for kind in ("prm", "orm"):
+        verifier = Verifier(folders[kind])
+        classes = [one for one in verifier.step_probabilities(rows) if not isinstance(one, str)]
+        found = verifier.score(rows)
+        assert found.score.shape == (len(rows),)
+        assert len({*found.score.round(6)}) > 5
+        if kind == "orm":
+            assert found.step_probabilities is None
+            np.testing.assert_allclose(found.score, [one[-1, 1] for one in classes], atol=1e-6)
+        else:
+            assert found.step_probabilities is not None
+            for one, row, expected in zip(found.step_probabilities, rows, classes, strict=True):
+                assert one.shape == (len(row["steps"]), 3)
+                np.testing.assert_allclose(one, expected, atol=1e-6)
+            # Paper §2.6: the product over steps of P(neutral) + P(positive).
+            np.testing.assert_allclose(found.score, [one[:, 1:].sum(1).prod() for one in classes], rtol=1e-5)
+
+
+def test_score_takes_a_pair_for_a_finished_solution(folders: dict[str, Path]) -> None:
+    verifier = Verifier(folders["prm"])
+    rows = [row for row in solutions(3) if row["finish_reason"] == "stop"]
+    finished = verifier.score(rows).score
+    np.testing.assert_array_equal(verifier.score([(row["problem"], row["steps"]) for row in rows]).score, finished)
+    cut = verifier.score([row | {"finish_reason": "length"} for row in rows]).score
+    assert abs(cut - finished).max() > 1e-3
+    nothing = verifier.score([])
+    assert nothing.score.shape == (0,)
+    assert nothing.step_probabilities == []
+
+
+def test_score_of_an_outcome_style_reads_steps_or_text(tmp_path: Path) -> None:
+    model, tokenizer = make("sequence_classification", tmp_path)
+    verifier = Verifier(tmp_path, "sequence_classification")
+    row = {"problem": "1 + 1?", "steps": ["1 + 1 = 2", "So 2."]}
+    found = verifier.score([row, row | {"text": "So 3."}])
+    assert found.step_probabilities is None
+    for score, answer in zip(found.score, ("1 + 1 = 2\nSo 2.", "So 3."), strict=True):
+        turns = [{"role": "user", "content": "1 + 1?"}, {"role": "assistant", "content": answer}]
+        text = tokenizer.apply_chat_template(turns, tokenize=False)
+        with torch.no_grad():
+            expected = model(torch.tensor([tokenizer.encode(text, add_special_tokens=False)])).logits
+        assert score == pytest.approx(float(expected), abs=1e-4)
+
+
+def test_score_names_a_solution_that_the_model_cannot_read(folders: dict[str, Path], tmp_path: Path) -> None:
+    verifier = Verifier(folders["prm"])
+    short, long = ("1 + 1?", ["1 + 1 = 2"]), ("1 + 1?", ["7 " * 300])
+    with pytest.raises(ValueError, match=r"^solution 1: problem and steps: too long: \d+ tokens.* reads 256$"):
+        verifier.score([short, long])
+    with pytest.raises(ValueError, match=r"^solution 1: .*\(2 of 4 solutions cannot be read\)$"):
+        verifier.score([short, long, short, long])
+    with pytest.raises(ValueError, match=r"^solution 1: steps: the list is empty"):
+        verifier.score([short, ("1 + 1?", [])])
+    make("rlhflow", tmp_path)
+    with pytest.raises(ValueError, match=r"^solution 0: .* step 1 holds the control token '<\|eot_id\|>'"):
+        Verifier(tmp_path, "rlhflow").score([("1 + 1?", ["2<|eot_id|>"])])
 
 
 def test_scoring_keeps_every_row_and_says_why_one_has_no_score(folders: dict[str, Path]) -> None:
