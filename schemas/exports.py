@@ -4,6 +4,8 @@ shows a row of each).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pyarrow as pa
 
 from schemas.tables import table
@@ -88,3 +90,23 @@ LABELLING_QUEUE = table(
     ("sample_index", pa.int32(), False, "0-based slot among the problem's samples"),
     ("selection", _SELECTION, False, "by which policy, at which size, in which place and why: see the table selection"),
 )
+
+
+def sample_set(scores: Iterable[str], thinks: bool = False) -> pa.Schema:
+    """Return the schema of a sample set. scores: the columns of verifiers' scores. thinks: whether its generator does,
+    before it answers.
+    """
+    thinking = [("thinking", pa.string(), False, "what the generator thought before text, never read for an answer")]
+    return table(
+        ("problem_id", pa.string(), False, "content hash of the problem's text"),
+        ("sample_index", pa.int32(), False, "0-based slot among the problem's samples"),
+        ("problem", pa.string(), False, "the problem's text"),
+        ("ground_truth_answer", pa.string(), True, "the reference answer"),
+        ("text", pa.string(), False, "what the generator wrote"),
+        *(thinking if thinks else []),
+        ("steps", pa.list_(pa.string()), False, "text cut into steps"),
+        ("answer", pa.string(), True, "the extracted answer; null: none, an empty slot of N"),
+        ("is_correct", pa.bool_(), False, "the answer equals the reference answer; false where there is none"),
+        ("finish_reason", pa.string(), True, "stop (end of text), or length (the token cap)"),
+        *((name, pa.float64(), True, "of a verifier: the higher, the better") for name in scores),
+    )

@@ -72,9 +72,7 @@ SCORE_BY_LENGTH = table(
     ERROR,
 )
 
-STEP_ERRORS = table(
-    ("source", pa.string(), False, "whose solutions: a split of the study, or a file"),
-    ("threshold", pa.float64(), False, "a step is called wrong from this P(negative) on, the first such is the answer"),
+_OF_STEP_ERRORS = (
     ("num_wrong", pa.int64(), False, "solutions with a wrong step"),
     ("num_right", pa.int64(), False, "solutions without"),
     ("accuracy_wrong", pa.float64(), True, "share of the former whose first wrong step is found exactly, in [0, 1]"),
@@ -85,6 +83,25 @@ STEP_ERRORS = table(
     *_interval("f1"),
     ("num_problems", pa.int64(), False, "problems of these solutions"),
     ERROR,
+)
+
+STEP_ERRORS = table(
+    ("source", pa.string(), False, "whose solutions: a split of the study, or a file"),
+    ("threshold", pa.float64(), False, "a step is called wrong from this P(negative) on, the first such is the answer"),
+    *_OF_STEP_ERRORS,
+)
+
+VERIFIER_STEP_ERRORS = table(
+    ("verifier", pa.string(), False, "whose calls these are"),
+    ("source", pa.string(), False, "whose solutions: a split of the study, or a file"),
+    (
+        "threshold",
+        pa.float64(),
+        True,
+        "a step is called wrong from this P(negative) on; null: the likeliest first error is called, of a judge's "
+        "verdicts that of the most",
+    ),
+    *_OF_STEP_ERRORS,
 )
 
 FIRST_ERRORS = table(

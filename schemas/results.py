@@ -13,11 +13,13 @@ _METHOD = (
     "method",
     pa.string(),
     False,
-    "prm, orm (or another score's name), majority, prm_weighted, orm_weighted, or pass (any of N is right)",
+    "prm, orm (or another score's name), ensemble_prm, ensemble_orm (the mean score of a study's trainings), majority, "
+    "prm_weighted, orm_weighted, or pass (any of N is right)",
 )
 _N = ("n", pa.int32(), False, "samples per problem that the method chooses from")
 _TRAINING_SEED = ("training_seed", pa.int32(), False, "which of the study's trainings of ORM and PRM, from 1")
 _ACCURACY = ("accuracy", pa.float64(), False, "expected share of problems answered rightly, in [0, 1]")
+_OF_ENSEMBLES = "of an ensemble the jackknife's value for this training: their mean is the ensemble's accuracy"
 _NUM_PROBLEMS = ("num_problems", pa.int32(), False, "problems that count")
 _METHOD_PAIR = (
     ("method", pa.string(), False, "the first method"),
@@ -49,7 +51,8 @@ _INTERVAL = (
         "std_over_seeds",
         pa.float64(),
         True,
-        "standard deviation (n − 1) of that number over training seeds; null for one",
+        "standard deviation (n − 1) of that number over training seeds (of an ensemble, of the jackknife's values); "
+        "null for one",
     ),
 )
 
@@ -117,6 +120,15 @@ def scored_samples(names: Iterable[str]) -> pa.Schema:
     )
 
 
+# The mean score of a study's trainings of a verifier, where it has several.
+ENSEMBLES = {"ensemble_prm": "prm", "ensemble_orm": "orm"}
+
+
+def members_of(methods: Iterable[str]) -> tuple[str, ...]:
+    """Return the verifiers of which an ensemble is among these methods."""
+    return tuple(ENSEMBLES[method] for method in methods if method in ENSEMBLES)
+
+
 # Verifiers without a language model, beside those that are trained: the ceiling and the floors.
 REFERENCES = ("exact_rule", "step_lookup", "outcome_regression", "solution_length")
 REFERENCE_SCORES = table(
@@ -158,7 +170,12 @@ PROBLEM_ACCURACY = table(
     _TRAINING_SEED,
     _METHOD,
     _N,
-    ("accuracy", pa.float64(), False, "chance that the method answers this problem rightly, in [0, 1]"),
+    (
+        "accuracy",
+        pa.float64(),
+        False,
+        f"chance that the method answers this problem rightly, in [0, 1]; {_OF_ENSEMBLES}",
+    ),
     ERROR,
 )
 
@@ -175,7 +192,12 @@ HALF_ACCURACY = table(
     ),
     _METHOD,
     _N,
-    ("accuracy", pa.float64(), False, "chance that the method answers this problem rightly by that half, in [0, 1]"),
+    (
+        "accuracy",
+        pa.float64(),
+        False,
+        f"chance that the method answers this problem rightly by that half, in [0, 1]; {_OF_ENSEMBLES}",
+    ),
     ERROR,
 )
 

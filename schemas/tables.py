@@ -15,6 +15,11 @@ def table(*columns: tuple[str, pa.DataType, bool, str]) -> pa.Schema:
     )
 
 
+def _columns(schema: pa.Schema) -> list[tuple[str, pa.DataType, bool, str]]:
+    """Return what `table` made a schema of."""
+    return [(field.name, field.type, field.nullable, field.metadata[b"meaning"].decode()) for field in schema]
+
+
 ERROR = ("error", pa.string(), True, "why this row has no result; null for a good row")
 SAMPLE = (
     ("problem_id", pa.string(), False, "content hash of the problem"),
@@ -50,6 +55,25 @@ SOLUTIONS = table(
     ("num_tokens", pa.int32(), False, "tokens generated, the end-of-text token included"),
     ("seed", pa.int64(), False, "the sample's own seed: hash of recipe seed, problem_id and sample_index"),
     ERROR,
+)
+
+# Of a generator that thinks before it answers.
+THOUGHT_SOLUTIONS = table(
+    *_columns(SOLUTIONS),
+    ("thinking", pa.string(), False, "what it thought before text, the markers left out; never read for an answer"),
+    ("num_thinking_tokens", pa.int32(), False, "how many of num_tokens are thinking, the closing marker included"),
+)
+
+# Of a generator behind an endpoint.
+ENDPOINT_SOLUTIONS = table(
+    *_columns(THOUGHT_SOLUTIONS),
+    ("fingerprint", pa.string(), False, "what the server said of its own set-up with this answer; empty: nothing"),
+    (
+        "seed_sent",
+        pa.bool_(),
+        False,
+        "whether the server took a seed with the request; what it did with it is not known",
+    ),
 )
 
 GRADES = table(

@@ -67,10 +67,11 @@ def describe_labelled(
 def read_labelled(path: Path, file: int = 0) -> Iterator[dict[str, Any]]:
     """Yield the rows of the `labelled_solutions` table, and with each its `format`, `notes` and `label_kind`."""
     for number, record in enumerate(read_records(path)):
-        yield _row(number, record) | {"source_file": file}
+        yield read_row(number, record) | {"source_file": file}
 
 
-def _row(number: int, raw: Mapping[str, Any]) -> dict[str, Any]:
+def read_row(number: int, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one row of the table but for its file, and its `format`, `notes` and `label_kind`."""
     imported, broken = ImportedRow({}, ""), None
     try:
         imported = import_row(raw)

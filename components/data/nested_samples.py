@@ -26,21 +26,24 @@ _SCORES = ("agg_scores", "scores", "pred_score", "step_scores", "prm_scores", "p
 _ORM_SCORES = ("orm_scores", "orm_score")
 
 
-def is_nested(record: Record) -> bool:
-    """Return whether a row holds several samples: a list of texts or of answers, and a list of scores beside it."""
-    has_scores = _scores(record, _SCORES) is not None or _scores(record, _ORM_SCORES) is not None
+def is_nested(record: Record, needs_scores: bool = True) -> bool:
+    """Return whether a row holds several samples: a list of texts or of answers, and a list of scores beside it.
+
+    needs_scores: False: the list of scores may be missing, as in samples that no verifier has read yet.
+    """
+    has_scores = not needs_scores or _scores(record, _SCORES) is not None or _scores(record, _ORM_SCORES) is not None
     return has_scores and _first(record, (*_TEXTS, *_ANSWERS), str) is not None
 
 
-def unfold(records: Iterable[Record]) -> Iterator[tuple[int, Record]]:
+def unfold(records: Iterable[Record], needs_scores: bool = True) -> Iterator[tuple[int, Record]]:
     """Yield (number of the row in the file, row of one sample). Rows of one sample stay as they are.
 
     In a file of rows of several samples, a row that has none counts as a problem without samples where its list is
-    empty, and else is an error.
+    empty, and else is an error. needs_scores: as of `is_nested`.
     """
     any_nested = False
     for number, record in enumerate(records):
-        if is_nested(record):
+        if is_nested(record, needs_scores):
             any_nested = True
             yield from ((number, sample) for sample in _samples(record))
         elif any_nested and not isinstance(record, UnreadableRow):

@@ -52,7 +52,7 @@ def describe_rated(
         labelled = list(read_labelled(path))
         if conflict := two_kinds({row["label_kind"] or "" for row in labelled}):
             raise InputError(f"{path}: {conflict}")
-        errors = [row["error"] for row in (_row(name, row) for row in labelled) if row["error"] is not None]
+        errors = [row["error"] for row in (rated_row(name, row) for row in labelled) if row["error"] is not None]
         formats = dict.fromkeys(row["format"] for row in labelled if row["error"] is None)
         notes = Counter(note for row in labelled for note in row["notes"])
         report = FileReport(path, len(labelled), errors, [f"read as {', '.join(formats)}"])
@@ -84,10 +84,11 @@ def _rows(config: RatedFiles, paths: Mapping[str, Path], schema: pa.Schema) -> p
 
 def read_rated(path: Path, source: str) -> list[Row]:
     """Return a row per solution, with the columns of both tables. The error of an unusable row names the field."""
-    return [_row(source, labelled) for labelled in read_labelled(path)]
+    return [rated_row(source, labelled) for labelled in read_labelled(path)]
 
 
-def _row(source: str, labelled: Mapping[str, Any]) -> Row:
+def rated_row(source: str, labelled: Mapping[str, Any]) -> Row:
+    """Return the row of a labelled solution, with the columns of both tables."""
     number, steps = labelled["source_row"], labelled["steps"]
     row: Row = {"problem_id": f"{source}:{number}", "sample_index": 0, "split": source, "ground_truth_answer": None}
     row |= {"finish_reason": "stop", "num_tokens": 0, "seed": 0, "label_source": source}

@@ -12,36 +12,45 @@ import os
 import re
 import shutil
 import tempfile
+import urllib.parse
+import urllib.request
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from components.data.cells import short
 from components.data.containers import rows_of_file
+from components.data.sample_set_folder import ABOUT, ROWS
 from components.dataflow.errors import InputError
 from components.dataflow.model_files import file_digest
 from components.dataflow.stage import digest
+
+# How a name begins → the package that it needs, and the extra that installs it.
+_REMOTE = {"s3": ("s3fs", "s3"), "hub": ("datasets", "hub"), "http": ("urllib", ""), "https": ("urllib", "")}
 
 
 @functools.cache
 def fetch(name: str) -> Path:
     """Return a file's path on this machine: its own, or a copy that lasts as long as this process.
 
-    Copied are s3://bucket/file (also a folder or a glob) and hub:DATASET[:CONFIG]:SPLIT (by the package `datasets`).
-    Raises InputError.
+    Copied are s3://bucket/file (also a folder or a glob), http(s)://host/file, http(s)://host/folder/ of a sample set,
+    and hub:DATASET[[:CONFIG]:SPLIT] (by the package `datasets`; a data set of one split needs no SPLIT). Raises
+    InputError.
     """
     if not name.strip():
         raise InputError("a name of a file is empty, as an unset shell variable leaves it")
     kind, _, rest = name.partition(":")
-    if kind not in ("s3", "hub"):
+    if kind not in _REMOTE:
         return Path(name)
-    needed, extra = ("s3fs", "s3") if kind == "s3" else ("datasets", "hub")
+    needed, extra = _REMOTE[kind]
     if importlib.util.find_spec(needed) is None:
         raise InputError(f"{name}: needs the package {needed} (the extra `{extra}`)")
     folder = Path(tempfile.mkdtemp(prefix="stepverify-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
-        return _from_s3(name, folder) if kind == "s3" else _from_hub(rest, folder)
+        if kind == "hub":
+            return _from_hub(rest, folder)
+        return _from_s3(name, folder) if kind == "s3" else _from_url(name, folder)
     except Exception as error:  # whatever a network library raises
         raise InputError(f"{name}: cannot be fetched: {error}") from error
 
@@ -58,13 +67,27 @@ def _from_s3(url: str, folder: Path) -> Path:
     return path
 
 
+def _from_url(url: str, folder: Path) -> Path:
+    """Copy a file, or the files of a sample set where the address ends with a slash."""
+    names = (ROWS, ABOUT) if url.endswith("/") else ("",)
+    for name in names:
+        path = folder / (name or urllib.parse.unquote(urllib.parse.urlsplit(url).path.rpartition("/")[2]) or "file")
+        with urllib.request.urlopen(url + name, timeout=60) as answer, path.open("wb") as file:
+            shutil.copyfileobj(answer, file)
+    return folder if len(names) > 1 else path
+
+
 def _from_hub(name: str, folder: Path) -> Path:
     import datasets
 
     parts = name.split(":")
-    if len(parts) not in (2, 3):
-        raise InputError("write hub:DATASET:SPLIT or hub:DATASET:CONFIG:SPLIT")
-    dataset = datasets.load_dataset(*parts[:-1], split=parts[-1])
+    if len(parts) > 3:
+        raise InputError("write hub:DATASET, hub:DATASET:SPLIT or hub:DATASET:CONFIG:SPLIT")
+    dataset = datasets.load_dataset(*(parts[:-1] or parts), split=parts[-1] if len(parts) > 1 else None)
+    if isinstance(dataset, dict):
+        if len(dataset) > 1:
+            raise InputError(f"it has the splits {', '.join(dataset)}: write hub:{name}:SPLIT")
+        [dataset] = dataset.values()
     path = folder / f"{parts[0].replace('/', '--')}.jsonl"
     dataset.to_json(path)
     return path
@@ -72,7 +95,13 @@ def _from_hub(name: str, folder: Path) -> Path:
 
 _ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".arrow", ".csv", ".tsv")
 _COMPRESSED = re.compile(r"\.(?:gz|bz2|xz|zst|zstd)$")
-_NO_ROWS = ("dataset_info.json", "dataset_infos.json", "state.json", "config.json")  # what lies beside files of rows
+_NO_ROWS = (
+    "dataset_info.json",
+    "dataset_infos.json",
+    "state.json",
+    "config.json",
+    ABOUT,
+)  # what lies beside files of rows
 _SPLIT = re.compile(r"(?<![a-z])(train|test|validation|valid|val|dev)(?![a-z])")
 
 

@@ -20,7 +20,8 @@ NO_COLUMN = "none"  # of answers: the file has none
 _RESERVED = ("", "majority", "pass", "pass_at_1")  # names of methods that are no verifier
 _PROBLEMS = ("problem", "question")
 _PREDICTIONS = ("given_answer", "predicted_answer", "prediction", "pred", "extracted_answer", "model_answer")
-_TEXTS = ("text", "completion", "generation", "generated_solution", "response", "output", "model_output", "code")
+TEXTS = ("text", "completion", "generation", "generated_solution", "response", "output", "model_output", "code")
+_GRADES = ("is_correct", "final_answer_correct", "symbolic_correct", "correct")  # ProcessBench's, NeMo's, and many's
 _KNOWN = ("steps", "rating_probs", "source", "level", "subject", "sample_index", "finish_reason")
 
 
@@ -56,6 +57,8 @@ class ScoredColumns:
         self.correct: str | None = given.get("correct", "is_correct")
         self.text: str | None = None
         self.reference = next((name for name in REFERENCES if name in first), "ground_truth_answer")
+        if "correct" not in given and "is_correct" not in first and self.reference not in first:
+            self.correct = next((name for name in _GRADES if name in first), self.correct)
         self.predictions = [name for name in _PREDICTIONS if name in first]
         self._require(self.problem, "--problem-column")
         self.answer = self._answer(given.get("answer"))
@@ -67,7 +70,7 @@ class ScoredColumns:
         if named is not None and named != NO_COLUMN:
             self._require(named, "--answer-column")
             return named
-        texts = [name for name in _TEXTS if isinstance(self.first.get(name), str)]
+        texts = [name for name in TEXTS if isinstance(self.first.get(name), str)]
         is_graded = has_column(self.first, str(self.correct))
         if named == NO_COLUMN and is_graded:
             return None
@@ -111,8 +114,8 @@ class ScoredColumns:
             reference_column=self.reference,
         )
 
-    def scores(self, named: list[str], found: list[str]) -> list[tuple[str, str]]:
-        """Return (verifier's name, column) of each score. Raises InputError."""
+    def scores(self, named: list[str], found: list[str], needs_scores: bool = True) -> list[tuple[str, str]]:
+        """Return (verifier's name, column) of each score. Raises InputError; also for none, where scores are needed."""
         path, first = self.path, self.first
         for column in named:
             if not has_column(first, column):
@@ -126,7 +129,7 @@ class ScoredColumns:
             pairs.insert(0, ("prm", "rating_probs"))
         if not pairs and (lists := [name for name in first if name.endswith(SUFFIX) and isinstance(first[name], list)]):
             raise InputError(f"{path}: row 0 has a list in '{lists[0]}': a sample has one number of each verifier")
-        if not pairs:
+        if not pairs and needs_scores:
             raise InputError(
                 f"{path}: no column ends in '{SUFFIX}' ({_have(first)}); name the columns of scores with --scores"
             )
@@ -153,6 +156,7 @@ class ScoredColumns:
         answer = f"'{self.answer}'" if self.answer else f"the text in '{self.text}'" if self.text else "none"
         grade = f"'{self.correct}'" if self.correct else f"graded here against '{self.reference}'"
         scores = ", ".join(name if column == f"{name}{SUFFIX}" else f"{name} ('{column}')" for name, column in pairs)
+        scores = scores or "none"
         used = {self.problem, self.answer, self.correct, self.text, self.reference, *(column for _, column in pairs)}
         ignored = [name for name in self.first if name not in used and name not in _KNOWN]
         more = f"; ignored: {columns_of(dict.fromkeys(ignored))}" if ignored else ""

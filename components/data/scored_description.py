@@ -31,19 +31,22 @@ def describe_scored(
     slots: int | None,
     grader_version: int,
     most_errors: float = 1.0,
+    needs_scores: bool = True,
 ) -> tuple[ScoredFile, ScoredFileReport]:
     """Read a file of scored samples once to check it. Raises InputError, which says what is missing and how to name it.
 
     columns: problem, answer and correct → the column, or None for what is found out. scores: columns, or [] for all
     that end in `_score`, and `score`. slots: samples per problem, or None for as many as the fullest problem has.
-    most_errors: the largest share of rows that may have an error.
+    most_errors: the largest share of rows that may have an error. needs_scores: refuse a file without scores.
     """
-    records = unfold(read_records(path))
+    records = unfold(read_records(path), needs_scores)
     first = first_readable(read_records(path))
     if first is None:
         raise InputError(f"{path}: holds no rows")
-    found = ScoredColumns(path, next(unfold([first]))[1], {name: value for name, value in columns.items() if value})
-    file = found.file(found.scores(scores, [name for name in found.first if _is_score(name)]))
+    found = ScoredColumns(
+        path, next(unfold([first], needs_scores))[1], {name: value for name, value in columns.items() if value}
+    )
+    file = found.file(found.scores(scores, [name for name in found.first if _is_score(name)], needs_scores))
     read = _Read()
     for number, record in records:
         read.add(file, record, number)
@@ -55,12 +58,12 @@ def describe_scored(
     most = max(read.counts.values())
     if slots is not None and slots < most:
         raise InputError(f"--samples-per-problem {slots}: {path} has up to {most} samples of a problem")
-    pairs = found.scores(scores, list(read.score_columns))
+    pairs = found.scores(scores, list(read.score_columns), needs_scores)
     version = grader_version if file.correct_column is None or file.text_column is not None else 0
     file = replace(file, digest=rows_digest(path), scores=tuple(pairs), slots=slots or most, grader_version=version)
     line = f"{path}: {container(path)}, {read.rows:,} samples of {len(read.counts):,} problems, up to {most:,} each; "
     line += found.told(pairs)
-    if is_nested(first):
+    if is_nested(first, needs_scores):
         line += f"; {told(first)}"
     return file, ScoredFileReport(line, _notes(file, read))
 

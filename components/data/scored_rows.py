@@ -31,7 +31,7 @@ def read_sample(config: ScoredFile, record: Record, number: int, extracted: str 
         None if problem is not None else f"'{config.problem_column}' is {short(record.get(config.problem_column))}"
     )
     text = f"row {number}" if problem is None else problem
-    row: Row = {"problem_id": hashlib.sha256(text.encode()).hexdigest()[:16], "problem": text, "source_row": number}
+    row: Row = {"problem_id": sample_problem_id(problem, number), "problem": text, "source_row": number}
     row["split"] = SPLIT if problem is not None else UNUSABLE
     row |= {name: _attribute(record.get(name)) for name in ATTRIBUTES}
     row["ground_truth_answer"], no_reference = _answer_text(record, config.reference_column)
@@ -61,6 +61,11 @@ def read_sample(config: ScoredFile, record: Record, number: int, extracted: str 
         else:
             row[f"{name}_score"] = None if value is None or math.isnan(value) else float(value)
     return row | {"error": None if error is None else f"row {number}: {error}"}
+
+
+def sample_problem_id(problem: str | None, number: int) -> str:
+    """Return the id of a sample's problem: a hash of its text; of a row without one, of the row's number."""
+    return hashlib.sha256((f"row {number}" if problem is None else problem).encode()).hexdigest()[:16]
 
 
 def text_of(config: ScoredFile, record: Record) -> tuple[str, str | None]:

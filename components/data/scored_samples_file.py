@@ -62,7 +62,7 @@ def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
     tables = []
     pool = GradingSandbox()
     try:
-        for records in _chunks(path):
+        for records in _chunks(path, bool(config.scores)):
             texts = [text_of(config, record) for _, record in records] if config.text_column is not None else []
             answers = [answer for answer, _ in pool.answers(texts)] if texts else [None] * len(records)
             rows = [
@@ -92,9 +92,9 @@ def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
     return pa.concat_tables([*tables, pa.Table.from_pylist(empty, schema=table_schema)])
 
 
-def _chunks(path: Path) -> Iterator[list[tuple[int, Record]]]:
+def _chunks(path: Path, has_scores: bool) -> Iterator[list[tuple[int, Record]]]:
     """Yield (number of the row, row of one sample), at most _ROWS_AT_ONCE at a time."""
-    records = unfold(read_records(path))
+    records = unfold(read_records(path), has_scores)
     while chunk := list(itertools.islice(records, _ROWS_AT_ONCE)):
         yield chunk
 

@@ -21,6 +21,7 @@ from components.evaluation.method_accuracies import (
     accuracies_by_split,
     accuracy_rows,
     weights_of_votes,
+    with_ensembles,
 )
 from components.evaluation.scored_samples import samples_by_split
 from components.statistics.best_of_n import best_of_n_by_shuffling, sizes
@@ -70,8 +71,8 @@ def subsampling_band(config: BandConfig) -> TableStage:
 
 def _problem_accuracy(config: VoteConfig, scored_samples: pa.Table) -> pa.Table:
     parts = []
-    for split, seed, samples in samples_by_split(scored_samples):
-        rows = accuracy_rows(config, samples, weights_of_votes(samples))
+    for split, seed, samples, ensembles in with_ensembles(samples_by_split(scored_samples)):
+        rows = accuracy_rows(config, samples, weights_of_votes(samples), ensembles)
         parts.append(rows.assign(split=split, training_seed=seed, error=None))
     if not parts:
         return pa.Table.from_pylist([], schema=PROBLEM_ACCURACY)

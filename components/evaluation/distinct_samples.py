@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.dataflow.stage import TableStage
 from components.statistics.best_of_n import sizes
@@ -18,7 +19,7 @@ from schemas.results import DISTINCT_SAMPLES
 from schemas.settings import settings
 from schemas.tables import SAMPLE_KEY
 
-_READS = {"solutions": [*SAMPLE_KEY, "split", "steps", "error"], "grades": [*SAMPLE_KEY, "answer"]}
+_READS = {"solutions": [*SAMPLE_KEY, "split", "steps"], "grades": [*SAMPLE_KEY, "answer"]}
 
 
 @settings
@@ -37,8 +38,10 @@ def distinct_samples() -> TableStage:
 
 
 def _distinct_samples(config: DistinctConfig, solutions: pa.Table, grades: pa.Table) -> pa.Table:
-    frame = solutions.select(_READS["solutions"]).to_pandas()
-    frame["text"] = ["\n".join(steps) if steps is not None and len(steps) else None for steps in frame["steps"]]
+    texts = pc.binary_join(solutions["steps"], "\n")
+    numbers = pc.if_else(pc.equal(pc.list_value_length(solutions["steps"]), 0), None, texts).dictionary_encode()
+    frame = solutions.select([*SAMPLE_KEY, "split"]).to_pandas()
+    frame["text"] = numbers.combine_chunks().indices.to_pandas()  # a number per text: no text leaves Arrow
     frame = frame.merge(grades.select(_READS["grades"]).to_pandas(), on=SAMPLE_KEY, how="left")
     rows = []
     for split, part in frame.groupby("split", sort=False):

@@ -69,6 +69,12 @@ def f1(rated: Sequence[int], called: Sequence[int]) -> dict[str, Any]:
     return result
 
 
+def figures(solutions: Sequence[RatedSolution], called: Sequence[int]) -> dict[str, Any]:
+    """Return the figures of `f1` of rated solutions with their intervals over problems, and num_problems."""
+    labels, ids = [one.first_error for one in solutions], [one.problem_id for one in solutions]
+    return f1(labels, called) | _intervals(ids, labels, called)
+
+
 def _intervals(problem_ids: Sequence[str], rated: Sequence[int], called: Sequence[int]) -> dict[str, Any]:
     """Return the intervals of the figures of `f1`, by problems."""
     rated_at, ids = np.asarray(rated), np.asarray(problem_ids, dtype=object)
@@ -90,11 +96,10 @@ def _by_source(step_labels: pa.Table, scores: dict[str, pa.Table]) -> dict[str, 
 def _step_errors(config: StepErrorsConfig, held_out_step_labels: pa.Table, **scores: pa.Table) -> pa.Table:
     rows = []
     for source, solutions in _by_source(held_out_step_labels, scores).items():
-        labels, ids = ([getattr(solution, name) for solution in solutions] for name in ("first_error", "problem_id"))
         for threshold in config.thresholds:
             called = [first_wrong(solution.negative, threshold) for solution in solutions]
             row = {"source": source, "threshold": threshold, "error": None}
-            rows.append(row | f1(labels, called) | _intervals(ids, labels, called))
+            rows.append(row | figures(solutions, called))
     return pa.Table.from_pylist(rows, schema=STEP_ERRORS)
 
 

@@ -26,11 +26,12 @@ from components.evaluation.method_accuracies import (
     accuracies_by_split,
     accuracy_rows,
     weights_of_votes,
+    with_ensembles,
 )
 from components.evaluation.scored_samples import samples_by_split
 from components.statistics.best_of_n import Floats, Samples
 from components.statistics.bootstrap import BootstrapConfig
-from schemas.results import GROUP_ACCURACY, GROUP_COMPARISONS, HALF_ACCURACY, REFERENCES
+from schemas.results import GROUP_ACCURACY, GROUP_COMPARISONS, HALF_ACCURACY, REFERENCES, members_of
 
 QUINTILES = 5
 
@@ -53,9 +54,9 @@ def group_comparisons(config: BootstrapConfig) -> TableStage:
 
 def compared_pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
     """Return the pairs that a reader asks about: trained verifiers with each other, with majority voting and with a
-    single sample."""
+    single sample. Where trainings have an ensemble, it stands for them."""
     methods = list(methods)
-    without = ("majority", "pass", *REFERENCES)
+    without = ("majority", "pass", *REFERENCES, *members_of(methods))
     verifiers = [name for name in methods if name not in without and not name.endswith("_weighted")]
     others = [*(name for name in methods if name == "majority"), PASS_AT_1]
     return [*itertools.combinations(verifiers, 2), *((name, other) for other in others for name in verifiers)]
@@ -63,9 +64,12 @@ def compared_pairs(methods: Iterable[str]) -> list[tuple[str, str]]:
 
 def _half_accuracy(config: VoteConfig, scored_samples: pa.Table) -> pa.Table:
     parts = []
-    for split, seed, samples in samples_by_split(scored_samples):
-        for half in (0, 1) if samples.answer_PM.shape[1] > 1 else ():
-            rows = accuracy_rows(config, _half(samples, half), weights_of_votes(samples))
+    whole = list(samples_by_split(scored_samples))
+    halves = [[(split, seed, _half(samples, half)) for split, seed, samples in whole] for half in (0, 1)]
+    both = zip(whole, *map(with_ensembles, halves), strict=True)
+    for (_, _, samples), *of_halves in both:
+        for half, (split, seed, chosen, ensembles) in enumerate(of_halves if samples.answer_PM.shape[1] > 1 else ()):
+            rows = accuracy_rows(config, chosen, weights_of_votes(samples), ensembles)
             parts.append(rows.assign(split=split, training_seed=seed, half=half, error=None))
     if not parts:
         return pa.Table.from_pylist([], schema=HALF_ACCURACY)

@@ -19,7 +19,7 @@ from components.dataflow.datasets import Dataset
 from components.dataflow.stage import TableStage
 from components.statistics.best_of_n import Samples
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_scores
-from schemas.results import NO_VOTE, REFERENCES
+from schemas.results import ENSEMBLES, NO_VOTE, REFERENCES
 from schemas.results import scored_samples as schema
 from schemas.settings import settings
 from schemas.tables import SAMPLE_KEY
@@ -39,16 +39,22 @@ class ReductionConfig:
     neutral: Literal["positive", "negative"] = PAPER_NEUTRAL  # which of them a neutral step counts as
 
 
-def scored_samples(config: ReductionConfig, more_prms: Sequence[str] = (), with_references: bool = False) -> TableStage:
+def scored_samples(
+    config: ReductionConfig,
+    more_prms: Sequence[str] = (),
+    with_references: bool = False,
+    ensembles: Sequence[str] = (),
+) -> TableStage:
     """The stage (grades, candidates, solutions, scores of one training seed or more) → scored_samples, of the scored
     splits.
 
     more_prms: PRMs besides the first, whose scores are inputs too: to each table of scores of the ORM and the first PRM
     (`scores`, …) one called <PRM>_scores, …. with_references: reference_scores is an input too, the same for each
-    training seed. Raises ValueError when a scored sample has no grade.
+    training seed. ensembles: of ENSEMBLES those to add, the mean score over all training seeds, null where one has
+    none. Raises ValueError when a scored sample has no grade.
     """
-    models = ("prm", *more_prms, "orm", *(REFERENCES if with_references else ()))
-    compute = functools.partial(_scored_samples, more_prms=tuple(more_prms))
+    models = ("prm", *more_prms, "orm", *(REFERENCES if with_references else ()), *ensembles)
+    compute = functools.partial(_scored_samples, more_prms=tuple(more_prms), ensembles=tuple(ensembles))
     return TableStage("scored_samples", 1, config, schema(models), compute, reads=READS, expected_rows=_expected_rows)
 
 
@@ -66,6 +72,7 @@ def _scored_samples(
     solutions: pa.Table,
     reference_scores: pa.Table | None = None,
     more_prms: tuple[str, ...] = (),
+    ensembles: tuple[str, ...] = (),
     **scores: pa.Table,
 ) -> pa.Table:
     named = candidates.select(["problem_id", "answer", "candidate", "candidate_is_correct"]).to_pandas()
@@ -91,7 +98,11 @@ def _scored_samples(
         if (rows["_merge"] != "both").any():
             raise ValueError("some scored samples have no grade")
         parts.append(rows.merge(columns, on=SAMPLE_KEY, how="left", validate="one_to_one"))
-    return pa.Table.from_pandas(pd.concat(parts), schema=schema(models), preserve_index=False)
+    joined = pd.concat(parts)
+    for ensemble in ensembles:
+        members = joined.groupby(SAMPLE_KEY, sort=False)[f"{ENSEMBLES[ensemble]}_score"]
+        joined[f"{ensemble}_score"] = members.transform("mean").where(members.transform("count") == len(parts))
+    return pa.Table.from_pandas(joined, schema=schema((*models, *ensembles)), preserve_index=False)
 
 
 def scores_of(config: ReductionConfig, table: pa.Table, columns: list[str]) -> pd.DataFrame:
@@ -108,7 +119,12 @@ def scores_of(config: ReductionConfig, table: pa.Table, columns: list[str]) -> p
 
 def models_of(table: pa.Table) -> list[str]:
     """Return the verifiers that a table of scored samples has a column of."""
-    return [name.removesuffix("_score") for name in table.column_names if name.endswith("_score")]
+    return verifiers_of(table.schema)
+
+
+def verifiers_of(schema: pa.Schema) -> list[str]:
+    """Return the verifiers that a schema of scored samples has a column of."""
+    return [name.removesuffix("_score") for name in schema.names if name.endswith("_score")]
 
 
 def samples_by_split(table: pa.Table) -> Iterator[tuple[str, int, Samples]]:

@@ -146,9 +146,10 @@ def test_a_hub_dataset_is_read_by_its_name(tmp_path: Path, monkeypatch: pytest.M
     folder = tmp_path / "dataset"  # a dataset's folder is named like one of the hub
     folder.mkdir()
     (folder / "train.jsonl").write_text('{"question": "1 + 1?", "answer": "So.\\n#### 2"}\n')
+    assert fetch(f"hub:{folder}").read_text() == fetch(f"hub:{folder}:train").read_text()  # it has one split
     path = fetch(f"hub:{folder}:train")
     [row] = read_problems(path, describe_file(path), "train")
     assert (row["problem"], row["ground_truth_answer"], row["error"]) == ("1 + 1?", "2", None)
-    for name, said in (("hub:nobody/nothing:train", "cannot be fetched"), ("hub:nothing", "hub:DATASET:SPLIT")):
+    for name, said in (("hub:nobody/nothing:train", "cannot be fetched"), ("hub:a:b:c:d", "hub:DATASET:SPLIT")):
         with pytest.raises(InputError, match=said):
             fetch(name)
