@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def judgements(config: JudgeConfig, judge: Model) -> MapStage:
         version=1,
         config=config,
         schema=JUDGEMENTS,
-        make_worker=Judge,
+        make_worker=open_judge,
         place="engines",
         models={"judge": judge},
         engines=(engine_distribution(config.sampling.engine), "torch", "transformers"),
@@ -122,48 +123,88 @@ def read_verdict(text: str, num_steps: int) -> tuple[int | None, str]:
     return (number - 1, "ok") if 1 <= number <= num_steps else (None, "no_such_step")
 
 
-class Judge:
-    """The actor of the stage: one engine, fed a shard of solutions at a time."""
+@dataclass(frozen=True)
+class Written:
+    """What a judge wrote. finish_reason: stop or length; error: why there is nothing."""
 
-    def __init__(self, config: JudgeConfig, models: dict[str, Path]) -> None:
-        self.config = config
-        self.tokenizer = open_tokenizer(models["judge"])
-        self.tokenizing = threading.Lock()
-        self._prompts(["?"])  # a template that takes for ever is better found before an engine is opened
-        self.engine = open_engine(models["judge"], config.sampling)
+    text: str = ""
+    finish_reason: str | None = None
+    num_tokens: int = 0
+    error: str | None = None
+
+
+class Judge:
+    """The actor of the stage: one model, fed a shard of solutions at a time.
+
+    write(prompts, seeds) lets it write, one text per prompt. held_to_form: a text that was cut is a verdict all the
+    same.
+    """
+
+    def __init__(
+        self, prompt: str, seed: int, write: Callable[[list[str], list[int]], list[Written]], held_to_form: bool = False
+    ) -> None:
+        self.prompt, self.seed, self.write, self.held_to_form = prompt, seed, write, held_to_form
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
         """Return a row per solution: the text of the judge, its verdict, and how it could be read."""
+        return self.judge(table, self.seed)
+
+    def judge(self, table: pa.Table, seed: int) -> pa.Table:
+        """Return the rows of `__call__`, with another seed. From any number of threads."""
         rows = table.to_pylist()
-        texts = [ask(self.config.prompt, row["problem"], row["steps"]) for row in rows]
-        with self.tokenizing:
-            prompts = self._prompts(texts)
-        judged: list[dict[str, Any]] = []
-        requests: list[tuple[int, Request]] = []
-        sampling = self.config.sampling
-        for index, (row, ids) in enumerate(zip(rows, prompts, strict=True)):
-            error = row["error"] or (None if row["steps"] else "the solution has no steps")
-            if error is None and len(ids) + sampling.max_tokens > sampling.max_model_length:
-                error = f"the judge's prompt of {len(ids)} tokens does not fit into {sampling.max_model_length}"
-            if error is None:
-                seed = seed_for(sampling.seed, "judge", row["problem_id"], row["sample_index"])
-                requests.append((index, Request(ids, seed)))
+        errors = [row["error"] or (None if row["steps"] else "the solution has no steps") for row in rows]
+        readable = [row for row, error in zip(rows, errors, strict=True) if error is None]
+        prompts = [ask(self.prompt, row["problem"], row["steps"]) for row in readable]
+        seeds = [seed_for(seed, "judge", row["problem_id"], row["sample_index"]) for row in readable]
+        written = iter(self.write(prompts, seeds))
+        judged = []
+        for row, error in zip(rows, errors, strict=True):
             identity = {name: row[name] for name in ("problem_id", "sample_index", "split")}
-            judged.append(
-                identity | {"text": "", "status": "error", "first_error": None, "num_tokens": 0, "error": error}
-            )
-        samples = self.engine.generate([request for _, request in requests])
-        for (index, _), sample in zip(requests, samples, strict=True):
-            if sample.error is not None:
-                judged[index]["error"] = sample.error
-                continue
+            one = Written(error=error) if error is not None else next(written)
+            judged.append(identity | self._read(one, len(row["steps"])))
+        return pa.Table.from_pylist(judged, schema=JUDGEMENTS)
+
+    def _read(self, one: Written, num_steps: int) -> dict[str, Any]:
+        if one.error is not None:
+            return {"text": "", "status": "error", "first_error": None, "num_tokens": 0, "error": one.error}
+        first_error, status = read_verdict(one.text, num_steps)
+        if one.finish_reason == "length" and not self.held_to_form:
+            first_error, status = None, "unparsable"  # whatever it quoted on the way, it came to no end
+        found = {"text": one.text, "status": status, "first_error": first_error, "num_tokens": one.num_tokens}
+        return found | {"error": None}
+
+
+def open_judge(config: JudgeConfig, models: dict[str, Path], options: Mapping[str, Any] = {}) -> Judge:
+    """Open a judge's folder with an engine. options: vLLM's, of the placement."""
+    write = _EngineWriter(config.sampling, models["judge"], options)
+    return Judge(config.prompt, config.sampling.seed, write, bool(config.sampling.regex))
+
+
+class _EngineWriter:
+    """Lets a model folder write, by an engine."""
+
+    def __init__(self, sampling: SamplingConfig, folder: Path, options: Mapping[str, Any]) -> None:
+        self.sampling = sampling
+        self.tokenizer = open_tokenizer(folder)
+        self.tokenizing = threading.Lock()
+        self._prompts(["?"])  # a template that takes for ever is better found before an engine is opened
+        self.engine = open_engine(folder, sampling, options)
+
+    def __call__(self, prompts: list[str], seeds: list[int]) -> list[Written]:
+        with self.tokenizing:
+            tokenised = self._prompts(prompts)
+        room = self.sampling.max_model_length - self.sampling.max_tokens
+        fitting = [index for index, ids in enumerate(tokenised) if len(ids) <= room]
+        samples = self.engine.generate([Request(tokenised[index], seeds[index]) for index in fitting])
+        limit = self.sampling.max_model_length
+        written = [
+            Written(error=f"the judge's prompt of {len(ids)} tokens does not fit into {limit}") for ids in tokenised
+        ]
+        for index, sample in zip(fitting, samples, strict=True):
             with self.tokenizing:
                 text = str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
-            first_error, status = read_verdict(text, len(rows[index]["steps"]))
-            if sample.finish_reason == "length" and not sampling.regex:
-                first_error, status = None, "unparsable"  # whatever it quoted on the way, it came to no end
-            judged[index] |= {"text": text, "status": status, "first_error": first_error, "num_tokens": len(sample.ids)}
-        return pa.Table.from_pylist(judged, schema=JUDGEMENTS)
+            written[index] = Written(text, sample.finish_reason, len(sample.ids), sample.error)
+        return written
 
     def _prompts(self, texts: Sequence[str]) -> list[list[int]]:
         """Tokenise prompts by the model's chat template, where it has one; else as every prompt of the project."""

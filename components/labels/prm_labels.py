@@ -11,8 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.dataflow.stage import MapStage, Model
-from components.verifiers.published import OURS
+from components.dataflow.stage import MapStage, Model, field_added_later
+from components.verifiers.style import OURS, Style
 from schemas.settings import Dtype, Share, settings
 from schemas.tables import STEP_LABELS
 
@@ -23,7 +23,8 @@ class VerifierLabelsConfig:
 
     threshold: Share = 0.2  # a step is wrong if its P(negative) is more (§4.1)
     dtype: Dtype = "float32"  # arithmetic
-    prm_style: str = OURS  # whose conventions the PRM follows: ours, or a published style (verifiers/published.py)
+    prm_style: str = OURS  # whose conventions the PRM follows: ours, or a style of verifiers/styles
+    style: Style | None = field_added_later(None, value_before=None)  # a user's own, in place of prm_style
 
 
 def label_by_prm(config: VerifierLabelsConfig, prm: Model, name: str = "prm_labels") -> MapStage:
@@ -47,7 +48,7 @@ class LabelByPrm:
         from components.verifiers.verifier import Verifier
 
         self.config = config
-        self.verifier = Verifier(models["prm"], config.prm_style, config.dtype)
+        self.verifier = Verifier(models["prm"], config.style or config.prm_style, config.dtype)
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
         """Return a row of step labels per solution."""

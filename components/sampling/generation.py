@@ -7,8 +7,9 @@ in nothing: a sample without an answer stays in its slot of N (paper §3.1).
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ import pyarrow as pa
 
 from components.dataflow.stage import MapStage, Model, seed_for
 from components.models.model_folder import open_tokenizer
-from components.sampling.engines import Request, SamplingConfig, engine_distribution
+from components.sampling.engines import Request, Sample, SamplingConfig, engine_distribution
 from components.sampling.open_engine import open_engine
-from components.text.rendering import end_of_turn_ids, render_chat_prompts, render_prompts, split_steps
+from components.sampling.prompts import sampling_prompts
+from components.sampling.thinking import Thinker, Thought, steps_by
+from components.text.rendering import end_of_turn_ids, split_steps
 from components.text.segmentation import NEWLINE, steps
-from schemas.tables import SOLUTIONS
+from schemas.tables import SOLUTIONS, THOUGHT_SOLUTIONS
 
 
 def generate(config: SamplingConfig, generator: Model, *, name: str = "solutions") -> MapStage:
@@ -29,7 +32,7 @@ def generate(config: SamplingConfig, generator: Model, *, name: str = "solutions
         name=name,
         version=1,
         config=config,
-        schema=SOLUTIONS,
+        schema=THOUGHT_SOLUTIONS if config.thinks else SOLUTIONS,
         make_worker=Generate,
         place="engines",
         models={"generator": generator},
@@ -41,22 +44,37 @@ def generate(config: SamplingConfig, generator: Model, *, name: str = "solutions
     )
 
 
-def sample_blocks(config: SamplingConfig, attributes: Mapping[str, str]) -> list[dict[str, int]]:
-    """Return the blocks [start, start + count) that make up a split's samples; only the last can be short."""
+def sample_blocks(config: Any, attributes: Mapping[str, str]) -> list[dict[str, int]]:
+    """Return the blocks [start, start + count) that make up a split's samples; only the last can be short.
+
+    config: with samples_per_problem and sample_block.
+    """
     total = config.samples_per_problem.get(attributes["split"], 0)
     step = config.sample_block
     return [{"sample_start": at, "sample_count": min(step, total - at)} for at in range(0, total, step)]
 
 
+def before(stops: Sequence[str], text: str) -> tuple[str, bool]:
+    """Return a text up to the first of these that is in it, and whether one is."""
+    at = min((place for stop in stops if (place := text.find(stop)) >= 0), default=-1)
+    return (text, False) if at < 0 else (text[:at], True)
+
+
+def cut_into_steps(text: str, rule: str) -> list[str]:
+    """Return the steps of a text by a rule of `segmentation.py`; newline is that of generators finetuned here."""
+    return split_steps(text) if rule == NEWLINE else steps(text, rule)
+
+
 class Generate:
     """The actor of the generation stage: one engine, fed a shard of problems at a time."""
 
-    def __init__(self, config: SamplingConfig, models: dict[str, Path]) -> None:
+    def __init__(self, config: SamplingConfig, models: dict[str, Path], options: Mapping[str, Any] = {}) -> None:
         self.config = config
         self.tokenizer = open_tokenizer(models["generator"])
-        self.ends = end_of_turn_ids(self.tokenizer) if config.chat_instruction else ()
+        self.ends = end_of_turn_ids(self.tokenizer) if config.chat_instruction or config.prompt else ()
         self.tokenizing = threading.Lock()  # shards in flight are threads here, and tokenizers are not for threads
-        self.engine = open_engine(models["generator"], config)
+        self.engine = open_engine(models["generator"], config, options)
+        self.thinker = Thinker(self.engine, self.tokenizer, config) if config.thinks else None
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
         """Return a row per problem and sample of the block. A prompt that does not fit becomes an error of its rows."""
@@ -64,11 +82,7 @@ class Generate:
         requests: list[tuple[int, Request]] = []
         problems = table.to_pylist()
         with self.tokenizing:
-            texts = [self.config.few_shot + problem["problem"] for problem in problems]
-            if self.config.chat_instruction:
-                prompts = render_chat_prompts(self.tokenizer, self.config.chat_instruction, texts)
-            else:
-                prompts = render_prompts(self.tokenizer, texts)
+            prompts = sampling_prompts(self.tokenizer, self.config, [problem["problem"] for problem in problems])
         for problem, prompt_ids in zip(problems, prompts, strict=True):
             error = problem["error"]
             if error is None and len(prompt_ids) + self.config.max_tokens > self.config.max_model_length:
@@ -84,26 +98,46 @@ class Generate:
                     {name: problem[name] for name in ("problem_id", "split", "problem", "ground_truth_answer")}
                     | {"sample_index": index, "seed": seed, "error": error}
                     | {"text": "", "steps": [], "finish_reason": None, "num_tokens": 0}
+                    | ({"thinking": "", "num_thinking_tokens": 0} if self.thinker is not None else {})
                 )
-        samples = self.engine.generate([request for _, request in requests])
+        written = self._written([request for _, request in requests])
+        for (row, _), one in zip(requests, written, strict=True):
+            rows[row] |= one
+        return pa.Table.from_pylist(rows, schema=SOLUTIONS if self.thinker is None else THOUGHT_SOLUTIONS)
+
+    def _written(self, requests: list[Request]) -> list[dict[str, Any]]:
+        """Sample one solution per request. Return their columns, or the error alone of one that the engine refused."""
+        if self.thinker is not None:
+            return [self._columns_of_thought(thought) for thought in self.thinker.sample(requests, self.tokenizing)]
+        samples = self.engine.generate(requests)
         with self.tokenizing:
             texts = [self._text(sample.ids) for sample in samples]
-        for (row, _), sample, text in zip(requests, samples, texts, strict=True):
-            if sample.error is not None:
-                rows[row]["error"] = sample.error
-                continue
-            stopped = bool(self.config.stop) and self.config.stop in text
-            text = text.partition(self.config.stop)[0] if stopped else text
-            rows[row] |= {
-                "text": text,
-                "steps": self._steps(text),
-                "finish_reason": "stop" if stopped else sample.finish_reason,
-                "num_tokens": len(sample.ids),
-            }
-        return pa.Table.from_pylist(rows, schema=SOLUTIONS)
+        return [self._columns(sample, text) for sample, text in zip(samples, texts, strict=True)]
 
-    def _steps(self, text: str) -> list[str]:
-        return split_steps(text) if self.config.segmentation == NEWLINE else steps(text, self.config.segmentation)
+    def _columns(self, sample: Sample, text: str) -> dict[str, Any]:
+        if sample.error is not None:
+            return {"error": sample.error}
+        text, stopped = before(self.config.stops, text)
+        return {
+            "text": text,
+            "steps": cut_into_steps(text, self.config.segmentation),
+            "finish_reason": "stop" if stopped else sample.finish_reason,
+            "num_tokens": len(sample.ids),
+        }
+
+    def _columns_of_thought(self, thought: Thought) -> dict[str, Any]:
+        if thought.error is not None:
+            return {"error": thought.error}
+        text, stopped = before(self.config.stops, thought.parts.text)
+        cut = functools.partial(cut_into_steps, rule=self.config.segmentation)
+        return {
+            "text": text,
+            "thinking": thought.parts.thinking,
+            "steps": steps_by(self.config.steps_of, thought.parts.thinking, text, cut),
+            "finish_reason": "stop" if stopped else thought.finish_reason,
+            "num_tokens": thought.num_tokens,
+            "num_thinking_tokens": thought.num_thinking_tokens,
+        }
 
     def _text(self, ids: list[int]) -> str:
         """Return the sampled text, without the token that ended it."""

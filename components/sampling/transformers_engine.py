@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from components.models.model_folder import open_model
 from components.sampling.engines import Request, Sample, SamplingConfig
@@ -40,14 +40,34 @@ class TransformersEngine:
             samples |= zip(batch, self._batch([requests[i] for i in batch]), strict=True)
         return [samples[i] for i in range(len(requests))]
 
-    def _probabilities(self, logits_BV: Tensor) -> Tensor:
-        """Return the probabilities of next tokens, of the nucleus alone where top_p is below 1."""
-        scaled_BV = (logits_BV / max(self.config.temperature, 1e-6)).softmax(-1)  # 0: the likeliest
+    def _probabilities(self, logits_BV: Tensor, written: Sequence[Sequence[int]]) -> Tensor:
+        """Return the probabilities of next tokens: of those alone that top_k, min_p and top_p leave.
+
+        written: of each sample its prompt and what it has so far, whose tokens the repetition penalty is for.
+        """
+        scaled_BV = self._narrowed(logits_BV, written).softmax(-1)
         if self.config.top_p == 1:
             return scaled_BV
         ordered_BV, tokens_BV = scaled_BV.sort(stable=True, dim=-1, descending=True)
         before_BV = ordered_BV.cumsum(-1) - ordered_BV
         return scaled_BV.scatter(-1, tokens_BV, ordered_BV.masked_fill(before_BV >= self.config.top_p, 0))
+
+    def _narrowed(self, logits_BV: Tensor, written: Sequence[Sequence[int]]) -> Tensor:
+        """Return logits over the temperature (0: the likeliest), those of tokens that are out of the question at −∞."""
+        import torch
+        from transformers import MinPLogitsWarper, RepetitionPenaltyLogitsProcessor, TopKLogitsWarper
+
+        if self.config.repetition_penalty != 1:
+            penalise = RepetitionPenaltyLogitsProcessor(self.config.repetition_penalty)
+            rows = [penalise(torch.tensor([ids]), row[None]) for ids, row in zip(written, logits_BV, strict=True)]
+            logits_BV = torch.cat(rows)
+        logits_BV = logits_BV / max(self.config.temperature, 1e-6)
+        narrowed: Any = logits_BV
+        if self.config.min_p:
+            narrowed = MinPLogitsWarper(self.config.min_p)(cast(Any, None), narrowed)
+        if self.config.top_k:
+            narrowed = TopKLogitsWarper(self.config.top_k)(cast(Any, None), narrowed)
+        return cast("Tensor", narrowed)
 
     def _batch(self, requests: list[Request]) -> list[Sample]:
         import torch
@@ -68,7 +88,8 @@ class TransformersEngine:
                 output = self.model(input_ids=ids_BT, past_key_values=cache, use_cache=True)
                 cache = output.past_key_values
                 logits_BV = output.logits[:, -1].float().cpu()
-                scaled_BV = self._probabilities(logits_BV)
+                so_far = [[*one.prompt_ids, *ids] for one, ids in zip(requests, written, strict=True)]
+                scaled_BV = self._probabilities(logits_BV, so_far)
                 chosen = []
                 for row, generator in enumerate(generators):
                     token = int(torch.multinomial(scaled_BV[row], 1, generator=generator))

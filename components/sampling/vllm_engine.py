@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
@@ -13,6 +13,7 @@ from typing import Any
 
 from components.dataflow import prometheus
 from components.models.model_folder import VLLM
+from components.sampling import engine_options
 from components.sampling.engines import Request, Sample, SamplingConfig
 from components.sampling.watchdog import Watchdog
 
@@ -26,8 +27,8 @@ class VllmEngine:
     at the end of each.
     """
 
-    def __init__(self, folder: Path, config: SamplingConfig) -> None:
-        self.folder, self.config = folder, config
+    def __init__(self, folder: Path, config: SamplingConfig, options: Mapping[str, Any] = {}) -> None:
+        self.folder, self.config, self.options = folder, config, options
         self.requests: SimpleQueue[tuple[Request, Future[Sample]]] = SimpleQueue()
         ready: Future[None] = Future()
         threading.Thread(target=self._serve, args=(ready,), daemon=True).start()
@@ -43,7 +44,7 @@ class VllmEngine:
     def _serve(self, ready: Future[None]) -> None:
         """Run the engine's thread: take requests from the queue, and step while any is under way."""
         try:
-            llm = open_vllm(self.folder, self.config)
+            llm = open_vllm(self.folder, self.config, self.options)
         except BaseException as error:
             ready.set_exception(error)
             return
@@ -90,8 +91,11 @@ def _set_cache_metric(llm: Any) -> None:
             prometheus.set_kv_cache_usage(float(metric.value))
 
 
-def open_vllm(folder: Path, config: SamplingConfig) -> Any:
-    """Open a `vllm.LLM` with the settings of a study."""
+def open_vllm(folder: Path, config: SamplingConfig, options: Mapping[str, Any] = {}) -> Any:
+    """Open a `vllm.LLM` with the settings of a study. options: vLLM's own, of the placement.
+
+    On GPUs vLLM chooses the number of sequences in a batch by their memory.
+    """
     import os
 
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
@@ -110,20 +114,25 @@ def open_vllm(folder: Path, config: SamplingConfig) -> Any:
     cpu: dict[str, Any] = {
         # vLLM 0.32 on CPU refuses a seed in a prompt that is prefilled in parts.
         "enable_chunked_prefill": False,
-        "max_num_batched_tokens": max(8192, config.max_model_length),
+        "max_num_batched_tokens": max(8192, config.longest),
         "enforce_eager": True,
         "block_size": 32,
+        "max_num_seqs": 256,
+    }
+    arguments: dict[str, Any] = {
+        "enable_prefix_caching": True,
+        **(several if torch.cuda.is_available() else cpu),
+        **options,
+        **engine_options.arguments(config.engine_options),
     }
     return LLM(
         model=str(folder),
         dtype=config.dtype,
-        max_model_len=config.max_model_length,
-        enable_prefix_caching=True,
-        max_num_seqs=256,
+        max_model_len=config.longest,
         seed=0,
         disable_log_stats=not torch.cuda.is_available(),  # a tiny model's steps are as short as the stats' own
         **VLLM,
-        **(several if torch.cuda.is_available() else cpu),
+        **arguments,
     )
 
 
@@ -132,14 +141,19 @@ def vllm_parameters(config: SamplingConfig, request: Request) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
+    stops = config.stops if request.stops is None else request.stops
     return SamplingParams(
         temperature=config.temperature,
         top_p=config.top_p,
+        top_k=config.top_k,
+        min_p=config.min_p,
+        repetition_penalty=config.repetition_penalty,
         max_tokens=request.max_tokens or config.max_tokens,
         seed=request.seed,
-        stop=[config.stop] if config.stop else None,
+        stop=list(stops) or None,
         stop_token_ids=list(request.ends) or None,
-        detokenize=bool(config.stop),
+        detokenize=bool(stops),
+        skip_special_tokens=request.stops is None,
         output_kind=RequestOutputKind.FINAL_ONLY,
         structured_outputs=StructuredOutputsParams(regex=config.regex) if config.regex else None,
     )

@@ -3,6 +3,7 @@ asking everywhere."""
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from components.dataflow.map_executor import tasks_of
 from components.dataflow.stage import Model, digest, recipe
 from components.labels import rollouts as module
 from components.labels.rollout_labels import RolloutLabelsConfig, rollout_labels
-from components.labels.rollouts import Rollouts, RolloutsConfig
+from components.labels.rollouts import Rollouts, RolloutsConfig, prefix_through
 from components.sampling.engines import Request, Sample, SamplingConfig
 from components.text.rendering import answer_step, join_steps, split_steps
 from components.training.examples_of_rows import ExampleConfig, make_examples
@@ -24,6 +25,7 @@ from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY, Chain, WorldConfig, chains
 from components.worlds.worked_steps import rate_steps
 from schemas.tables import ROLLOUTS, SOLUTIONS, STEP_LABELS
+from tests.sampling.test_chat_prompts import chat_tokenizer
 
 TOKENIZER = build_tokenizer(VOCABULARY)
 SAMPLING = SamplingConfig({}, 0.7, 128, 1024, "float32", "vllm")
@@ -36,7 +38,7 @@ class RuleEngine:
 
     skill, luck = 1.0, 0.0
 
-    def __init__(self, folder: Path, config: SamplingConfig) -> None:
+    def __init__(self, folder: Path, config: SamplingConfig, options: Any) -> None:
         self.asked = 0
 
     def generate(self, requests: Sequence[Request]) -> list[Sample]:
@@ -253,3 +255,47 @@ def test_rows_that_cannot_be_continued_are_kept_with_their_error(make: Any) -> N
         ]
         assert [bool(labels["ratings"]) for labels in labels_of(found, source)][3]
         assert [labels["error"] for labels in labels_of(found, source)] == found["error"].to_pylist()
+
+
+class Turns:
+    """Stands in for an engine: notes what it is shown, and ends every solution by the answer 12."""
+
+    def __init__(self, *args: Any) -> None:
+        self.asked: list[Any] = []
+
+    def generate(self, requests: Any) -> list[Sample]:
+        self.asked += requests
+        ids = CHAT("So it is \\boxed{12}. END more", add_special_tokens=False)["input_ids"]
+        return [Sample(ids, "length") for _ in requests]
+
+
+CHAT = chat_tokenizer()
+
+
+def test_a_generator_that_is_sampled_as_it_is_goes_on_with_its_own_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CHAT.save_pretrained(tmp_path)
+    monkeypatch.setattr(module, "open_engine", Turns)
+    sampling = dataclasses.replace(
+        SAMPLING, prompt="{problem} Think.", stop_texts=("END",), max_tokens=400, max_model_length=2048
+    )
+    worker = Rollouts(RolloutsConfig(sampling, "every_step", 1), {"generator": tmp_path})
+    text = "First we add.\n\nThen we have 12.\n\nSo 12."
+    row = dict.fromkeys(SOLUTIONS.names) | {"problem_id": "p", "sample_index": 0, "split": "train", "seed": 0}
+    row |= {"problem": "7 + 5?", "ground_truth_answer": "12", "text": text, "finish_reason": "stop", "num_tokens": 9}
+    row |= {"steps": ["First we add.", "Then we have 12.", "So 12."]}
+    [found] = worker(pa.Table.from_pylist([row], schema=SOLUTIONS), block(count=2)).to_pylist()
+    assert (found["asked_steps"], found["answers"], found["error"]) == ([0, 1], [["12", "12"]] * 2, None)
+    turn = "<|turn|>user\n7 + 5? Think.<|over|>\n<|turn|>assistant\n"
+    shown = [CHAT.decode(request.prompt_ids) for request in worker.engine.asked]
+    assert shown == [turn + "First we add.\n\n"] * 2 + [turn + "First we add.\n\nThen we have 12.\n\n"] * 2
+    assert {request.ends for request in worker.engine.asked} == {(CHAT.convert_tokens_to_ids("<|over|>"),)}
+    written = len(CHAT("First we add.\n\n", add_special_tokens=False)["input_ids"])
+    assert worker.engine.asked[0].max_tokens == 400 - written
+
+
+def test_steps_that_are_not_those_of_the_text_are_refused() -> None:
+    assert prefix_through("a\n\na\n\nb", ["a", "a", "b"], 1) == "a\n\na\n\n"
+    with pytest.raises(ValueError, match="step 'c' does not stand in the text"):
+        prefix_through("a\nb", ["a", "c"], 0)

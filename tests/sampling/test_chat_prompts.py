@@ -77,7 +77,7 @@ def test_the_token_that_ends_a_turn_ends_the_sample_and_is_no_text(
     tokenizer.save_pretrained(tmp_path)
     over = tokenizer.convert_tokens_to_ids("<|over|>")
     engine = Echo([*tokenizer("Add\n# Answer\n\nfour", add_special_tokens=False)["input_ids"], over])
-    monkeypatch.setattr("components.sampling.generation.open_engine", lambda folder, config: engine)
+    monkeypatch.setattr("components.sampling.generation.open_engine", lambda *given: engine)
     config = dataclasses.replace(
         PRESETS["laptop"].few_shot, engine="transformers", chat_instruction=CHAT_INSTRUCTION if chat else ""
     )

@@ -7,14 +7,16 @@ import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from components.dataflow.stage import canonical_json
-from components.sampling.engines import SamplingConfig
+from components.sampling import engine_options
+from components.sampling.engines import Request, SamplingConfig
 from components.sampling.transformers_engine import TransformersEngine
-from components.sampling.vllm_engine import open_vllm
+from components.sampling.vllm_engine import open_vllm, vllm_parameters
 
 CONFIG = SamplingConfig(
     samples_per_problem={"test": 1},
@@ -46,18 +48,41 @@ def test_a_choice_of_the_user_stands(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert started_with(monkeypatch, tmp_path)["DO_NOT_TRACK"] == "0"
 
 
-def test_a_nucleus_keeps_the_likeliest_tokens_and_no_others() -> None:
+def kept(**settings: Any) -> list[list[float]]:
+    """The probabilities that are left of two rows, by the engine transformers; what a row has already is token 1."""
     engine = TransformersEngine.__new__(TransformersEngine)  # without a model: its probabilities alone
     logits_BV = torch.tensor([[0.05, 0.6, 0.05, 0.3], [0.25, 0.25, 0.25, 0.25]]).log()
+    engine.config = dataclasses.replace(CONFIG, **settings)
+    return [[round(value, 6) for value in row] for row in engine._probabilities(logits_BV, [[1], [1]]).tolist()]
 
-    def kept(top_p: float) -> list[list[float]]:
-        engine.config = dataclasses.replace(CONFIG, top_p=top_p)
-        return [[round(value, 6) for value in row] for row in engine._probabilities(logits_BV).tolist()]
 
-    assert kept(1.0)[0] == [0.05, 0.6, 0.05, 0.3]
-    assert kept(0.8)[0] == [0, 0.6, 0, 0.3]  # 0.6 alone is not enough
-    assert kept(0.5)[0] == [0, 0.6, 0, 0]
-    assert kept(0.5)[1] == [0.25, 0.25, 0, 0]
+def test_a_nucleus_keeps_the_likeliest_tokens_and_no_others() -> None:
+    assert kept(top_p=1.0)[0] == [0.05, 0.6, 0.05, 0.3]
+    assert kept(top_p=0.8)[0] == [0, 0.6, 0, 0.3]  # 0.6 alone is not enough
+    assert kept(top_p=0.5)[0] == [0, 0.6, 0, 0]
+    assert kept(top_p=0.5)[1] == [0.25, 0.25, 0, 0]
+
+
+def test_the_other_ways_to_leave_tokens_out() -> None:
+    assert kept(top_k=2)[0] == [0, pytest.approx(2 / 3, abs=1e-5), 0, pytest.approx(1 / 3, abs=1e-5)]
+    assert kept(min_p=0.4)[0] == [0, pytest.approx(2 / 3, abs=1e-5), 0, pytest.approx(1 / 3, abs=1e-5)]
+    assert kept(min_p=0.6)[0] == [0, 1, 0, 0]
+    assert kept(top_k=4, min_p=0.01) == kept()
+    # Token 1 is there already: its logarithm, below 0, is doubled, so that 0.6 counts as 0.36.
+    total = 0.05 + 0.36 + 0.05 + 0.3
+    assert kept(repetition_penalty=2.0)[0] == [pytest.approx(p / total, abs=1e-5) for p in (0.05, 0.36, 0.05, 0.3)]
+
+
+def test_vllm_is_asked_for_the_same() -> None:
+    pytest.importorskip("vllm")
+    config = dataclasses.replace(
+        CONFIG, top_k=5, min_p=0.1, repetition_penalty=1.2, top_p=0.9, stop="\n---", stop_texts=("END",)
+    )
+    asked = vllm_parameters(config, Request([1], 7))
+    assert (asked.top_k, asked.min_p, asked.repetition_penalty, asked.top_p) == (5, 0.1, 1.2, 0.9)
+    assert (asked.stop, asked.detokenize, asked.seed) == (["\n---", "END"], True, 7)
+    asked = vllm_parameters(CONFIG, Request([1], 7))
+    assert (asked.top_k, asked.min_p, asked.repetition_penalty, asked.stop, asked.detokenize) == (0, 0, 1, [], False)
 
 
 @pytest.mark.parametrize("top_p", [0.0, 1.5, -0.1])
@@ -69,3 +94,40 @@ def test_a_nucleus_without_tokens_is_refused(top_p: float) -> None:
 def test_a_nucleus_of_all_tokens_moves_no_key() -> None:
     assert "top_p" not in canonical_json(CONFIG)
     assert '"top_p":0.9' in canonical_json(dataclasses.replace(CONFIG, top_p=0.9))
+
+
+def arguments_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: bool, **options: Any) -> dict[str, Any]:
+    """What `vllm.LLM` is made with."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=lambda **arguments: arguments))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    config = dataclasses.replace(CONFIG, engine_options=engine_options.of_key(options))
+    return open_vllm(tmp_path, config, engine_options.of_placement(options))
+
+
+def test_options_of_a_placement_reach_vllm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    speculative = {"method": "ngram", "num_speculative_tokens": 3}
+    given = {"max_num_seqs": 1024, "kv_cache_dtype": "fp8", "speculative_config": speculative, "block_size": 16}
+    for gpu in (True, False):
+        assert arguments_of(monkeypatch, tmp_path, gpu, **given).items() >= given.items()
+
+
+def test_vllm_chooses_its_batch_by_the_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert "max_num_seqs" not in arguments_of(monkeypatch, tmp_path, gpu=True)
+    assert arguments_of(monkeypatch, tmp_path, gpu=False)["max_num_seqs"] == 256
+
+
+def test_options_that_can_change_tokens_are_a_part_of_the_key_and_no_others() -> None:
+    assert "engine_options" not in canonical_json(CONFIG)
+    options = {"max_num_seqs": 7, "quantization": "fp8", "hf_overrides": {"b": 1, "a": 2}}
+    assert engine_options.of_key(options) == (("hf_overrides", '{"a": 2, "b": 1}'), ("quantization", '"fp8"'))
+    assert engine_options.of_placement(options) == {"max_num_seqs": 7}
+    assert not engine_options.CHANGE_TOKENS.keys() & engine_options.KEEP_TOKENS.keys()
+    with pytest.raises(ValueError, match="no option 'seed'"):
+        engine_options.check({"seed": 1})
+
+
+def test_the_names_of_the_options_are_vllms() -> None:
+    arg_utils = pytest.importorskip("vllm.engine.arg_utils")
+    known = {field.name for field in dataclasses.fields(arg_utils.EngineArgs)}
+    assert {*engine_options.CHANGE_TOKENS, *engine_options.KEEP_TOKENS} <= known

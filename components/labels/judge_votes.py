@@ -1,0 +1,119 @@
+"""Votes of a model that writes its verdict, a judge or a generative PRM: the score of a solution is the share of its
+verdicts that find no error.
+
+Verdicts are sampled in blocks, each with a seed of its own: 8 votes are the first 8 of 32, so that more votes compute
+what is new. A verdict that cannot be read is kept, counted, and no vote.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from pydantic import PositiveInt
+
+from components.dataflow.stage import MapStage, Model, TableStage, seed_for
+from components.labels.judge_labels import JudgeConfig, open_judge
+from components.sampling.engines import engine_distribution
+from schemas.ratings import NO_ERROR
+from schemas.settings import NoSettings, settings
+from schemas.tables import SAMPLE_KEY
+from schemas.verifiers import JUDGE_VOTES, VERIFIER_SCORES
+
+
+@settings
+class JudgeVotesConfig:
+    """Settings of votes: the judge, and how many verdicts it writes about each solution."""
+
+    judge: JudgeConfig  # its sampling's temperature must be over 0 where there is more than one vote
+    votes: PositiveInt = 8  # verdicts about each solution
+    vote_block: PositiveInt = 4  # verdicts in one shard: the grain of resuming and of extending
+
+    def __post_init__(self) -> None:
+        if self.votes > 1 and self.judge.sampling.temperature == 0:
+            raise ValueError("several votes at temperature 0 are one vote: give a temperature, or votes=1")
+
+
+def judge_votes(config: JudgeVotesConfig, judge: Model, name: str = "judge_votes") -> MapStage:
+    """The stage solutions → judge_votes, a row per solution and vote."""
+    return MapStage(
+        name,
+        version=1,
+        config=config,
+        schema=JUDGE_VOTES,
+        make_worker=JudgeVotes,
+        place="engines",
+        models={"judge": judge},
+        engines=(engine_distribution(config.judge.sampling.engine), "torch", "transformers"),
+        items=_blocks,
+        not_in_key=("votes",),
+        expected_rows=lambda item, rows: rows * item["votes"],
+    )
+
+
+def _blocks(config: JudgeVotesConfig, attributes: Mapping[str, str]) -> list[dict[str, int]]:
+    starts = range(0, config.votes, config.vote_block)
+    return [{"first_vote": first, "votes": min(config.vote_block, config.votes - first)} for first in starts]
+
+
+class JudgeVotes:
+    """The actor of the stage: one judge, asked several times about each solution of a shard."""
+
+    def __init__(self, config: JudgeVotesConfig, models: dict[str, Path], options: Mapping[str, Any] = {}) -> None:
+        self.config = config
+        self.judge = open_judge(config.judge, models, options)
+
+    def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        """Return a row per solution and vote of the item."""
+        parts = []
+        for vote in range(item["first_vote"], item["first_vote"] + item["votes"]):
+            judged = self.judge.judge(table, seed_for(self.config.judge.sampling.seed, "vote", vote))
+            parts.append(judged.append_column("vote", pa.array([vote] * len(judged), pa.int32())))
+        return pa.concat_tables(parts).select(JUDGE_VOTES.names).cast(JUDGE_VOTES)
+
+
+def verdict_scores(name: str = "verdict_scores") -> TableStage:
+    """The stage judge_votes → verifier_scores: shares of the readable verdicts.
+
+    score: share that finds no error. step_probabilities: of each step through the last one that a verdict names, the
+    share of verdicts whose first error it is, of those that call no earlier step wrong; steps after it have no error.
+    """
+    reads = {"solutions": [*SAMPLE_KEY, "split", "steps"]}
+    return TableStage(name, 1, NoSettings(), VERIFIER_SCORES, _verdict_scores, reads=reads)
+
+
+def _verdict_scores(config: NoSettings, solutions: pa.Table, judge_votes: pa.Table) -> pa.Table:
+    votes = judge_votes.select([*SAMPLE_KEY, "status", "first_error", "num_tokens", "error"]).to_pandas()
+    by_solution: dict[Any, pd.DataFrame] = dict(iter(votes.groupby(SAMPLE_KEY, sort=False)))
+    rows = []
+    for row in solutions.select([*SAMPLE_KEY, "split", "steps"]).to_pylist():
+        own = by_solution.get((row["problem_id"], row["sample_index"]))
+        rows.append(_row(row, own) if own is not None else _nothing(row, "it was never judged"))
+    return pa.Table.from_pylist(rows, schema=VERIFIER_SCORES)
+
+
+def _nothing(row: Mapping[str, Any], error: str | None) -> dict[str, Any]:
+    return {name: row[name] for name in (*SAMPLE_KEY, "split")} | {
+        "score": None, "step_probabilities": None, "num_tokens": None, "error": error,
+    }  # fmt: skip
+
+
+def _row(row: Mapping[str, Any], votes: pd.DataFrame) -> dict[str, Any]:
+    found = votes.loc[votes["status"] == "ok", "first_error"].astype(int).tolist()
+    scored = _nothing(row, None) | {"num_tokens": int(votes["num_tokens"].sum())}
+    if not found:
+        errors = votes["error"].dropna()
+        causes = Counter(votes["status"])
+        cause = errors.iloc[0] if len(errors) else ", ".join(f"{count} {status}" for status, count in causes.items())
+        return scored | {"error": f"none of {len(votes)} verdicts can be read: {cause}" if row["steps"] else None}
+    left, probabilities = len(found), []
+    for step in range(len(row["steps"])):
+        wrong = found.count(step)
+        negative = wrong / left if left else 0.0
+        probabilities.append([negative, 0.0, 1 - negative])
+        left -= wrong
+    return scored | {"score": found.count(NO_ERROR) / len(found), "step_probabilities": probabilities}
