@@ -111,11 +111,21 @@ def parse(text: str, name: str) -> Placement:
         raise PlacementError(f"{name}: [{unknown[0]}]: tables are {', '.join(KINDS)}, stages.NAME and nodes.NAME")
     if missing := [kind for kind in KINDS if kind not in tables]:
         raise PlacementError(f"{name}: [{missing[0]}] is missing; every kind of place has to be placed")
+    options = _vllm(name, tables["engines"])
     pool_tables = {**tables, **{f"stages.{stage}": table for stage, table in stages.items()}}
     pools = {kind.removeprefix("stages."): _pool(f"{name}: [{kind}]", table) for kind, table in pool_tables.items()}
+    pools["engines"] = dataclasses.replace(pools["engines"], options=options)
     return Placement(
         pools, [node for kind, table in nodes.items() for node in _nodes(f"{name}: [nodes.{kind}]", table)]
     )
+
+
+def _vllm(name: str, table: Any) -> dict[str, Any]:
+    """Take vLLM's own options out of the table of engines. Raises PlacementError."""
+    options = table.pop("vllm", {}) if isinstance(table, dict) else {}
+    if not isinstance(options, dict):
+        raise PlacementError(f"{name}: [engines.vllm] is not a table")
+    return options
 
 
 def _pool(where: str, table: Any) -> Pool:

@@ -27,7 +27,12 @@ from components.dataflow.store import Store, model_path
 
 _AT_WORK_SECONDS = 3600.0  # age up to which a temporary file may still be written
 _LOOKS_EVERY = 1000  # files removed between two looks for runs that began meanwhile
-_KEPT_FOLDERS = {"studies", "quarantine", ".probes"}  # their files have names of any form, and are never removed
+_KEPT_FOLDERS = {
+    "studies",
+    "quarantine",
+    "endpoints",
+    ".probes",
+}  # their files have names of any form, and are never removed
 
 
 @dataclass(frozen=True)

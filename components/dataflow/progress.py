@@ -12,12 +12,15 @@ _LINE = "{desc}: {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}, {rate_fmt}{p
 
 
 def progress(desc: str, unit: str, total: int | None = None, position: int = 0) -> Any:
-    """Make a tqdm bar, for `with`. position: its line among several, on a terminal."""
+    """Make a tqdm bar, for `with`. position: its line among several, on a terminal.
+
+    It is drawn by time alone: by default tqdm draws no more once a single update was a large one.
+    """
     if sys.stderr.isatty():
-        return tqdm(total=total, desc=desc, unit=unit, position=position, mininterval=1, dynamic_ncols=True)
+        return tqdm(total=total, desc=desc, unit=unit, position=position, mininterval=1, miniters=0, dynamic_ncols=True)
     # Position 0 for all: lines of several simply follow each other.
     file: Any = _Lines(sys.stderr)
-    return tqdm(total=total, desc=desc, unit=unit, position=0, mininterval=10, bar_format=_LINE, file=file)
+    return tqdm(total=total, desc=desc, unit=unit, position=0, mininterval=10, miniters=0, bar_format=_LINE, file=file)
 
 
 class _Lines(io.TextIOBase):

@@ -38,10 +38,11 @@ _PATHS = {
     "datasets": rf"datasets/(?P<stage>{_STAGE})-{_HEX16}/(?:_manifest\.json|part-[0-9]{{5,9}}\.parquet)",
     "models": rf"models/(?P<stage>{_STAGE})-{_HEX16}/(?:_manifest\.json|{_HEX16}/_files\.json)",
     "scratch": rf"scratch/(?:attempts/(?P<stage>{_STAGE})-{_HEX64}\.json|(?P<stage_>{_STAGE})-{_HEX16}/"
-    r"(?:state-[0-9]+\.pt|state\.pt|state\.json|progress\.json|save|"
+    r"(?:rows-[0-9]+-[0-9]+\.parquet|state-[0-9]+\.pt|state\.pt|state\.json|progress\.json|save|"
     r"run/(?:\.validate_storage_marker|checkpoint_manager_snapshot\.json|\.lock)))",
     "tensorboard": rf"tensorboard/(?P<stage>{_STAGE})-{_HEX16}/events\.out\.tfevents\.[0-9.]+\.{_FILE}\.[0-9]+",
     "runs": rf"runs/{_STUDY}/[0-9]{{20}}-[0-9a-f]{{8}}\.json",
+    "answers": rf"answers/(?:tally/[0-9]{{20}}-[0-9a-f]{{8}}|(?P<stage>{_STAGE})/{_HEX64})\.json",
     "leases": rf"leases/(?:(?P<stage>{_STAGE})-{_HEX16}|map-{_HEX32})\.json",
 }
 _SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")

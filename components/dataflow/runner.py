@@ -26,7 +26,7 @@ from components.dataflow.map_executor import Task, stream, stream_concurrently, 
 from components.dataflow.provenance import git_commit, library_versions
 from components.dataflow.records import seal
 from components.dataflow.stage import MapStage, Model, ModelStage, Pool, TableStage, digest, pool_of, recipe
-from components.dataflow.stage_run import Stage, StageRun, manifest_fields, refuse_errors, unknown
+from components.dataflow.stage_run import Stage, StageRun, manifest_fields, refuse_errors, title_of, unknown
 from components.dataflow.store import Store
 from components.dataflow.train_executor import TrainingRun, progress_of, train_concurrently
 from components.dataflow.visibility import awaited
@@ -49,9 +49,9 @@ class Runner:
     max_error_rate: float = 1.0
     start_engine: Callable[[], None] = lambda: None
     stream: Callable[[Sequence[Task], Sequence[MapStage], Mapping[str, Pool], Store], None] = stream
-    stream_concurrently: Callable[[Sequence[tuple[MapStage, Sequence[Task]]], Mapping[str, Pool], Store], None] = (
-        stream_concurrently
-    )
+    stream_concurrently: Callable[
+        [Sequence[tuple[MapStage, Sequence[Task]]], Mapping[str, Pool], Store], list[float]
+    ] = stream_concurrently
     say: Callable[[str], None] = lambda line: print(line, flush=True)
     runs: list[StageRun] = field(default_factory=list)
     results: dict[str, Dataset | Model] = field(default_factory=dict)
@@ -167,38 +167,45 @@ class Runner:
     def map_concurrently(self, *work: tuple[Dataset, MapStage]) -> list[Dataset]:
         """Return the datasets of independent map stages that are placed alike, each of its own source.
 
-        Their pending shards go through one pool of actors.
+        Their pending shards go through one pool of actors. What two of them share is computed once.
         """
         self._announce()
-        pending = []
+        pending: list[tuple[MapStage, list[Task]]] = []
+        taken: set[tuple[str, str]] = set()
         for source, stage in work:
             if not unknown({"source": source}, stage.models) and self._computes(stage):
                 tasks = [task for shard in source.shards for task in tasks_of(stage, digest(recipe(stage)), shard)]
-                if left := self._left(stage, tasks):
+                if left := [task for task in self._left(stage, tasks) if (stage.name, task.key) not in taken]:
                     pending.append((stage, left))
-        began = time.perf_counter()
-        if pending:
-            others = f" and {len(pending) - 1} more, side by side" if len(pending) > 1 else ""
-            self.say(f"[{pending[0][0].name}]{others} computing …")
-            self.making |= {stage.name for stage, _ in pending}
-            self.write_record()
-            name = f"map-{digest([[stage.name, task.key] for stage, tasks in pending for task in tasks])[:32]}"
-            with self._lease(name, lambda: not any(self._left(stage, tasks) for stage, tasks in pending)):
-                if work_left := [(stage, left) for stage, tasks in pending if (left := self._left(stage, tasks))]:
-                    self.start_engine()
-                    self.stream_concurrently(work_left, self.pools, self.store)
-            for stage, tasks in pending:
-                self._computed(stage, tasks)
-        counts = {stage.name: len(tasks) for stage, tasks in pending}
-        per_task = (time.perf_counter() - began) / max(1, sum(counts.values()))
+                    taken |= {(stage.name, task.key) for task in left}
+        computed = self._compute_concurrently(pending) if pending else {}
         datasets = []
         for source, stage in work:
-            if stage.name in counts:
-                dataset, _ = self._map_one(source, stage, [], counts[stage.name], per_task * counts[stage.name])
+            if stage.title in computed:
+                dataset, _ = self._map_one(source, stage, [], *computed[stage.title])
             else:
                 [dataset] = self.map(source, stage)
             datasets.append(dataset)
         return datasets
+
+    def _compute_concurrently(self, pending: list[tuple[MapStage, list[Task]]]) -> dict[str, tuple[int, float]]:
+        """Compute the pending shards of several stages. Return of each, by its title, their number and its seconds."""
+        began = time.perf_counter()
+        others = f" and {len(pending) - 1} more, side by side" if len(pending) > 1 else ""
+        self.say(f"[{pending[0][0].title}]{others} computing …")
+        self.making |= {stage.name for stage, _ in pending}
+        self.write_record()
+        name = f"map-{digest([[stage.name, task.key] for stage, tasks in pending for task in tasks])[:32]}"
+        worked = dict.fromkeys((stage.title for stage, _ in pending), 1e-9)
+        with self._lease(name, lambda: not any(self._left(stage, tasks) for stage, tasks in pending)):
+            if work_left := [(stage, left) for stage, tasks in pending if (left := self._left(stage, tasks))]:
+                self.start_engine()
+                seconds = self.stream_concurrently(work_left, self.pools, self.store)
+                worked |= {stage.title: 1e-9 + own for (stage, _), own in zip(work_left, seconds, strict=True)}
+        for stage, tasks in pending:
+            self._computed(stage, tasks)
+        per_worked = (time.perf_counter() - began) / sum(worked.values())
+        return {stage.title: (len(tasks), per_worked * worked[stage.title]) for stage, tasks in pending}
 
     def _left(self, stage: MapStage, tasks: Sequence[Task]) -> list[Task]:
         """Return the tasks whose shards are not committed."""
@@ -285,14 +292,14 @@ class Runner:
         total: int = 0,
         announced: bool = False,
     ) -> StageRun:
-        run = StageRun(stage.name, status, reused, total or reused, stage=stage, inputs=inputs)
+        run = StageRun(title_of(stage), status, reused, total or reused, stage=stage, inputs=inputs)
         self.runs.append(run)
         for model in getattr(stage, "models", {}).values():
             if (folder := self.store.folder_of_given(model)) is not None:
                 self.uses.add(folder)
         if not self.plan_only and not announced:
             status_text = {"HIT": "reused", "MISS": "computing …"}.get(status, f"{reused} of {total} reused …")
-            self.say(f"[{stage.name}] {status_text}")
+            self.say(f"[{run.name}] {status_text}")
             if status != "HIT":
                 self.making.add(stage.name)
                 self.write_record()  # gc must not remove the stage's inputs while it works
@@ -301,10 +308,10 @@ class Runner:
     def _end(self, run: StageRun, dataset: Dataset) -> Dataset:
         run.gives(dataset)
         run.seconds = dataset.seconds
-        self.results[dataset.name] = dataset
+        self.results[run.name] = dataset
         self.making.discard(dataset.name)
         if not self.plan_only:
-            refuse_errors(self.store, dataset, self.max_error_rate)
+            refuse_errors(self.store, run.name, dataset, self.max_error_rate)
         return dataset
 
     def _foresee_table(self, stage: TableStage, key: str, inputs: Mapping[str, Dataset]) -> Dataset:
@@ -334,7 +341,7 @@ class Runner:
         why = () if waiting or status == "HIT" else why_missing(self.store, stage, inputs, self.foreseen)
         status = "WAITS" if waiting else status
         run = StageRun(
-            stage.name, status, reused, total or reused, waits_for=waiting, why=why, stage=stage, inputs=inputs
+            title_of(stage), status, reused, total or reused, waits_for=waiting, why=why, stage=stage, inputs=inputs
         )
         self.runs.append(run)
         return run

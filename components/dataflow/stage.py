@@ -14,7 +14,6 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import pyarrow as pa
@@ -90,6 +89,8 @@ class Pool:
 
     shards_at_once: on how many shards an actor works at the same time, each in a thread, for a worker that can.
     sharding: how several training workers share a model: "ddp" (each holds all of it) or "fsdp" (each a part).
+
+    options: of a stage's worker, which takes them as its argument `options`; none of them changes a row.
     """
 
     actors: int = 1
@@ -98,6 +99,7 @@ class Pool:
     shards_at_once: int = 1
     sharding: str = "ddp"
     resources: Mapping[str, float] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def held(self) -> dict[str, float]:
@@ -125,15 +127,16 @@ class MapWorker(Protocol):
 class MapStage:
     """A stage that turns each input shard into one output shard.
 
-    make_worker(config, models) is called in the actor; the worker turns a shard's table and its item (for generation
-    the block of samples) into the output table. items(shard's attributes) lists the items of one input shard.
+    make_worker(config, models) is called in the actor, with `options` where its pool has any; the worker turns a
+    shard's table and its item (for generation the block of samples) into the output table. items(shard's attributes)
+    lists the items of one input shard.
     """
 
     name: str
     version: int  # raise it when results change; the code itself is not hashed
     config: Inert
     schema: pa.Schema
-    make_worker: Callable[[Any, dict[str, Path]], MapWorker]
+    make_worker: Callable[..., MapWorker]
     models: dict[str, Model] = field(default_factory=dict)
     engines: tuple[str, ...] = ()
     items: Callable[[Any, Mapping[str, str]], list[dict[str, int]]] = lambda config, attributes: [{}]
@@ -143,6 +146,13 @@ class MapStage:
     place: str = "graders"
     # Rows that an item must give for `rows` input rows; the store refuses a shard with another count.
     expected_rows: Callable[[Mapping[str, int], int], int] = lambda item, rows: rows
+    # What this use of the stage is called in a study, where one study uses it several times; "": by its name.
+    shown_as: str = ""
+
+    @property
+    def title(self) -> str:
+        """The stage's name in the study: in what is printed, and in its index. Never part of a key."""
+        return self.shown_as or self.name
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,11 @@ class StageRun:
         return dataset
 
 
+def title_of(stage: Stage) -> str:
+    """Return the stage's name in the study."""
+    return stage.title if isinstance(stage, MapStage) else stage.name
+
+
 def manifest_fields(
     stage: Stage, inputs: Mapping[str, Dataset], rows_in: int, seconds: float, pool: Pool | None = None
 ) -> dict[str, Any]:
@@ -59,14 +64,14 @@ def manifest_fields(
     }
 
 
-def refuse_errors(store: Store, dataset: Dataset, max_error_rate: float) -> None:
-    """Raise StudyError when too many of a dataset's rows have errors."""
+def refuse_errors(store: Store, title: str, dataset: Dataset, max_error_rate: float) -> None:
+    """Raise StudyError when too many of a dataset's rows have errors. title: of its stage in the study."""
     if dataset.rows_error <= max_error_rate * dataset.rows:
         return
     bad = next(shard for shard in dataset.shards if shard.rows_error)
     first = next(error for error in store.read_shard(bad, ["error"])["error"].to_pylist() if error)
     raise StudyError(
-        f"stage {dataset.name}: {dataset.rows_error} of {dataset.rows} rows have errors, more than "
+        f"stage {title}: {dataset.rows_error} of {dataset.rows} rows have errors, more than "
         f"--max-error-rate {max_error_rate:g} allows; the first: {first}. All rows are kept in "
         f"{store.files.url(dataset.folder)}: mend the input, or raise the rate"
     )

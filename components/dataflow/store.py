@@ -6,7 +6,8 @@
     datasets/<stage>-<key>/_manifest.json            written last: the stage is done; beside it its shards once more
     models/<stage>-<key>/_manifest.json              written last: which of the folders beside it is the model
     models/<stage>-<key>/<digest>/                   a model folder, named by what it contains
-    scratch/<stage>-<key>/                           training checkpoints
+    scratch/<stage>-<key>/                           training checkpoints, and parts of a shard that is not whole
+    answers/<stage>/<question>.json                  answers of an endpoint, until their shard is whole
     runs/<study>/<run>.json                          what a run used and made: the roots of `gc`
     studies/<name>/                                  what people read: index.json, summary.json, the picture
 

@@ -56,9 +56,7 @@ def train_concurrently(runs: Sequence[TrainingRun], pool: Pool) -> None:
     import ray
     from ray.exceptions import RayTaskError
 
-    queues: list[list[TrainingRun]] = [[] for _ in range(min(len(runs), max(1, pool.actors)))]
-    for run in sorted(runs, key=_rows, reverse=True):
-        min(queues, key=lambda queue: sum(map(_rows, queue))).append(run)
+    queues = _queues(runs, min(len(runs), max(1, pool.actors)))
     share = dataclasses.replace(pool, actors=max(1, pool.actors // max(1, len(runs))))
     with contextlib.ExitStack() as bars:
         waiting, shown, shown_notices = [], [], set[str]()
@@ -118,6 +116,19 @@ def progress_of(store: Store, scratch: str) -> dict[str, Any] | None:
     return {**numbers, "notices": [str(notice) for notice in notices] if isinstance(notices, list) else []}
 
 
+def _queues(runs: Sequence[TrainingRun], workers: int) -> list[list[TrainingRun]]:
+    """Share out runs by their size, the largest first, each to the worker that has least.
+
+    Of workers that have equally much the first gets one in one round, the last in the next: an ORM takes longer than a
+    PRM on the same rows, and one worker would have all ORMs of `orm, prm, orm, prm`.
+    """
+    queues: list[list[TrainingRun]] = [[] for _ in range(workers)]
+    for number, run in enumerate(sorted(runs, key=_rows, reverse=True)):
+        order = queues if number // workers % 2 == 0 else queues[::-1]
+        min(order, key=lambda queue: sum(map(_rows, queue))).append(run)
+    return queues
+
+
 def _rows(run: TrainingRun) -> int:
     """Return the size of a training, in rows of its largest input; at least 1, so that queues fill evenly."""
     return max([1, *(dataset.rows for dataset in run.inputs.values())])
@@ -131,7 +142,7 @@ def _train(queue: Sequence[TrainingRun], pool: Pool) -> None:
 def _show(bar: Any, queue: Sequence[TrainingRun], shown_notices: set[str]) -> None:
     """Show a queue's progress, and each new notice of its trainings once.
 
-    One run: its steps. Several: how many are done, and the steps of the one under way.
+    One run: its steps. Several: how many are done, with the share of the one under way, and that one's steps.
     """
     for number, run in reversed(list(enumerate(queue))):
         note = progress_of(run.store, run.scratch)
@@ -149,5 +160,6 @@ def _show(bar: Any, queue: Sequence[TrainingRun], shown_notices: set[str]) -> No
             bar.update(step - bar.n)
         else:
             bar.set_postfix_str(f"{run.stage.name}: step {step} of {steps}, {doing}", refresh=False)
-            bar.update(number - bar.n)
+            bar.n = round(number + step / max(1, steps), 2)
+            bar.update(0)
         return

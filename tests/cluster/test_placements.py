@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from cluster.placements import Placement, PlacementError, auto, check, choose, describe, read
+from components.dataflow.errors import InputError
 from components.dataflow.stage import Pool
 from flows import full_study
 from flows.command_line import cli
+from flows.command_line.options import parse
 
 WHOLE = """
 [engines]
@@ -71,6 +73,7 @@ def test_a_file_places_every_kind_and_single_stages(tmp_path: Path) -> None:
         ('"fsdp"', '"zero"', r"\[training\]: sharding is 'zero'; ddp or fsdp"),
         ("gpus = 2", "gpus = 1.5", r"\[engines\]: gpus is 1.5; a part of one GPU, or whole ones"),
         ("[stages.judgements]\ngpus = 4", "[stages]\njudgements = 4", r"\[stages.judgements\] is not a table"),
+        ("shards_at_once = 2", "vllm = 2", r"\[engines.vllm\] is not a table"),
         ("[graders]", "[graders", r"placement.toml: not TOML: .*line 7"),
     ],
 )
@@ -78,6 +81,23 @@ def test_a_file_that_is_wrong_is_refused_by_name(tmp_path: Path, old: str, new: 
     assert old in WHOLE
     with pytest.raises(PlacementError, match=message):
         read(written(tmp_path, WHOLE.replace(old, new)))
+
+
+def test_options_of_vllm_are_those_of_engines_and_some_are_a_part_of_keys(tmp_path: Path) -> None:
+    options = "[engines.vllm]\nmax_num_seqs = 1024\nkv_cache_dtype = 'fp8'\n[graders]"
+    path = written(tmp_path, WHOLE.replace("[graders]", options))
+    pools = read(path).pools
+    assert pools["engines"].options == {"max_num_seqs": 1024, "kv_cache_dtype": "fp8"}
+    assert not pools["graders"].options
+    study = cli.open_study(parse(["plan", "--root", str(tmp_path / "outputs"), "--placement", str(path)], ""))
+    for config in (study.preset.sampling, study.preset.rollouts.sampling, study.preset.judge.sampling):
+        assert config.engine_options == (("kv_cache_dtype", '"fp8"'),)
+    assert (
+        '[engines.vllm] kv_cache_dtype = "fp8" can change tokens, so the keys of what is sampled have it' in study.notes
+    )
+    path.write_text(path.read_text().replace("max_num_seqs = 1024", "seed = 3"))
+    with pytest.raises(InputError, match=r"\[engines.vllm\]: no option 'seed'; there are max_num_seqs"):
+        cli.open_study(parse(["plan", "--root", str(tmp_path / "outputs"), "--placement", str(path)], ""))
 
 
 def test_no_file_at_all(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from hypothesis import given, reject, settings
@@ -30,6 +30,7 @@ from components.training.config import (
 )
 from components.training.stages import generator, reward_model
 from components.verifiers.scoring import ScoringConfig, score
+from components.verifiers.style import BUILTIN, read_style
 from flows import full_study
 from flows.command_line import cli
 from flows.command_line.options import parse
@@ -37,8 +38,16 @@ from flows.presets.presets import PRESETS
 
 
 def values_of(hint: Any) -> st.SearchStrategy[Any]:
-    """Random values within the bounds of a field's type."""
-    return st.from_type(hint).filter(lambda value: not isinstance(value, float) or 1e-9 < abs(value) < 1e9)
+    """Random values within the bounds of a field's type; numbers of a size that settings have."""
+    if get_args(hint)[:1] == (float,):
+        bounds = [
+            (getattr(bound, "gt", getattr(bound, "ge", None)), getattr(bound, "le", None))
+            for bound in hint.__metadata__
+        ]
+        low = max([low for low, _ in bounds if low is not None], default=-1e9)
+        high = min([high for _, high in bounds if high is not None], default=1e9)
+        return st.floats(max(low, 1e-9), high)
+    return st.from_type(hint)
 
 
 @st.composite
@@ -54,7 +63,14 @@ def configs(draw: Any, config_class: type, **fixed: Any) -> Any:
 
 
 SPLITS = st.dictionaries(st.sampled_from(["train", "test", "ood"]), st.integers(1, 99), min_size=1)
-TRAINING = configs(TrainingConfig, warmup_share=st.floats(0.01, 0.5), decay_share=st.floats(0.01, 0.5))
+TRAINING = configs(
+    TrainingConfig,
+    warmup_share=st.floats(0.01, 0.5),
+    decay_share=st.floats(0.01, 0.5),
+    batch_size=st.integers(9, 99),
+    solutions_together=st.integers(1, 9),
+)
+STYLES = st.sampled_from([read_style(name) for name in BUILTIN])  # whole: most combinations of fields are refused
 MODEL = Model("models/x", "digest")
 STAGES = {
     "solutions": (
@@ -67,7 +83,7 @@ STAGES = {
         ),
         lambda config: generate(config, MODEL),
     ),
-    "scores": (configs(ScoringConfig), lambda config: score(config, MODEL, MODEL)),
+    "scores": (configs(ScoringConfig, style=st.none() | STYLES), lambda config: score(config, MODEL, MODEL)),
     "generator": (
         st.builds(GeneratorConfig, training=TRAINING, architecture=st.none() | configs(Architecture)),
         lambda config: generator(config, None),
@@ -85,6 +101,8 @@ def changed(draw: Any, config: Any) -> tuple[str, Any]:
     names = [field.name for field in dataclasses.fields(config) if field.name not in ("engine", "kind")]
     name = draw(st.sampled_from(names))
     value, hint = getattr(config, name), get_type_hints(type(config), include_extras=True)[name]
+    if name == "style":
+        return name, dataclasses.replace(config, style=draw(STYLES.filter(lambda new: new != value)))
     if dataclasses.is_dataclass(value):
         inner, new = changed(draw, value)
         return f"{name}.{inner}", dataclasses.replace(config, **{name: new})

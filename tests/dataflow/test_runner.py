@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,12 +86,15 @@ def local_stream(pending: Any, stages: Any, pools: Any, store: Store) -> None:
             [message] = worker({"task": [message]})["task"]
 
 
-def local_stream_concurrently(work: Any, pools: Any, store: Store) -> None:
+def local_stream_concurrently(work: Any, pools: Any, store: Store) -> list[float]:
     """Stages side by side in this process, by their own actor."""
     actor = SeveralStages([stage for stage, _ in work], store)
+    seconds = [0.0] * len(work)
     for number, (_, tasks) in enumerate(work):
         for task in tasks:
-            actor({"stage": [number], "task": [json.dumps(dataclasses.asdict(task))]})
+            done = actor({"stage": [number], "task": [json.dumps(dataclasses.asdict(task))]})
+            seconds[number] += done["seconds"][0]
+    return seconds
 
 
 def local_runner(store: Store, plan_only: bool = False) -> Runner:
@@ -307,6 +311,43 @@ def test_stages_side_by_side_are_those_that_ran_alone(store: Store, tmp_path: Pa
     last = local_runner(store)
     last.map_concurrently(*((source, stage) for stage in stages))
     assert [run.status for run in last.runs] == ["HIT"] * 3
+
+
+def test_one_stage_used_twice_has_two_titles_and_computes_what_is_shared_once(store: Store) -> None:
+    runner = local_runner(store)
+    source = runner.table(table_stage())
+    first, same, more = (
+        dataclasses.replace(map_stage(Config(repeats=repeats)), shown_as=title)
+        for repeats, title in ((1, "first"), (1, "same"), (2, "more"))
+    )
+    said: list[str] = []
+    runner.say = said.append
+    found = runner.map_concurrently((source, first), (source, same), (source, more))
+    assert [run.name for run in runner.runs[1:]] == ["first", "same", "more"]
+    assert [run.status for run in runner.runs[1:]] == ["MISS", "HIT", "PARTIAL"]
+    assert found[0].digest == found[1].digest != found[2].digest
+    assert [runner.results[name] for name in ("first", "same", "more")] == found
+    assert "squares" not in runner.results
+    assert said[0] == "[first] and 1 more, side by side computing …"
+    [alone] = local_runner(store).map(source, map_stage(Config(repeats=2)))
+    assert alone.digest == found[2].digest, "a title is no part of a key"
+
+
+def test_seconds_of_stages_side_by_side_go_by_the_work_of_each(store: Store) -> None:
+    runner = local_runner(store)
+    source = runner.table(table_stage())
+    work = [(source, map_stage(Config(repeats=1), name="few")), (source, map_stage(Config(repeats=9), name="many"))]
+    stream = runner.stream_concurrently
+
+    def slow(*arguments: Any) -> list[float]:
+        stream(*arguments)
+        time.sleep(1.0)
+        return [1.0, 3.0]
+
+    runner.stream_concurrently = slow
+    few, many = runner.map_concurrently(*work)
+    assert few.seconds + many.seconds >= 0.9
+    assert many.seconds == pytest.approx(3 * few.seconds, rel=0.35)
 
 
 def tasks(stage: MapStage, source: Dataset) -> list[Any]:
