@@ -33,12 +33,13 @@ def figure_png(draw: Callable[[Any], list[str]], ticks: list[Any], x: str, y: st
             axes.spines[["top", "right"]].set_visible(False)
             # The texts afterwards: a legend leaves out lines whose label begins with an underscore.
             lines = axes.get_lines()[: len(names)]
-            legend = axes.legend(lines, ["line"] * len(lines), frameon=False, fontsize=8)
+            # Beside the axes: inside it would lie over lines.
+            place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}
+            legend = axes.legend(lines, ["line"] * len(lines), frameon=False, fontsize=8, **place)
             for text, name in zip(legend.get_texts(), names, strict=True):
                 text.set_text(printable(name))
-            figure.tight_layout()
             buffer = io.BytesIO()
-            figure.savefig(buffer, format="png")
+            figure.savefig(buffer, format="png", bbox_inches="tight")
         finally:
             plt.close(figure)
     return buffer.getvalue()

@@ -9,8 +9,8 @@ import pandas as pd
 
 from components.report.main_study import records, table_name
 from components.report.parts import Section, Table, by_n, curves, interval, percent, section, table
+from schemas.results import ENSEMBLES, members_of
 
-_MAIN = ["prm", "orm", "majority"]
 _BY_HALVES = (
     "Equally many problems each, by the share that is right of one half of the generator's samples (the paper's figure "
     "6). The other half is evaluated; both ways, averaged. So N reaches half of the samples."
@@ -28,7 +28,7 @@ def out_of_distribution(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]
     tables += _differences(frames, "split == 'ood' and grouping == 'source'", "source")
     tables.append(by_n(rows, "Out of distribution, % of problems solved"))
     text = "Problems unlike those that the generator and the reward models were trained on."
-    yield section("Out of distribution", text, [curves(rows, "Out-of-distribution problems", _MAIN)], tables)
+    yield section("Out of distribution", text, [curves(rows, "Out-of-distribution problems", _main(rows))], tables)
 
 
 def new_facts(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
@@ -37,8 +37,15 @@ def new_facts(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
     if rows.empty:
         return
     text = "Problems with a kind of fact, and maybe a misconception, that no problem of training has."
-    charts = [curves(rows, "Problems with new facts", _MAIN)]
+    charts = [curves(rows, "Problems with new facts", _main(rows))]
     yield section("New facts", text, charts, [by_n(rows, "New facts, % of problems solved")])
+
+
+def _main(rows: pd.DataFrame) -> list[str]:
+    """Return the methods of a small chart. Where trainings have an ensemble, it stands for them."""
+    methods = rows["method"].unique()
+    others = members_of(methods)
+    return [name for name in (*ENSEMBLES, "prm", "orm", "majority") if name in methods and name not in others]
 
 
 def difficulty(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
@@ -46,7 +53,8 @@ def difficulty(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
     rows = frames["group_accuracy"].query("split == 'test'")
     everything = rows[rows["grouping"] == "pass_rate"]
     quintiles = everything[everything["group"] != "all"]
-    shown = [m for m in dict.fromkeys(rows["method"]) if not m.endswith("_weighted") and m != "pass"]
+    methods = rows["method"].unique()
+    shown = [m for m in methods if not m.endswith("_weighted") and m not in ("pass", *members_of(methods))]
     charts = [curves(part, str(group), shown) for group, part in quintiles.groupby("group", sort=False)]
     tables = []
     if len(everything):

@@ -13,9 +13,11 @@ import pandas as pd
 from components.dataflow.plain_text import printable
 from components.report.figures import figure_png
 from components.report.palette import colours
-from schemas.results import REFERENCES
+from schemas.results import REFERENCES, members_of
 
 LABELS = {
+    "ensemble_prm": "PRM ensemble (mean score of its trainings)",
+    "ensemble_orm": "ORM ensemble (mean score of its trainings)",
     "prm": "Process-supervised RM (PRM)",
     "orm": "Outcome-supervised RM (ORM)",
     "majority": "Majority voting",
@@ -50,6 +52,7 @@ def is_other_prm(method: str) -> bool:
 def short_name(method: str) -> str:
     """Return the name of a method for sentences."""
     known = {"pass_at_1": "a single sample", "majority": "majority voting", "prm": "PRM", "orm": "ORM"}
+    known |= {"ensemble_prm": "PRM ensemble", "ensemble_orm": "ORM ensemble"}
     return known.get(method, label(method) if is_other_prm(method) else method)
 
 
@@ -91,7 +94,8 @@ def table(best_of_n: pd.DataFrame, split: str, distinct_samples: pd.DataFrame | 
 def picture(best_of_n: pd.DataFrame, title: str) -> bytes:
     """Return best_of_n.png: accuracy against N of the test split; bands are the 95 % intervals."""
     rows = best_of_n[best_of_n["split"] == "test"]
-    methods = in_order(rows["method"][rows["method"] != "pass"])
+    every = rows["method"].unique()
+    methods = in_order(name for name in every if name not in ("pass", *members_of(every)))
     by_name = colours([method for method in methods if not method.endswith("_weighted")])
 
     def draw(axes: Any) -> list[str]:

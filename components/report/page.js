@@ -143,7 +143,8 @@ function section(spec) {
 
 // Solutions ---------------------------------------------------------------------------------------------------------
 // Verifiers have any names, such as toString: none is looked up in a bare object, which has more than its own.
-const NAMES = new Map([["prm", "PRM"], ["orm", "ORM"], ["majority", "majority voting"]]);
+const NAMES = new Map([["prm", "PRM"], ["orm", "ORM"], ["majority", "majority voting"],
+  ["ensemble_prm", "PRM ensemble"], ["ensemble_orm", "ORM ensemble"]]);
 const nameOf = (method) => NAMES.get(method) ?? method;
 const grade = (correct) => (correct === null ? "? not graded" : correct ? "✓ right" : "✗ wrong");
 const kindOf = (correct) => (correct === null ? "middle" : correct ? "good" : "bad");

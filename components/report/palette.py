@@ -6,6 +6,8 @@ _ORANGE, _BLUE, _GREY = ("#d9480f", "#ff8f5a"), ("#1864ab", "#74b3f2"), ("#6b728
 _GREEN, _PURPLE, _TEAL = ("#2b8a3e", "#69d58a"), ("#862e9c", "#d59bec"), ("#0b7285", "#66d9e8")
 _CRIMSON = ("#a61e4d", "#faa2c1")
 _COLOURS = {
+    "ensemble_prm": _ORANGE,
+    "ensemble_orm": _BLUE,
     "prm": _ORANGE,
     "orm": _BLUE,
     "majority": _GREY,

@@ -76,5 +76,5 @@ def by_n(rows: pd.DataFrame, title: str) -> Table:
     """Return a table of accuracies with a line per method and a column per N."""
     ns = sorted(rows["n"].unique())
     intervals = {(row["method"], row["n"]): interval(row) for row in records(rows)}
-    cells = [[table_name(m), *(intervals.get((m, n), "") for n in ns)] for m in dict.fromkeys(rows["method"])]
+    cells = [[table_name(m), *(intervals.get((m, n), "") for n in ns)] for m in in_order(rows["method"])]
     return table(title, ["method", *(f"N = {n}" for n in ns)], cells)

@@ -22,13 +22,15 @@ from components.report.parts import (
     table,
     with_interval,
 )
+from schemas.results import members_of
 
 _CLUSTERED = "Intervals of 95 % are over problems, for these trained models."
 
 
 def sections(frames: Mapping[str, pd.DataFrame]) -> list[Section]:
     """Return the sections of the tables that are there, in the order of the page. frames: table's name → its rows."""
-    builders = (_best_of_n, out_of_distribution, new_facts, difficulty, _reductions, _scores, _first_errors, _shares)
+    of_groups = (out_of_distribution, new_facts, difficulty)
+    builders = (_best_of_n, *of_groups, _reductions, _scores, _first_errors, _verifiers_first_errors, _shares)
     return [part for build in builders for part in build(frames) if part["charts"] or part["tables"]]
 
 
@@ -50,8 +52,10 @@ def _best_of_n(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
         note = "Copies of one text are no choice: where N samples are few texts, best-of-N is of those few."
         tables.append(listing("How different N samples of a problem are", distinct, _DISTINCT, note))
     text = f"Of N samples of each problem a method picks one answer. The band is the 95 % interval, {_of_what(rows)}."
-    drawn = [method for method in rows["method"].unique() if not is_other_prm(method.removesuffix("_weighted"))]
-    drawn += [method for method in rows["method"].unique() if is_other_prm(method)]  # without their votes: too many
+    methods = rows["method"].unique()
+    drawn = [method for method in methods if not is_other_prm(method.removesuffix("_weighted"))]
+    drawn += [method for method in methods if is_other_prm(method)]  # without their votes: too many
+    drawn = [method for method in drawn if method not in members_of(methods)]
     yield section("Best of N", text, [curves(rows, "Test problems", drawn)], tables)
 
 
@@ -112,6 +116,13 @@ def _number(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
+def _verifiers_first_errors(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
+    rows = frames.get("verifier_step_errors", pd.DataFrame())
+    title = "Does each verifier find the first wrong step? (ProcessBench's F1)"
+    tables = [listing(title, rows, _VERIFIER_STEP_ERRORS, _CLUSTERED)] if len(rows) else []
+    yield section("First errors by verifier", "On the solutions whose steps are rated.", [], tables)
+
+
 def _first_errors(frames: Mapping[str, pd.DataFrame]) -> Iterator[Section]:
     if "step_errors" not in frames or frames["step_errors"].empty:
         return
@@ -164,13 +175,14 @@ _LENGTHS: dict[str, Callable[[Row], Any]] = {
 }
 _STEP_ERRORS: dict[str, Callable[[Row], Any]] = {
     "source": lambda row: row["source"],
-    "P(negative) from": lambda row: f"{row['threshold']:g}",
+    "P(negative) from": lambda row: "the likeliest" if pd.isna(row["threshold"]) else f"{row['threshold']:g}",
     "wrong solutions": lambda row: row["num_wrong"],
     "first error found, %": lambda row: named_interval(row, "accuracy_wrong", "accuracy_wrong"),
     "right solutions": lambda row: row["num_right"],
     "none called wrong, %": lambda row: named_interval(row, "accuracy_right", "accuracy_right"),
     "F1, %": lambda row: named_interval(row, "f1", "f1"),
 }
+_VERIFIER_STEP_ERRORS = {"verifier": lambda row: table_name(row["verifier"])} | _STEP_ERRORS
 _FIRST_ERRORS: dict[str, Callable[[Row], Any]] = {
     "source": lambda row: row["source"],
     "first wrong step": lambda row: row["first_error"] + 1,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from schemas.tables import SAMPLE_KEY
 MORE_SAMPLES = 3  # of a problem, beside the picks
 BUDGET = 5_000_000  # characters of problems and solutions
 _EXAMPLES = 3  # of each kind
+_AT_ONCE = 250  # problems whose solutions are taken out of Arrow together
 
 
 def browser(tables: Mapping[str, pa.Table], seed: int) -> dict[str, Any]:
@@ -40,22 +41,19 @@ def browser(tables: Mapping[str, pa.Table], seed: int) -> dict[str, Any]:
         for name in samples.columns
         if name.endswith("_score") and samples[name].notna().any()
     ]
-    known = {row["problem_id"]: row for row in records(tables["problems"].to_pandas())}
+    known = _known(tables["problems"])
     ids = [problem_id for problem_id in dict.fromkeys(samples["problem_id"]) if problem_id in known]
-    grouped = dict(list(samples.groupby("problem_id", sort=False)))
-    picks = {problem_id: _picks(grouped[problem_id], methods) for problem_id in ids}
-    chosen = pd.concat(
-        [_chosen(grouped[at], picks[at], seed_for("report", seed, at)) for at in ids] or [samples.iloc[:0]]
-    )
-    shown = dict(list(_details(tables, chosen).groupby("problem_id", sort=False)))
-    problems, used = {}, 0
-    for problem_id in random.Random(seed).sample(ids, len(ids)):
-        every = grouped[problem_id]
-        content = _problem(known[problem_id], every, picks[problem_id], shown[problem_id], methods)
-        size = len(json.dumps(content))
-        if used + size <= BUDGET:
-            problems[problem_id] = {"id": problem_id} | content
-            used += size
+    drawn = random.Random(seed).sample(ids, len(ids))
+    problems: dict[str, Any] = {}
+    used, tried = 0, 0
+    while len(problems) == tried < len(ids):  # until one of those at once is too much
+        some = drawn[tried : tried + _AT_ONCE]
+        tried += len(some)
+        for problem_id, content in _contents(tables, samples, known, some, methods, seed):
+            size = len(json.dumps(content))
+            if used + size <= BUDGET:
+                problems[problem_id] = {"id": problem_id} | content
+                used += size
     in_order = [problems[problem_id] for problem_id in ids if problem_id in problems]
     return {
         "problems": in_order,
@@ -64,6 +62,31 @@ def browser(tables: Mapping[str, pa.Table], seed: int) -> dict[str, Any]:
         "methods": [*methods, "majority"],
         "examples": _examples(in_order, seed) if "prm" in methods else [],
     }
+
+
+def _contents(
+    tables: Mapping[str, pa.Table],
+    samples: pd.DataFrame,
+    known: Mapping[str, Mapping[str, Any]],
+    ids: list[str],
+    methods: list[str],
+    seed: int,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what the page shows of each of these problems."""
+    grouped = dict(list(samples[samples["problem_id"].isin(ids)].groupby("problem_id", sort=False)))
+    picks = {problem_id: _picks(grouped[problem_id], methods) for problem_id in ids}
+    chosen = pd.concat([_chosen(grouped[at], picks[at], seed_for("report", seed, at)) for at in ids])
+    shown = dict(list(_details(tables, chosen).groupby("problem_id", sort=False)))
+    for problem_id in ids:
+        of_it = known[problem_id], grouped[problem_id], picks[problem_id], shown[problem_id]
+        yield problem_id, _problem(*of_it, methods)
+
+
+def _known(problems: pa.Table) -> dict[str, dict[str, Any]]:
+    """Return each problem's row by its id. A table of solutions has a problem once for each: its last row stands."""
+    ids = problems["problem_id"].to_pandas()
+    last = np.flatnonzero(~ids.duplicated(keep="last"))
+    return {row["problem_id"]: row for row in records(problems.take(last).to_pandas())}
 
 
 def _picks(samples: pd.DataFrame, methods: list[str]) -> dict[str, int]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from components.report.main_study import Row, is_other_prm, records, short_name
+from schemas.results import ENSEMBLES, members_of
 
 LEVEL = 0.05
 _FEWEST_PROBLEMS = 5  # fewer problems support no verdict, however alike their differences are
@@ -48,14 +49,23 @@ def correction(sentences: int) -> list[str]:
     ]
 
 
-def verdicts(comparisons: pd.DataFrame, num_problems: int, references: Collection[str] = ()) -> list[str]:
+def verdicts(
+    comparisons: pd.DataFrame,
+    num_problems: int,
+    references: Collection[str] = (),
+    given: Mapping[str, bool] | None = None,
+) -> list[str]:
     """Return the study's answers in words, from paired differences on the test split at the largest N, its own question
     first; and a line on their correction.
 
     references: methods that stand beside the others in tables and are no question of the study, so that they do not
-    make the correction stricter.
+    make the correction stricter; where there are no others, they are the question. given: verifiers that are the same
+    beside each of the study's trainings → whether each is a trained model.
     """
-    rows = comparisons[(comparisons["split"] == "test") & ~comparisons["method"].isin(references)]
+    fixed = dict.fromkeys(_NOT_TRAINED, False) | dict(given or {})
+    rows = comparisons[comparisons["split"] == "test"]
+    if not rows["method"].isin(references).all():
+        rows = rows[~rows["method"].isin(references)]
     largest = int(rows["n"].max())
     of_pairs = {(row["method"], row["baseline"]): row for row in records(rows[rows["n"] == largest])}
     pairs = [pair for pair in _questions(list(dict.fromkeys(rows["method"]))) if pair in of_pairs]
@@ -63,7 +73,9 @@ def verdicts(comparisons: pd.DataFrame, num_problems: int, references: Collectio
     sentences = []
     for (method, baseline), p_value in zip(pairs, corrected, strict=True):
         row = of_pairs[method, baseline] | {"num_problems": num_problems}
-        trained = sum(name not in _NOT_TRAINED for name in (method, baseline))
+        trained = sum(fixed.get(name, True) for name in (method, baseline))
+        if method in fixed and baseline in fixed:
+            row["num_seeds"] = 1
         family = Family(p_value, len(pairs))
         names = short_name(method), short_name(baseline)
         sentences.append(compared(row, *names, f"at N = {largest}", family, trained))
@@ -71,14 +83,18 @@ def verdicts(comparisons: pd.DataFrame, num_problems: int, references: Collectio
 
 
 def _questions(methods: list[str]) -> list[tuple[str, str]]:
-    """Return the pairs to compare: the PRM of another source with the first PRM and the ORM alone."""
+    """Return the pairs to compare: the PRM of another source with the first PRM and the ORM alone.
+
+    Where trainings have an ensemble, it stands for them; beside another source's trainings they stand themselves.
+    """
     names = [name for name in methods if name != "majority" and not name.endswith("_weighted")]
     others = [name for name in names if is_other_prm(name)]
-    named = [name for name in names if name not in others]
-    pairs = list(itertools.combinations(names, 2))
-    questions = [pair for pair in pairs if not set(pair) & set(others)]
+    members = members_of(names)
+    named = [name for name in names if name not in (*others, *members)]
+    questions = list(itertools.combinations(named, 2))
     questions += [(name, baseline) for baseline in _NOT_TRAINED for name in named]
-    return questions + [pair for pair in pairs if len(set(pair) & set(others)) == 1]
+    single = [name for name in names if name not in ENSEMBLES]
+    return questions + [pair for pair in itertools.combinations(single, 2) if len(set(pair) & set(others)) == 1]
 
 
 def compared(row: Row, method: str, baseline: str, where: str, family: Family | None = None, trained: int = 2) -> str:
@@ -105,6 +121,10 @@ def compared(row: Row, method: str, baseline: str, where: str, family: Family | 
 
 def _trainings(row: Row, trained: int) -> str:
     """Return which trainings the sentence is of, and how far apart the same difference is between several."""
+    if trained == 0:
+        return ""
+    if row["num_seeds"] > 1 and members_of((row["method"], row["baseline"])):
+        return f" and {row['num_seeds']} trainings"
     if row["num_seeds"] == 1:
         models = "these two trained models" if trained == 2 else "this trained model"
         return f"; of {models} alone: other trainings may differ"

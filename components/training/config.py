@@ -31,6 +31,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.warmup_share + self.decay_share > 1 + 1e-9:
             raise ValueError("warmup_share and decay_share must be at most 1 together")
+        if self.solutions_together > self.batch_size:
+            raise ValueError("solutions_together must be at most batch_size: all of them are in one batch")
 
 
 @settings

@@ -19,15 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from components.models.model_folder import AFTER_THE_HEAD
 from components.training.config import TrainingConfig
 from components.training.distributed import full_state, load_full_state, sum_over_workers, without_exchange
 from components.training.examples import Example
 from components.training.memory_budget import tokens_that_fit
 from components.training.packed_attention import PackedRow, pack, rows_at, use_packed_attention
 from components.training.prefix_tree import PrefixTree
-
-# What some architectures do to a language model's logits, in their own forward, which is not called here.
-_AFTER_THE_HEAD = ("logits_scaling", "logit_scale", "final_logit_softcapping", "lm_head_multiplier")
 
 AfterStep = Callable[[int, int, dict[str, float], Callable[[], dict[str, Any]]], bool]
 
@@ -58,7 +56,7 @@ class SelectiveLogits(nn.Module):
         super().__init__()
         use_packed_attention(model, max_tokens)
         config = model.config.get_text_config()
-        for name in _AFTER_THE_HEAD if model.get_output_embeddings() is not None else ():
+        for name in AFTER_THE_HEAD if model.get_output_embeddings() is not None else ():
             if getattr(config, name, None) not in (None, 1):
                 raise ValueError(f"{config.model_type}: {name} {getattr(config, name)} changes logits after the head")
         self.model, self.head = model, head
@@ -241,11 +239,12 @@ def predict(
     at: Sequence[np.ndarray],
     token_budget: int | None = None,
     as_trained: bool = False,
+    softmax: bool = True,
 ) -> list[np.ndarray]:
     """Return class probabilities: for each tree shape (places, classes), in the order of `at`, the places in each tree.
 
     Trees of like size are computed together. A place may be named twice. token_budget: of a row; None: by the device.
-    as_trained: bfloat16 arithmetic on a GPU, whatever the weights' dtype, as in training.
+    as_trained: bfloat16 arithmetic on a GPU, whatever the weights' dtype, as in training. softmax: False for logits.
     """
     device = next(model.parameters()).device
     token_budget = token_budget or row_tokens(device)
@@ -258,7 +257,7 @@ def predict(
         with torch.autocast(device.type, torch.bfloat16, enabled=as_trained and device.type == "cuda"):
             row = pack([trees[i] for i in part], device)
             logits_UC = model(row, torch.from_numpy(unique.astype(np.int64)).to(device)).float()
-        probabilities = logits_UC.softmax(-1).cpu().numpy()[back]
+        probabilities = (logits_UC.softmax(-1) if softmax else logits_UC).cpu().numpy()[back]
         cuts = np.cumsum([len(at[i]) for i in part])[:-1]
         of_tree |= zip(part.tolist(), np.split(probabilities, cuts), strict=True)
     return [of_tree[i] for i in range(len(trees))]

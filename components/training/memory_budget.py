@@ -6,13 +6,13 @@ where this reckons 56.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-from torch.distributed.tensor import DTensor
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
-_OF_A_PARAMETER = 16  # bytes, of float32: weight, gradient, and AdamW's two moments
+OF_A_PARAMETER = 16  # bytes, of float32: weight, gradient, and AdamW's two moments
 _USABLE = 0.9  # of the memory; the rest is for workspaces and gaps
 _FEWEST = 256  # tokens in a row, under which it is no use trying
 
@@ -24,6 +24,9 @@ def tokens_that_fit(model: nn.Module, device: torch.device) -> int:
 
     Raises ValueError where weights, gradients and moments alone leave no room.
     """
+    import torch
+    from torch.distributed.tensor import DTensor
+
     weights = [part.to_local() if isinstance(part, DTensor) else part for part in model.parameters()]
     decoder: Any = next(part for part in model.modules() if hasattr(part, "config") and hasattr(part, "base_model"))
     memory = torch.cuda.get_device_properties(device).total_memory
@@ -39,18 +42,23 @@ def reckon(memory: int, parameters: int, config: Any, classes: int, recomputed: 
     memory: bytes of the GPU. parameters: held by this GPU. classes: of a token. recomputed: activations, by the
     backward pass. Raises ValueError where fewer than 256 fit.
     """
-    hidden, layers = config.hidden_size, config.num_hidden_layers
-    # Two bytes each, of what the backward pass of a layer needs: some eight tensors of the width of the model, and six
-    # of that of its feed-forward part.
-    of_a_layer = 2 * (8 * hidden + 6 * config.intermediate_size)
-    of_a_token = 2 * layers * hidden + of_a_layer if recomputed else layers * of_a_layer
-    of_a_token += 10 * classes  # logits in both precisions, and their gradient
-    fits = int((memory * _USABLE - parameters * _OF_A_PARAMETER) / of_a_token)
+    of_a_token = bytes_of_a_token(config, classes, recomputed)
+    fits = int((memory * _USABLE - parameters * OF_A_PARAMETER) / of_a_token)
     if fits < _FEWEST:
-        taken = parameters * _OF_A_PARAMETER / 2**30
+        taken = parameters * OF_A_PARAMETER / 2**30
         raise ValueError(
             f"{parameters / 1e9:.1f} billion parameters take {taken:.0f} GiB in training "
             f"(weights, gradients, moments) and a token {of_a_token / 2**20:.1f} MiB; this GPU has "
             f"{memory / 2**30:.0f} GiB: --sharding fsdp and more [training] gpus spread them"
         )
     return fits
+
+
+def bytes_of_a_token(config: Any, classes: int, recomputed: bool) -> float:
+    """Return the bytes that a token of a row takes in training. Arguments as those of `reckon`."""
+    hidden, layers = config.hidden_size, config.num_hidden_layers
+    # Two bytes each, of what the backward pass of a layer needs: some eight tensors of the width of the model, and six
+    # of that of its feed-forward part.
+    of_a_layer = 2 * (8 * hidden + 6 * config.intermediate_size)
+    of_a_token = 2 * layers * hidden + of_a_layer if recomputed else layers * of_a_layer
+    return of_a_token + 10 * classes  # logits in both precisions, and their gradient

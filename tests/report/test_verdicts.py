@@ -61,6 +61,23 @@ def test_verdicts_in_words() -> None:
     assert compared(alone, "ORM", "a single sample", "at N = 64").startswith("ORM beats")
 
 
+def test_verifiers_that_no_training_of_the_study_made() -> None:
+    """Beside three trainings of an ORM: another's PRM, and a generator's confidence, which is no trained verifier."""
+    about = {"num_seeds": 3, "std_over_seeds": 0.01}
+    rows = [
+        row("orm", "other", -0.1, -0.2, -0.05, 0.001) | about,
+        row("orm", "sure", 0.1, 0.05, 0.2, 0.001) | about,
+        row("other", "sure", 0.2, 0.1, 0.3, 0.001) | about,
+        row("other", "majority", 0.2, 0.1, 0.3, 0.001) | about,
+        row("sure", "majority", 0.2, 0.1, 0.3, 0.001) | about,
+    ]
+    said = verdicts(pd.DataFrame(rows), 500, given={"other": True, "sure": False})
+    ends = [sentence.partition("500 problems")[2] for sentence in said[:-1]]
+    seeds = "; mean of 3 training seeds, standard deviation over them 1.0"
+    alone = "; of this trained model alone: other trainings may differ"
+    assert ends == [seeds, seeds, alone, alone, ""]
+
+
 def test_holms_correction_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == [0.03, 0.06, 0.06, 0.02]
     assert holm([0.5]) == [0.5]
