@@ -55,6 +55,7 @@ setup(
         "stepverify.cluster": ["*.yaml", "crd/*"],
         "stepverify.components.labels": ["*.txt"],
         "stepverify.components.report": ["page.*"],
+        "stepverify.components.verifiers": ["styles/*.toml"],
         "stepverify.flows.presets": ["*.txt"],
     },
     cmdclass={"build_py": BuildUnderOneName},

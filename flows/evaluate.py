@@ -91,7 +91,7 @@ def _write(run: Runner, samples: Dataset, file: ScoredFile, place: str, notes: l
         "verdicts": verdicts,
         "notes": notes,
     }
-    content |= summary.of_results(frames) | {"errors": errors_of(run, [samples])}
+    content |= summary.of_results(frames) | {"errors": errors_of(run, {samples.name: samples})}
     files = {
         "report.html": report_file.results_page(run, frames, verdicts, notes, [], 0, details),
         "summary.json": as_json(content),

@@ -19,6 +19,8 @@ formats, by the tables that they are made of:
   processbench                            held-out solutions, held_out_step_labels and grades
   processbench_predictions                the same and scores: `prediction` and `match` beside each `label`
   labelling_queue                         a selection at its largest size, small_solutions and small_grades
+  sample_set                              the graded samples of a split (test) with their scores, as a folder with a
+                                          card, for others to compare verifiers on (compare_verifiers.py reads it)
 
 A row that is bad, or that the format cannot hold, is left out and counted by cause; `components/data/export_formats.py`
 says what each format loses. FILE is there whole at the end, over one of that name, or not at all.
@@ -30,7 +32,7 @@ import argparse
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,7 +47,7 @@ from components.dataflow.datasets import Dataset
 from components.dataflow.errors import InputError, StoreError
 from components.dataflow.joined_rows import joined_rows
 from components.dataflow.plain_text import printable
-from components.dataflow.records import is_name, note_of
+from components.dataflow.records import is_name
 from components.dataflow.store import Store
 from components.evaluation.first_error import StepErrorsConfig
 from flows.command_line import checks
@@ -54,8 +56,12 @@ from flows.command_line.options import Parser
 from flows.exporting import export_rows
 from flows.exporting.export_rows import Convert, Lost, Row
 from flows.exporting.queue_rows import queue_rows
+from flows.exporting.sample_set import write_sample_set
+from flows.study import StoredStudy, open_study
 from schemas import exports
 from schemas.tables import SAMPLE_KEY
+
+SAMPLE_SET = "sample_set"
 
 
 @dataclass
@@ -68,27 +74,6 @@ class Tally:
     lost: Lost = field(default_factory=Counter)
 
 
-@dataclass(frozen=True)
-class StoredStudy:
-    """A finished study: where its tables and models lie, by name."""
-
-    store: Store
-    name: str
-    index: Mapping[str, str]
-
-    def table(self, name: str) -> Dataset:
-        """A table's dataset, through its manifest. Raises InputError."""
-        if name not in self.index:
-            raise InputError(f"--study {self.name}: it has no table {name}, which this format is made of")
-        folder = "/".join(str(self.index[name]).rstrip("/").split("/")[-2:])
-        if not is_name("folder", folder):
-            raise InputError(f"--study {self.name}: its index does not say where table {name} lies; run it again")
-        dataset = self.store.dataset_in(folder)
-        if dataset is None:
-            raise InputError(f"--study {self.name}: table {name} is not in {self.store.root} any more; run it again")
-        return dataset
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line. Return the exit status."""
     return run_and_report_errors(lambda: _parse(argv), export, after_failure="run it again")
@@ -96,7 +81,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def export(options: argparse.Namespace) -> None:
     """Write the file, and say what became of every row. Raises InputError, and StoreError for damaged tables."""
-    study = open_study(checks.open_store(checks.store_root(options.root)), options.study)
+    study = open_study(checks.open_store(checks.store_root(options.root)), checks.study_name(options.study))
+    if options.format == SAMPLE_SET:
+        written = write_sample_set(study, options.split or "test", options.out)
+        print(f"{written:,} samples written\n{printable(options.out)}")
+        return
     schema, source, convert = _FORMATS[options.format]
     if options.step_labels is not None and source is not _labelled:
         raise InputError(f"--step-labels: {options.format} is not made of them")
@@ -117,18 +106,6 @@ def export(options: argparse.Namespace) -> None:
             causes = ", ".join(f"{cause} ({count})" for cause, count in tally.left_out.most_common(3))
             raise InputError(f"{options.out}: none of {tally.rows} rows can be written: {causes or 'there are none'}")
     _tell(options.out, tally)
-
-
-def open_study(store: Store, name: str) -> StoredStudy:
-    """Return the finished study of a name, by its index. Raises InputError."""
-    path = f"studies/{checks.study_name(name)}/index.json"
-    try:
-        index = note_of(store.files.read(path))
-    except FileNotFoundError:
-        raise InputError(f"--study {name}: no finished study is there: {store.files.url(path)} is missing") from None
-    if not index:
-        raise InputError(f"{store.files.url(path)} is damaged: no index of tables; run the study again")
-    return StoredStudy(store, name, index)
 
 
 def _converted(row: Row, convert: Convert, options: argparse.Namespace, tally: Tally) -> Row | None:
@@ -239,8 +216,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", help="the store: a folder (default: outputs) or a URL (s3://bucket/prefix)")
     parser.add_argument("--study", required=True, metavar="NAME", help="folder under ROOT/studies, e.g. laptop")
-    parser.add_argument("--format", required=True, choices=list(_FORMATS), help="whose rows (see above)")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="ends in .parquet, .jsonl or .jsonl.gz")
+    parser.add_argument("--format", required=True, choices=[*_FORMATS, SAMPLE_SET], help="whose rows (see above)")
+    parser.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="ends in .parquet, .jsonl or .jsonl.gz; of sample_set a new folder",
+    )
     parser.add_argument(
         "--split", choices=["train", "test", "ood"], help="trl_unpaired: default train; processbench: all held-out"
     )

@@ -2,8 +2,9 @@
 """The main study of "Let's Verify Step by Step" (§3): one fixed generator, an ORM and a PRM trained on the same
 solutions, and best-of-N on held-out problems. Which supervision trains the better verifier?
 
-Departs from the paper in two ways: best-of-N is computed exactly instead of by trials, and intervals are those of the
-choice of problems, not of subsampling.
+Departs from the paper in three ways: best-of-N is computed exactly instead of by trials; intervals are those of the
+choice of problems and trainings, not of subsampling; and where reward models are trained several times, the verdict is
+on the mean of their scores.
 """
 
 from __future__ import annotations
@@ -20,14 +21,13 @@ from components.evaluation.answer_clusters import CandidatesConfig, candidates
 from components.evaluation.distinct_samples import distinct_samples
 from components.evaluation.first_error import first_errors, step_errors
 from components.evaluation.score_quality import reductions, step_calibration
-from components.evaluation.scored_samples import scored_samples
+from components.evaluation.scored_samples import scored_samples, verifiers_of
 from components.labels.rule_labels import LabellingConfig, label_steps
-from components.sampling.generation import generate
 from components.sampling.grading import GRADER_VERSION, grade
 from components.verifiers.scoring import score
 from components.worlds.reference_verifiers import ReferenceConfig, reference_scores
 from flows.command_line import cli
-from flows.studies import generators, inputs, label_sources, results, reward_models, summary
+from flows.studies import comparison, generators, inputs, label_sources, results, reward_models, summary
 from flows.studies.label_sources import Labels
 from flows.studies.reward_models import Rival
 from flows.study import Study
@@ -43,37 +43,39 @@ def full_study(study: Study) -> None:
     inputs.look_for_contamination(study, problems, labelled_solutions=labelled, graded_solutions=graded)
 
     # The generator (§2.2): fixed from here on.
-    base = generators.train_generator(study, problems)
+    generator = generators.generator_of(study, problems)
 
     # N samples per problem (§3.1), graded by their final answer while more are sampled.
-    solutions, grades = run.map(problems, generate(preset.sampling, base), grade())
+    solutions, grades = run.map(problems, generators.sampling_stage(study, problems, generator), grade())
     train_solutions, train_grades = solutions.select(split="train"), grades.select(split="train")
 
     # The outcome-supervised reward model (§2.5): is the final answer right? The process-supervised one (§2.6): is each
     # step right, through the first error? Both from the generator's weights, on the same solutions, at the best of the
     # same learning rates; once per training seed.
+    base = generators.reward_model_base(study, generator)
     sources = study.label_sources
     labels = Labels(train_solutions, labelled)
     orm_inputs = {"solutions": train_solutions, "grades": train_grades}
     if graded is not None:
         orm_inputs = {"graded_solutions": graded}
-    prm_inputs = label_sources.step_supervision(study, base, labels)
+    prm_inputs = label_sources.step_supervision(study, generator, labels)
     rivals = [Rival("orm", preset.orm, orm_inputs)]
     rivals += [Rival("prm", preset.prm, prm_inputs)] if prm_inputs is not None else []
     rivals = reward_models.at_best_rates(study, base, rivals)
     trained = reward_models.train(study, base, rivals)
 
-    # Both read the same held-out samples (§3.2). Other sources of step labels, if any, have a PRM each on the same
-    # solutions.
-    scores: dict[str, Dataset] = {}
-    other_scores: dict[str, Dataset] = {}
+    # Both read the same held-out samples (§3.2), of all seeds by one pool of actors. Other sources of step labels, if
+    # any, have a PRM each on the same solutions.
     held_out = solutions.without(split="train")
+    reading = []
     for seed, models in enumerate(trained):
-        orm, prm = models["orm"], study.published_prm or models.get("prm")
-        name = reward_models.of_seed("scores", seed)
-        [scores[name]] = run.map(held_out, score(preset.scoring, orm, prm, name))
-        for source in sources[1:] if seed == 0 else ():
-            label_sources.rate(study, source, base, prm, labels)
+        prm = study.published_prm or models.get("prm")
+        reading.append((held_out, score(preset.scoring, models["orm"], prm, reward_models.of_seed("scores", seed))))
+    scores = {dataset.name: dataset for dataset in run.map_concurrently(*reading)}
+    for source in sources[1:]:
+        label_sources.rate(study, source, generator, study.published_prm or trained[0].get("prm"), labels)
+    other_scores: dict[str, Dataset] = {}
+    for seed, name in enumerate(scores):
         other_scores |= label_sources.train_others(study, seed, base, rivals[-1].config, labels, held_out, name)
     if labels.by_source and sources != ("rule",):
         labels.compare(run)
@@ -90,8 +92,15 @@ def full_study(study: Study) -> None:
         known = {"solutions": held_out, "step_labels": rule_labels, "train_solutions": train_solutions}
         known |= {"train_step_labels": learned, "train_grades": train_grades}
         joined["reference_scores"] = run.table(reference_scores(ReferenceConfig()), **known)
-    stage = scored_samples(preset.reduction, more_prms, with_references=rule_labels is not None)
+    # Chance in a single training is great; the mean score of several of the same verifier hardly has it.
+    ensembles = reward_models.ensembles(trained)
+    stage = scored_samples(preset.reduction, more_prms, rule_labels is not None, ensembles)
     samples = run.table(stage, **joined, **scores, **other_scores)
+    if study.verifiers:  # of others, on the very same samples
+        read = comparison.read_samples(run, held_out, study.verifiers)
+        samples = comparison.side_by_side(run, verifiers_of(stage.schema), study.verifiers, samples, held_out, read)
+        if rule_labels is not None:
+            comparison.look_at_steps(run, study.verifiers, read, rule_labels, {})
     results.compute(run, preset.estimation, samples, attributes)
     run.table(distinct_samples(), solutions=held_out, grades=held_out_grades)
     if prm_inputs is not None or study.published_prm is not None:

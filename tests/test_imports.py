@@ -128,7 +128,7 @@ def test_packages_hold_the_modules() -> None:
     """At the top of components is nothing, and of flows its entry points, and what they are given."""
     assert [path.name for path in ROOT.glob("components/*.py")] == ["__init__.py"]
     entries = {path.stem for path in ROOT.glob("flows/*.py")} - {"__init__", "study"}
-    assert {"full_study", "small_scale", "evaluate", "step_errors", "export"} <= entries
+    assert {"full_study", "small_scale", "evaluate", "step_errors", "export", "push"} <= entries
     for name in entries:
         text = (ROOT / f"flows/{name}.py").read_text(encoding="utf-8")
         assert 'if __name__ == "__main__":' in text, f"flows/{name}.py is no entry point"

@@ -14,7 +14,7 @@ from pathlib import Path
 from components.dataflow import store_marker
 from components.dataflow.errors import InputError, StoreError
 from components.dataflow.store import Store
-from components.verifiers.published import OURS
+from components.verifiers.style import OURS
 from flows.presets.preset import Preset
 
 _LONGEST_NAME = 200  # bytes of a study's name: a file system takes 255, and some files' names have more to them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,30 @@ from cluster import placements
 from components.dataflow.errors import InputError
 from components.dataflow.plain_text import printable
 from components.dataflow.runner import Runner
-from flows.command_line import checks, commands, file_checks, model_checks, plan_cost, ray_cluster
+from components.report.trackers import is_installed
+from components.sampling import engine_options
+from components.sampling.endpoint import is_endpoint
+from flows.command_line import (
+    checks,
+    commands,
+    endpoint_options,
+    file_checks,
+    generator_options,
+    model_checks,
+    plan_cost,
+    plan_memory,
+    ray_cluster,
+)
 from flows.command_line.errors import end_on_sigterm, run_and_report_errors
 from flows.command_line.options import MoreOptions, parse
 from flows.command_line.preset_options import preset_of
-from flows.presets.paths import changes, path_of
+from flows.command_line.verifier_specs import verifier_specs
+from flows.presets.label_source_names import SOURCES
+from flows.presets.paths import changes, path_of, replaced
+from flows.presets.preset import SAMPLING_PATHS, Preset
+from flows.studies.tracking import tracked
 from flows.study import Study
+from schemas.results import ENSEMBLES, REFERENCES
 
 _SETTINGS_TOLD = 8  # on the terminal; summary.json has all
 
@@ -26,18 +45,35 @@ def open_study(options: argparse.Namespace) -> Study:
     """Check everything that can be checked before work starts. Raises InputError: what is wrong, where, how to mend."""
     notes: list[str] = []
     checks.limits(options)
+    if options.fits is not None:
+        plan_memory.read_gpus(options.fits)
+        if options.command != "plan":
+            raise InputError("--fits is for plan")
+    if options.track is not None and not is_installed(options.track):
+        raise InputError(f"--track {options.track}: it is not installed; pip install {options.track}")
     preset, named = preset_of(options, notes)
+    placement = read_placement(options.placement)
+    preset = with_engine_options(preset, placement, notes)
     small_scale = hasattr(options, "solutions_per_problem")
     root = checks.store_root(options.root)
     name = checks.study_name(options.study or (f"{preset.name}_small_scale" if small_scale else preset.name))
     files, held_out = file_checks.problem_files(options, notes)
+    hub_models = model_checks.fetch_hub_models(options, notes)
     base_model = model_checks.model_folder("--base-model", options.base_model)
     small_base_model = (
         model_checks.model_folder("--small-base-model", options.small_base_model) if small_scale else None
     )
+    generator = None if is_endpoint(options.generator) else model_checks.model_folder("--generator", options.generator)
+    endpoint_options.refuse_without_endpoint(options)
+    endpoints = {flag: endpoint_options.endpoint_access(options, flag) for flag in ("--generator", "--judge")}
+    reward_base = model_checks.model_folder("--reward-base", options.reward_base)
     preset = model_checks.with_few_shot_prompt(preset, options, notes)
+    preset = generator_options.with_generator(preset, named, options, notes)
     learns_from_solutions = file_checks.learns_from_solutions(options)
     published_prm = model_checks.published_prm(options)
+    own = ("prm", "orm", *ENSEMBLES, *REFERENCES, *(f"prm_{source}" for source in SOURCES))
+    verifiers = tuple(verifier_specs(options.verifier, own, cached=options.command != "run"))
+    hub_models |= {f"--verifier {spec.name}": ", ".join(spec.origins) for spec in verifiers if spec.origins}
     labelled, labelled_paths = file_checks.labelled_files(options, files, held_out, notes)
     graded, graded_paths = file_checks.graded_files(options, files, held_out, notes)
     judge, labelling_prm = model_checks.judge(options), model_checks.labelling_prm(options)
@@ -47,19 +83,20 @@ def open_study(options: argparse.Namespace) -> Study:
     if labelled is not None and "human" not in sources:
         notes.append("no PRM learns from --labelled-solutions: human is not among --label-sources")
     if preset.needs_files:
+        generator_flag = "--base-model FOLDER" if small_scale else "--generator MODEL (or --base-model MODEL)"
         given = {
             "--train-problems FILE --test-problems FILE": files,
-            "--base-model FOLDER": base_model,
+            generator_flag: options.generator or base_model,
             "--labelled-solutions FILE": labelled or published_prm or "human" not in sources or None,
         }
         if small_scale:
             given |= {"--small-base-model FOLDER": small_base_model}
-            given |= dict.fromkeys(("--base-model FOLDER", "--labelled-solutions FILE"), True) if labelling_prm else {}
+            if labelling_prm:
+                given |= dict.fromkeys((generator_flag, "--labelled-solutions FILE"), True)
         needs = " ".join(flag for flag, value in given.items() if value is None)
         if needs and options.command == "run":
             raise InputError(f"--preset {preset.name} needs {needs}")
         notes += [f"to run it, {preset.name} needs {needs}"] if needs else []
-    placement = read_placement(options.placement)
     ray_cluster.check_address()
     if options.command == "run":
         ray_cluster.check_installed()
@@ -72,6 +109,10 @@ def open_study(options: argparse.Namespace) -> Study:
         only=options.only,
         max_error_rate=options.max_error_rate,
     )
+    endpoints = {
+        flag: access and dataclasses.replace(access, run=runner.run_id, root=store.root)
+        for flag, access in endpoints.items()
+    }
     runner.start_engine = lambda: start_ray(runner, options.verbose, placement, options.sharding)
     return Study(
         preset=preset,
@@ -84,13 +125,18 @@ def open_study(options: argparse.Namespace) -> Study:
         labelled_paths=labelled_paths,
         graded=graded,
         graded_paths=graded_paths,
+        generator=generator,
+        endpoint=endpoints["--generator"],
+        reward_base=reward_base,
         base_model=base_model,
         small_base_model=small_base_model,
         learns_from_solutions=learns_from_solutions,
         published_prm=published_prm,
+        verifiers=verifiers,
         label_sources=sources,
         labelling_prm=labelling_prm,
-        judge=judge,
+        judge=endpoints["--judge"] or judge,
+        hub_models=hub_models,
         runner=runner,
         notes=tuple(notes),
     )
@@ -98,10 +144,32 @@ def open_study(options: argparse.Namespace) -> Study:
 
 def read_placement(given: str) -> placements.Placement | None:
     """Return the placement of --placement, None for `auto`. Raises InputError."""
+    if given == "auto":
+        return None
     try:
-        return None if given == "auto" else placements.read(Path(given))
+        placement = placements.read(Path(given))
     except placements.PlacementError as error:
         raise InputError(f"--placement {error}") from error
+    try:
+        engine_options.check(placement.pools["engines"].options)
+    except ValueError as error:
+        raise InputError(f"--placement {given}: [engines.vllm]: {error}") from error
+    return placement
+
+
+def with_engine_options(preset: Preset, placement: placements.Placement | None, notes: list[str]) -> Preset:
+    """Return the preset with the options of vLLM that a placement has and that can change tokens.
+
+    notes: a line on them is added.
+    """
+    wanted = engine_options.of_key(placement.pools["engines"].options) if placement is not None else ()
+    if not wanted:
+        return preset
+    told = ", ".join(f"{name} = {value}" for name, value in wanted)
+    notes.append(f"[engines.vllm] {told} can change tokens, so the keys of what is sampled have it")
+    for path in SAMPLING_PATHS:
+        preset = replaced(preset, f"{path}.engine_options", wanted)
+    return preset
 
 
 def start_ray(
@@ -133,9 +201,15 @@ def _run_command(main: Any, options: argparse.Namespace) -> int:
         print(f"note: {printable(note)}")
     if study.settings:
         print(printable(_settings_line(study)))
-    main(study)
+    if options.command == "plan" or options.show_prompt:
+        for line in generator_options.first_prompt(study):
+            print(printable(line, keep="\n"))
+    if options.show_prompt:
+        return 0
+    with tracked(study, options.track if options.command == "run" else None, options.track_project):
+        main(study)
     name_paths(study)
-    return commands.show(study.runner, options, lambda: _cost(study))
+    return commands.show(study.runner, options, lambda: _cost(study, options.fits))
 
 
 def _settings_line(study: Study) -> str:
@@ -153,7 +227,12 @@ def name_paths(study: Study) -> None:
             run.why = tuple(re.sub(r"^config(?=[.:])", path, line) for line in run.why)
 
 
-def _cost(study: Study) -> tuple[commands.Columns, list[str]]:
-    """Return the columns on cost of a plan's table, and the lines below it."""
+def _cost(study: Study, fits: str | None) -> tuple[commands.Columns, list[str]]:
+    """Return the columns on cost of a plan's table, and the lines below it. fits: of --fits."""
     work = plan_cost.expected_work(study.runner, study.preset)
-    return plan_cost.columns(work, study.preset), plan_cost.footnote(study.runner, work, study.preset)
+    columns, lines = plan_cost.columns(work, study.preset), plan_cost.footnote(study.runner, work, study.preset)
+    if fits is None:
+        return columns, lines
+    gpus = plan_memory.read_gpus(fits)
+    found = plan_memory.needs(study.runner, study.preset, gpus)
+    return {**columns, **plan_memory.column(found)}, [*lines, *plan_memory.lines(found, gpus)]

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from components.data.problem_columns import ANSWER_FORMATS
+from flows.command_line.endpoint_options import add_endpoint, folder_or_address
 
 
 def add_files(parser: argparse.ArgumentParser) -> None:
@@ -82,9 +83,9 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     files.add_argument(
         "--base-model",
         type=Path,
-        metavar="FOLDER",
-        help="Hugging Face folder of a causal language model to finetune as the generator; without one the tiny "
-        "generator is trained on the embedded world",
+        metavar="MODEL",
+        help="causal language model to finetune as the generator: a Hugging Face folder, or hub:ORG/NAME, maybe with "
+        "@REVISION; without one the tiny generator is trained on the embedded world",
     )
     files.add_argument(
         "--format-from",
@@ -99,4 +100,62 @@ def add_files(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="how few-shot samples are asked for: in a turn of the base model's chat template, or as text to continue "
         "(auto: by the template where the tokenizer has one)",
+    )
+
+
+def add_generator(parser: argparse.ArgumentParser) -> None:
+    """Add the options for a generator that is sampled as it is."""
+    group = parser.add_argument_group(
+        "your own generator, sampled as it is",
+        "An instruct or a reasoning model that nothing is finetuned of: docs/own_data.md tells the whole.",
+    )
+    group.add_argument(
+        "--generator",
+        type=folder_or_address,
+        metavar="MODEL",
+        help="a model that was taught to chat, sampled as it is by its own chat template, with the temperature and the "
+        "like of its generation_config unless they are given: a Hugging Face folder, hub:ORG/NAME, or "
+        "http(s)://HOST/v1#MODEL behind a server that speaks OpenAI's interface",
+    )
+    add_endpoint(group)
+    group.add_argument(
+        "--reward-base",
+        type=Path,
+        metavar="MODEL",
+        help="what the ORM and the PRM start from, a folder or hub:ORG/NAME (default: --generator itself)",
+    )
+    group.add_argument(
+        "--instruction",
+        type=Path,
+        metavar="FILE",
+        help="what --generator is told in the user's turn, with {problem} (default: the problem, and to reason step by "
+        "step and put the final answer in a box)",
+    )
+    group.add_argument(
+        "--system-prompt", type=Path, metavar="FILE", help="the system's turn before it (default: the template's own)"
+    )
+    group.add_argument(
+        "--thinking-markers",
+        nargs=2,
+        metavar=("OPEN", "CLOSE"),
+        help="between what texts --generator thinks before it answers (default: those of its template or tokenizer, as "
+        "<think> </think>)",
+    )
+    group.add_argument(
+        "--max-thinking-tokens",
+        type=int,
+        metavar="N",
+        help="the most tokens of its thinking, besides --max-tokens of its answer; a longer one is cut and has no "
+        "answer (default: 16384, or as many as the model reads); 0: thinking stays in the text",
+    )
+    group.add_argument(
+        "--steps-of",
+        choices=["text", "thinking", "both"],
+        help="which steps the reward models see: those of what it says (default), of what it thinks, or both in turn; "
+        "its answer is always that of what it says",
+    )
+    group.add_argument(
+        "--show-prompt",
+        action="store_true",
+        help="print what --generator is told of the first problem, its tokens counted, and end; a plan shows it too",
     )

@@ -12,8 +12,10 @@ FLOWS = {
     "study": ("full_study", "train an ORM and a PRM and compare them by best-of-N (the main study)"),
     "small-scale": ("small_scale", "a large PRM labels for small ones: what is a label worth? (paper §4)"),
     "evaluate": ("evaluate", "best-of-N of anyone's scored samples, with a report"),
+    "compare-verifiers": ("compare_verifiers", "any verifiers on the very same samples: which ranks better?"),
     "step-errors": ("step_errors", "does a PRM find the first wrong step of rated solutions?"),
     "export": ("export", "a study's tables as files in other projects' formats"),
+    "push": ("push", "a study's samples, report and reward models to a hub, private unless said"),
 }
 
 
@@ -23,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = given[0] if given else "--help"
     if name in ("-h", "--help"):
         print("usage: stepverify FLOW [OPTIONS]      (stepverify FLOW --help tells a flow's options)\n")
-        print("\n".join(f"  {word:<12} {about}" for word, (_, about) in FLOWS.items()))
+        print("\n".join(f"  {word:<18} {about}" for word, (_, about) in FLOWS.items()))
         return 0
     if name == "--version":
         print(f"stepverify {importlib.metadata.version('stepverify')}")

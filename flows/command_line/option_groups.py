@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 
 from components.labels.active_learning import SELECTION_RULES
+from components.report.trackers import TRACKERS
 from components.statistics.score_reduction import NEUTRALS, REDUCTIONS
 from components.text.segmentation import RULES
-from components.verifiers.published import OURS, STYLES
+from components.verifiers.style import BUILTIN, OURS, process_styles, read_style
+from flows.command_line.endpoint_options import folder_or_address
 from flows.presets.label_source_names import SOURCES
 from flows.presets.presets import PRESETS, SEED
 from schemas.small_scale import POLICIES
@@ -30,6 +32,15 @@ def add_study(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="share of the rows of a file or a stage that may have errors; more stop the study (default: 0.01); they "
         "are kept",
+    )
+    parser.add_argument(
+        "--track",
+        choices=[*TRACKERS],
+        help="tell an experiment tracker too: curves of trainings, stages, tables and the report (off by default; the "
+        "tracker's own environment variables say where that goes)",
+    )
+    parser.add_argument(
+        "--track-project", default="stepverify", metavar="NAME", help="its project (default: stepverify)"
     )
     parser.add_argument("--verbose", action="store_true", help="show what Ray, vLLM and training workers print")
 
@@ -66,6 +77,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     numbers.add_argument(
         "--top-p", type=float, help="sample among the likeliest tokens with this probability (default: the preset's)"
     )
+    numbers.add_argument("--top-k", type=int, help="sample among the K likeliest tokens (default: the preset's)")
+    numbers.add_argument(
+        "--min-p", type=float, help="and among those with this share of the likeliest one's probability"
+    )
+    numbers.add_argument(
+        "--repetition-penalty", type=float, help="of tokens that the prompt or the sample has already (1: none)"
+    )
+    numbers.add_argument("--stop", nargs="+", metavar="TEXT", help="texts before which a sample ends")
     numbers.add_argument("--max-tokens", type=int, help="the most tokens of a solution (default: the preset's)")
     numbers.add_argument(
         "--segmentation",
@@ -109,9 +128,52 @@ def add_reward_models(parser: argparse.ArgumentParser) -> None:
         help="compute best-of-N by the released evaluation's 400 shuffles too, with the band of figure 3",
     )
     verifiers.add_argument(
-        "--prm", type=Path, metavar="FOLDER", help="a published PRM to compare with, in place of training one"
+        "--prm",
+        type=Path,
+        metavar="MODEL",
+        help="a PRM from elsewhere to compare with, in place of training one: a folder or hub:ORG/NAME",
     )
-    verifiers.add_argument("--prm-style", choices=STYLES, help="whose conventions FOLDER follows")
+    add_style(verifiers, "--prm-style", None)
+    add_verifier(verifiers)
+
+
+def add_verifier(parser: argparse._ActionsContainer) -> None:
+    """Add the option for verifiers that read the samples beside others."""
+    parser.add_argument(
+        "--verifier",
+        action="append",
+        default=[],
+        metavar="NAME=SOURCE",
+        help="a verifier that reads the held-out samples too, any number of times: the folder of a model trained here, "
+        "or hub:ORG/NAME; of anyone's with ,style=STYLE; confidence:FOLDER of a generator; judge:FOLDER of a model "
+        "that writes its verdicts; length; random; or an expression of those before, as min(a,b) (docs/verifiers.md)",
+    )
+
+
+def add_style(parser: argparse._ActionsContainer, flag: str, default: str | None) -> None:
+    """Add an option for the style of a PRM: a name, or the path of a user's own file."""
+    parser.add_argument(
+        flag,
+        type=_style,
+        default=default,
+        metavar="STYLE",
+        help=f"how it is read (docs/verifiers.md): {', '.join((OURS, *_styles()))}, or FILE.toml, a style of your own",
+    )
+
+
+def _styles() -> list[str]:
+    return [name for name in process_styles() if not read_style(name).needs_reference]
+
+
+def _style(given: str) -> str:
+    """Return the name of a PRM's style, or the path of a file, which is read later. Raises ArgumentTypeError."""
+    if given in (OURS, *_styles()) or (given.endswith(".toml") and given not in BUILTIN):
+        return given
+    what = f"is no style: {', '.join((OURS, *_styles()))}, or FILE.toml"
+    if given in BUILTIN:
+        is_outcome = read_style(given).kind == "outcome"
+        what = "is an outcome style, which scores no steps" if is_outcome else "needs a reference model"
+    raise argparse.ArgumentTypeError(f"{given} {what}")
 
 
 def add_placement(parser: argparse.ArgumentParser) -> None:
@@ -182,8 +244,9 @@ def add_small_scale(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--small-base-model",
         type=Path,
-        metavar="FOLDER",
-        help="what the small generator is finetuned from; without it a tiny one is trained on the embedded world",
+        metavar="MODEL",
+        help="what the small generator is finetuned from, a folder or hub:ORG/NAME; without it a tiny one is trained "
+        "on the embedded world",
     )
 
 
@@ -200,11 +263,16 @@ def add_label_sources(parser: argparse.ArgumentParser) -> None:
         + " (default: the preset's; of files of problems, human where there are labelled solutions, else none)",
     )
     sources.add_argument("--rollouts-per-step", type=int, metavar="K", help="continuations of each step (default: 8)")
-    sources.add_argument("--labelling-prm", type=Path, metavar="FOLDER", help="the PRM of the source prm")
     sources.add_argument(
-        "--labelling-prm-style", choices=[OURS, *STYLES], default=OURS, help="whose conventions it follows"
+        "--labelling-prm", type=Path, metavar="MODEL", help="the PRM of the source prm: a folder or hub:ORG/NAME"
     )
-    sources.add_argument("--judge", type=Path, metavar="FOLDER", help="the instruction model of the source judge")
+    add_style(sources, "--labelling-prm-style", OURS)
+    sources.add_argument(
+        "--judge",
+        type=folder_or_address,
+        metavar="MODEL",
+        help="the instruction model of the source judge: a folder, hub:ORG/NAME, or http(s)://HOST/v1#MODEL",
+    )
     sources.add_argument(
         "--judge-prompt", type=Path, metavar="FILE", help="its prompt, with {problem} and {steps} (default: ours)"
     )

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from components.dataflow.plain_text import printable
 from flows.command_line import file_options, option_groups
+from flows.command_line.plan_memory import add_fits
 
 COMMANDS = {
     "run": "compute what is not there, and write the results (the default)",
@@ -151,7 +152,9 @@ def make_parser(description: str, more: MoreOptions | None = None) -> Parser:
         option_groups.add_reward_models(command)
         option_groups.add_label_sources(command)
         file_options.add_files(command)
+        file_options.add_generator(command)
         option_groups.add_placement(command)
+        add_fits(command)
         if more is not None:
             more(command)
     return parser

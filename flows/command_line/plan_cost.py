@@ -123,11 +123,13 @@ def footnote(runner: Runner, work: Mapping[str, Work], preset: Preset) -> list[s
     sizes = sorted({model_size(runner, preset, Model(name, None)) for name in models})
     size = " to ".join(short(one) for one in dict.fromkeys((sizes[0], sizes[-1]))) if sizes else "known"
     total = sum(one.flops for one in work.values())
+    most_thinking = preset.sampling.max_thinking_tokens
+    thinking = f", its thinking {most_thinking // 2}" if most_thinking else ""
     text = (
         "rows: ≤ at most, ~ assumed, ? unknown. "
-        f"tokens: of what is not done, if a problem has {plan.prompt_tokens}, a solution {plan.solution_tokens} and "
-        f"a labelled one {plan.labelled_tokens}; at most: if each were as long as it may be. In training times epochs, "
-        f"without held-out problems; an alternative to a step adds {plan.step_tokens}. "
+        f"tokens: of what is not done, if a problem has {plan.prompt_tokens}, a solution {plan.solution_tokens}"
+        f"{thinking} and a labelled one {plan.labelled_tokens}; at most: if each were as long as it may be. In "
+        f"training times epochs, without held-out problems; an alternative to a step adds {plan.step_tokens}. "
         "prompts: read once per problem and shard, in training with every solution or group of sampled ones. "
         f"FLOPs: {INFERENCE} per parameter and token in sampling and scoring, {TRAINING} in training, of {size} "
         f"parameters a model: {total:.2g} in all. "
@@ -165,7 +167,9 @@ def architecture_parameters(architecture: Architecture) -> int:
 def _sampling(run: StageRun, config: SamplingConfig, plan: PlanConfig, size: float) -> Work:
     rows, problems = _pending(run.output)
     prompts = problems * (plan.prompt_tokens + len(config.few_shot) // _CHARACTERS_PER_TOKEN)
-    tokens, most = rows * min(plan.solution_tokens, config.max_tokens), rows * config.max_tokens
+    thinking = config.max_thinking_tokens  # how much of it is used is not known
+    tokens = rows * (min(plan.solution_tokens, config.max_tokens) + thinking // 2)
+    most = rows * (config.max_tokens + thinking)
     return Work("sampling", prompts, tokens, most, INFERENCE * size * (prompts + tokens), _sign(run.output))
 
 

@@ -9,17 +9,22 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import operator
 import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from components.dataflow.errors import InputError
 from components.evaluation.curves import BandConfig
 from components.labels.judge_labels import PROMPT, VERDICT, JudgeConfig
+from components.labels.prm_labels import VerifierLabelsConfig
 from components.sampling.engines import engine_distribution, installed_engine
+from components.verifiers.scoring import ScoringConfig
+from components.verifiers.style import style_settings
 from flows.presets.paths import SettingError, first_line, flattened, parse_setting, replaced, with_settings
-from flows.presets.preset import Preset, reseeded
+from flows.presets.preset import SAMPLING_PATHS, Preset, reseeded
 from flows.presets.presets import PRESETS
 
 PRESETS_MODULE = f"{Preset.__module__.rpartition('.')[0]}.presets"  # as it is imported here
@@ -27,6 +32,10 @@ PRESETS_MODULE = f"{Preset.__module__.rpartition('.')[0]}.presets"  # as it is i
 _SETS = {
     "--temperature": ("sampling.temperature", "rollouts.sampling.temperature"),
     "--top-p": ("sampling.top_p", "rollouts.sampling.top_p"),
+    "--top-k": ("sampling.top_k", "rollouts.sampling.top_k"),
+    "--min-p": ("sampling.min_p", "rollouts.sampling.min_p"),
+    "--repetition-penalty": ("sampling.repetition_penalty", "rollouts.sampling.repetition_penalty"),
+    "--stop": ("sampling.stop_texts", "rollouts.sampling.stop_texts"),
     "--max-tokens": ("sampling.max_tokens", "rollouts.sampling.max_tokens"),
     "--segmentation": ("sampling.segmentation", "rollouts.sampling.segmentation"),
     "--reduction": ("reduction.reduction",),
@@ -34,9 +43,8 @@ _SETS = {
     "--training-seeds": ("training_seeds",),
     "--step-alternatives": ("labelling.alternatives",),
     "--rollouts-per-step": ("rollouts.rollouts_per_step",),
-    "--prm-style": ("scoring.prm_style",),
-    "--labelling-prm-style": ("verifier_labels.prm_style",),
 }
+Config = TypeVar("Config", ScoringConfig, VerifierLabelsConfig)
 _SETS_SMALL_SCALE = {
     "--temperature": ("small_scale.sampling.temperature",),
     "--top-p": ("small_scale.sampling.top_p",),
@@ -49,6 +57,9 @@ _NOT_IN_SMALL_SCALE: dict[str, object] = {
     "--graded-solutions": [],
     "--ood-problems": None,
     "--prm": None,
+    "--generator": None,
+    "--reward-base": None,
+    "--verifier": [],
     "--paper-band": False,
 }
 
@@ -65,6 +76,11 @@ def preset_of(options: argparse.Namespace, notes: list[str]) -> tuple[Preset, Pr
     preset = _with_samples(preset, options.samples_per_problem)
     preset = _with_engine(preset, options, notes)
     preset = _with_options(preset, options, _SETS)
+    preset = dataclasses.replace(
+        preset,
+        scoring=_with_style(preset.scoring, options.prm_style),
+        verifier_labels=_with_style(preset.verifier_labels, options.labelling_prm_style),
+    )
     preset = _with_learning_rates(preset, options)
     preset = dataclasses.replace(preset, judge=_judge(preset, named, options))
     if hasattr(options, "solutions_per_problem"):
@@ -145,12 +161,21 @@ def _from_python(given: str, file: Path, name: str) -> Preset:
 def _with_options(preset: Preset, options: argparse.Namespace, sets: Mapping[str, tuple[str, ...]]) -> Preset:
     for flag, paths in sets.items():
         value = getattr(options, flag.removeprefix("--").replace("-", "_"))
+        value = tuple(value) if isinstance(value, list) else value
         for path in paths if value is not None else ():
             try:
                 preset = replaced(preset, path, value)
             except SettingError as error:
                 raise InputError(f"{flag} {value}: {error}") from error
     return preset
+
+
+def _with_style(config: Config, given: str | None) -> Config:
+    """Return a config with the style of a PRM: one of ours by its name, a user's by all that its file says."""
+    try:
+        return config if given is None else dataclasses.replace(config, **style_settings(given))
+    except ValueError as error:
+        raise InputError(str(error)) from error
 
 
 def _with_samples(preset: Preset, given: list[str]) -> Preset:
@@ -172,14 +197,8 @@ def _with_engine(preset: Preset, options: argparse.Namespace, notes: list[str]) 
             engine_distribution(options.engine)
         except ValueError as error:
             raise InputError(f"--engine: {error}") from error
-    configs = {
-        "sampling": preset.sampling,
-        "few_shot": preset.few_shot,
-        "rollouts.sampling": preset.rollouts.sampling,
-        "judge.sampling": preset.judge.sampling,
-        "small_scale.sampling": preset.small_scale.sampling,
-    }
-    for path, config in configs.items():
+    for path in SAMPLING_PATHS:
+        config = operator.attrgetter(path)(preset)
         engine = options.engine or (config.engine if _is_installed(config.engine) else installed_engine())
         if engine != config.engine and path == "sampling":
             notes.append(f"solutions are sampled by {engine}, not by {config.engine}")

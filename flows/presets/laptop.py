@@ -34,8 +34,9 @@ SAMPLING = SamplingConfig(
     engine="vllm",
 )
 
+# Gently at first: a generator that has learned to look up what a problem says must not forget it.
 TRAINING = TrainingConfig(
-    epochs=4, batch_size=16, learning_rate=5e-4, warmup_share=0.03, decay_share=0.4, solutions_together=2
+    epochs=4, batch_size=16, learning_rate=3e-4, warmup_share=0.1, decay_share=0.4, solutions_together=2
 )
 
 # By the loss: on problems like those that a model trains on its AUC is soon near 1, at every rate. Once an epoch: four
@@ -74,7 +75,9 @@ LAPTOP = Preset(
     world=WorldConfig(),
     generator=GeneratorConfig(
         TrainingConfig(epochs=1, batch_size=16, learning_rate=2e-3, shuffle=False, max_tokens=256),
-        Architecture(),
+        # Deep rather than wide: a verifier looks up what the problem says, compares, and sums up at the step's end,
+        # each in a layer of its own. With four layers of 128 it was chance whether a PRM learned that in time.
+        Architecture(hidden_size=96, layers=6, heads=3, intermediate_size=288),
     ),
     few_shot=dataclasses.replace(
         SAMPLING, samples_per_problem={"train": 4}, top_p=1.0, max_tokens=512, few_shot=FEW_SHOT, stop=STOP

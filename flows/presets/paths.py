@@ -22,6 +22,7 @@ _FIXED = {"name", "about", "needs_files", "kind", "grader_version", "source"}
 _HAS_OPTION = {
     "engine": "--engine",
     "prm_style": "--prm-style, or --labelling-prm-style",
+    "style": "--prm-style, or --labelling-prm-style",
     "label_sources": "--label-sources",
 }
 
@@ -48,11 +49,11 @@ def with_setting(preset: Preset, path: str, value: object) -> Preset:
     value: of the field's type, as TOML has it: an array for a tuple; the text "none" for None. Raises SettingError for
     a path that does not exist or is not for users to set, and for a value of the wrong type or out of bounds.
     """
-    name = path.rpartition(".")[2]
-    if name in _HAS_OPTION:
-        raise SettingError(f"is set by the option {_HAS_OPTION[name]}")
+    for name in path.split("."):
+        if name in _HAS_OPTION:
+            raise SettingError(f"is set by the option {_HAS_OPTION[name]}")
     try:
-        if name in _FIXED:
+        if path.rpartition(".")[2] in _FIXED:
             raise LookupError
         return replaced(preset, path, value)
     except LookupError:

@@ -34,8 +34,14 @@ FEW_SHOT = (Path(__file__).with_name("few_shot.txt")).read_text(encoding="utf-8"
 # What a model that was taught to chat is told in place of going on with a text, before the examples and the problem.
 CHAT_INSTRUCTION = (Path(__file__).with_name("chat_instruction.txt")).read_text(encoding="utf-8")
 
+# What a model that is sampled as it is is told, in the user's turn of its own chat template.
+GENERATOR_PROMPT = (Path(__file__).with_name("generator_prompt.txt")).read_text(encoding="utf-8")
+
 STOP = "\n---"  # what a base model writes before it goes on to another problem
 
+
+# Where a preset says how an engine samples.
+SAMPLING_PATHS = ("sampling", "few_shot", "rollouts.sampling", "judge.sampling", "small_scale.sampling")
 
 Seeds = Annotated[int, Ge(1), Le(1000)]  # how many trainings of one model
 

@@ -16,6 +16,7 @@ from components.report.main_study import Row, is_other_prm, label
 from components.report.parts import Section, listing, section
 from flows.presets.preset import Preset
 from flows.studies.prompt_tokens import cache_block, reading_prompts, sampling_prompts
+from flows.study import Study
 
 _NOTE = (
     "FLOPs: 6 per parameter and token in training, 2 in sampling and scoring; attention is left out. Tokens: what a "
@@ -26,39 +27,41 @@ _NOTE = (
 )
 
 
-def costs(
-    run: Runner, preset: Preset, best_of_n: pd.DataFrame, published_prm: Model | None
-) -> tuple[pd.DataFrame, Section]:
+def costs(study: Study, best_of_n: pd.DataFrame) -> tuple[pd.DataFrame, Section]:
     """Return the cost of each stage of a study, and the section with it and with the compute that accuracy takes."""
-    solutions, problems, generator = (run.results[name] for name in ("solutions", "problems", "generator"))
+    run, preset = study.runner, study.preset
+    given = {"generator": study.generator, "reward_base": study.reward_base, "prm": study.published_prm}
+    models = {name: result for name, result in run.results.items() if isinstance(result, Model)}
+    models |= {name: model for name, model in given.items() if model is not None}
+    solutions, problems, generator = run.results["solutions"], run.results["problems"], models.get("generator")
     assert isinstance(solutions, Dataset)
     assert isinstance(problems, Dataset)
-    assert isinstance(generator, Model)
     samples = run.store.read(solutions, ["problem_id", "sample_index", "split", "num_tokens"]).to_pandas()
-    shown = sampling_prompts(run, generator, preset.sampling, problems)
-    read = reading_prompts(run, generator, problems)
+    reader = study.reward_base or generator
+    assert reader is not None
+    read = reading_prompts(run, reader, problems)
+    shown = sampling_prompts(run, generator, preset.sampling, problems) if generator is not None else None
     block, samples_per_block = cache_block(run, solutions, preset.sampling), preset.sampling.sample_block
     held_out = reading_tokens(samples[samples["split"] != "train"], read, samples_per_block)
-    models = {name: result for name, result in run.results.items() if isinstance(result, Model)}
-    models |= {"prm": published_prm} if published_prm is not None else {}
     sizes = {name: parameters(run.store, model) for name, model in models.items()}
     work = {name: (model.metrics.get("tokens_trained"), TRAINING * sizes[name]) for name, model in models.items()}
-    work["solutions"] = (
-        sampling_tokens(samples, shown, samples_per_block, block),
-        INFERENCE * sizes["generator"],
-    )
+    work["solutions"] = (float(samples["num_tokens"].sum()), float("nan"))  # of a model behind an endpoint
+    if shown is not None:
+        tokens = sampling_tokens(samples, shown, samples_per_block, block)
+        work["solutions"] = tokens, INFERENCE * sizes["generator"]
     reading = INFERENCE * (sizes["orm"] + sizes.get("prm", 0))
     work |= {name: (held_out, reading) for name in run.results if name.startswith("scores")}
     work |= _of_label_sources(run, preset, sizes, held_out, (read, samples))
     spent = stage_costs(run.store, run.results, work)
     test = samples[(samples["split"] == "test") & (samples["num_tokens"] > 0)]
-    per_problem = _per_problem(test, shown, read, block, sizes)
+    per_problem = _per_problem(test, shown, read, block, sizes) if shown is not None else {}
     series = [{"name": label(line["kind"])} | line for line in accuracy_against_compute(best_of_n, per_problem)]
     chart = {"title": "Accuracy against compute", "x": "FLOPs per problem, sampling and scoring", "log": True}
     chart |= {"y": "% of problems solved", "series": series}
     note = _NOTE.format(block=f"{block} tokens" if block else "none here")
     text = "What each stage took when it was computed."
-    return spent, section("Cost", text, [chart], [listing("Stages", spent, _COSTS, note)])
+    charts = [chart] if shown is not None else []  # what an endpoint computes is not known
+    return spent, section("Cost", text, charts, [listing("Stages", spent, _COSTS, note)])
 
 
 def _per_problem(

@@ -11,17 +11,21 @@ from dataclasses import dataclass, field
 
 from components.dataflow.datasets import Dataset
 from components.dataflow.runner import Runner
-from components.dataflow.stage import Model
+from components.dataflow.stage import MapStage, Model
 from components.labels.agreement import AgreementConfig, agreement, label_sources
+from components.labels.endpoint_judge import ask_for_judgements, endpoint_judge_config, judge_parameters
 from components.labels.judge_labels import JudgeLessonsConfig, judge_labels, judge_lessons, judgements
 from components.labels.prm_labels import label_by_prm
 from components.labels.rollout_labels import RolloutLabelsConfig, rollout_labels
 from components.labels.rollouts import rollouts
 from components.labels.rule_labels import label_steps
+from components.sampling.endpoint import EndpointAccess
 from components.training.config import RewardModelConfig
 from components.training.stages import generator, reward_model
 from components.verifiers.scoring import score
 from flows.studies import reward_models
+from flows.studies.endpoints import fingerprint_of
+from flows.studies.generators import Generator
 from flows.study import Study
 
 
@@ -52,18 +56,18 @@ class Labels:
             run.table(agreement(config), **self.by_source)
 
 
-def step_supervision(study: Study, base: Model, labels: Labels) -> dict[str, Dataset] | None:
+def step_supervision(study: Study, sampled: Generator, labels: Labels) -> dict[str, Dataset] | None:
     """Return the tables that the first PRM learns from, or None where no source rates the steps.
 
-    labels: the source's are added, if they are of the study's own solutions.
+    sampled: the generator of the solutions. labels: the source's are added, if they are of the study's own solutions.
     """
     if not study.label_sources:
         return None
-    rate(study, study.label_sources[0], base, None, labels)
+    rate(study, study.label_sources[0], sampled, None, labels)
     return labels.inputs(study.label_sources[0])
 
 
-def rate(study: Study, source: str, generator_model: Model, prm: Model | None, to: Labels) -> None:
+def rate(study: Study, source: str, sampled: Generator, prm: Model | None, to: Labels) -> None:
     """Add one source's labels. prm: that of the first source, or None where there is none yet."""
     preset, run, solutions = study.preset, study.runner, to.solutions
     if source == "human":
@@ -76,7 +80,8 @@ def rate(study: Study, source: str, generator_model: Model, prm: Model | None, t
     elif source.startswith("rollouts"):
         searching = source == "rollouts_search"
         config = dataclasses.replace(preset.rollouts, search="first_error" if searching else "every_step")
-        stage = rollouts(config, generator_model, "rollouts_search" if searching else "rollouts")
+        assert isinstance(sampled, Model)  # checked before any work
+        stage = rollouts(config, sampled, "rollouts_search" if searching else "rollouts")
         # Soft and hard labels are of the same continuations.
         evidence = to.evidence.get("rollouts") if source == "rollouts_soft" else None
         if evidence is None:
@@ -90,7 +95,7 @@ def rate(study: Study, source: str, generator_model: Model, prm: Model | None, t
         assert labeller is not None  # checked before any work
         [to.by_source[source]] = run.map(solutions, label_by_prm(preset.verifier_labels, labeller))
     elif source == "judge":
-        [evidence] = run.map(solutions, judgements(preset.judge, judge(study, generator_model)))
+        [evidence] = run.map(solutions, judgement_stage(study, sampled))
         to.by_source[source] = run.table(judge_labels(), solutions=solutions, judgements=evidence)
         to.evidence[source] = evidence
 
@@ -103,16 +108,28 @@ def by_rule(study: Study, labels: Labels) -> Dataset:
     return labels.by_source["rule"]
 
 
-def judge(study: Study, generator_model: Model) -> Model:
+def judgement_stage(study: Study, sampled: Generator) -> MapStage:
+    """Return the stage solutions → judgements, of a model here or behind an endpoint."""
+    config = study.preset.judge
+    if not isinstance(study.judge, EndpointAccess):
+        return judgements(config, judge(study, sampled))
+    model = study.judge.endpoint.model
+    sent = judge_parameters(endpoint_judge_config(config, model, ""))
+    fingerprint = fingerprint_of(study.runner, "--judge", study.judge, sent)
+    return ask_for_judgements(endpoint_judge_config(config, model, fingerprint), study.judge)
+
+
+def judge(study: Study, sampled: Generator) -> Model:
     """Return the judge: the study's instruction model; in the embedded world a model trained on the exact rule's
     verdicts."""
     preset, run = study.preset, study.runner
-    if study.judge is not None:
+    if isinstance(study.judge, Model):
         return study.judge
     if study.files is not None or preset.needs_files:
         return Model("--judge", None)  # only a plan comes so far without one
+    assert isinstance(sampled, Model)  # the embedded world's
     lessons = run.table(judge_lessons(JudgeLessonsConfig(preset.judge_world, preset.judge.prompt)))
-    return run.train(generator(preset.judge_training, generator_model, "judge"), solutions=lessons)
+    return run.train(generator(preset.judge_training, sampled, "judge"), solutions=lessons)
 
 
 def train_others(

@@ -9,18 +9,15 @@ from components.dataflow.runner import Runner
 from components.dataflow.stage import Model
 from components.evaluation.computed_tokens import VLLM_BLOCKS, Prompts, prompts_of
 from components.models.model_folder import open_tokenizer_without_torch
+from components.sampling import prompts
 from components.sampling.engines import SamplingConfig
-from components.text.rendering import render_chat_prompts, render_prompts
+from components.text.rendering import render_prompts
 
 
 def sampling_prompts(run: Runner, generator: Model, config: SamplingConfig, problems: Dataset) -> Prompts:
     """Return the prompts that the generator is shown, worked examples and chat turns included."""
     tokenizer, texts = _tokenizer(run, generator), _texts(run, problems)
-    shown = [config.few_shot + text for text in texts.values()]
-    if config.chat_instruction:
-        ids = render_chat_prompts(tokenizer, config.chat_instruction, shown)
-    else:
-        ids = render_prompts(tokenizer, shown)
+    ids = prompts.sampling_prompts(tokenizer, config, [*texts.values()])
     return prompts_of(dict(zip(texts, ids, strict=True)))
 
 

@@ -19,8 +19,8 @@ from components.report.solution_browser import browser as solutions_browser
 
 RESULTS = (
     "best_of_n distinct_samples comparisons group_accuracy group_comparisons reductions subsampling_band score_quality "
-    "calibration step_calibration score_by_length step_errors first_errors agreement label_sources label_counts "
-    "contamination attribute_shares"
+    "calibration step_calibration score_by_length step_errors verifier_step_errors first_errors agreement "
+    "label_sources label_counts contamination attribute_shares"
 ).split()
 _DETAILS: dict[str, list[str]] = {
     "problems": ["problem_id", "split", "problem", "ground_truth_answer"],

@@ -17,6 +17,7 @@ from components.dataflow.stage import Model
 from components.training.config import RewardModelConfig
 from components.training.stages import reward_model
 from flows.study import Study
+from schemas.results import ENSEMBLES
 
 _LOWER_IS_BETTER = ("loss", "calibration_error")
 _SATURATED = 0.99  # an AUC from here on tells no rate from another
@@ -59,6 +60,11 @@ def train(study: Study, start: Model, rivals: list[Rival]) -> list[dict[str, Mod
         swept = rival.swept if seed == 0 else None
         models[seed][rival.name] = swept or next(trained)
     return models
+
+
+def ensembles(trained: list[dict[str, Model]]) -> tuple[str, ...]:
+    """Return the ensembles that the models of several training seeds make; none for one seed."""
+    return tuple(name for name, member in ENSEMBLES.items() if len(trained) > 1 and member in trained[0])
 
 
 def at_best_rates(study: Study, start: Model, rivals: list[Rival]) -> list[Rival]:

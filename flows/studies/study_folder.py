@@ -92,6 +92,7 @@ def summary_of(study: Study, grades: pd.DataFrame, engine: str, results: Mapping
         "study": study.name,
         "preset": study.preset.name,
         "settings": dict(study.settings),
+        "hub_models": dict(study.hub_models),
         "engine": {"name": engine, "distribution": distribution, "version": version(distribution)},
         "libraries": library_versions(),
         "pass_at_1": {str(split): float(rows["is_correct"].mean()) for split, rows in by_split},
@@ -110,14 +111,16 @@ def summary_of(study: Study, grades: pd.DataFrame, engine: str, results: Mapping
         "training": {
             name: dict(result.metrics) for name, result in run.results.items() if not isinstance(result, Dataset)
         },
-        "errors": errors_of(run, [result for result in run.results.values() if isinstance(result, Dataset)]),
+        "errors": errors_of(run, {name: r for name, r in run.results.items() if isinstance(r, Dataset)}),
     }
 
 
-def errors_of(run: Runner, tables: Sequence[Dataset]) -> dict[str, dict[str, int]]:
-    """Return table → cause → rows, of the tables that have rows with errors."""
-    with_errors = [table for table in tables if table.rows_error]
-    return main_study.error_causes({t.name: run.store.read(t, ["error"])["error"].to_pandas() for t in with_errors})
+def errors_of(run: Runner, tables: Mapping[str, Dataset]) -> dict[str, dict[str, int]]:
+    """Return name → cause → rows, of the tables that have rows with errors."""
+    with_errors = {name: table for name, table in tables.items() if table.rows_error}
+    return main_study.error_causes(
+        {name: run.store.read(table, ["error"])["error"].to_pandas() for name, table in with_errors.items()}
+    )
 
 
 def lineage(study: Study) -> dict[str, Any]:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from components.dataflow.datasets import Dataset
 from components.dataflow.runner import Runner
+from components.evaluation.score_expressions import names_in
 from components.report import main_study
 from components.report.verdicts import verdicts as verdicts_in_words
 from flows.studies import report_file, supervision
 from flows.studies.costs import costs
+from flows.studies.endpoints import sampling_notes
 from flows.studies.study_folder import as_json, summary_of, training_notes, write_study
-from flows.study import Study
+from flows.study import Study, VerifierSpec
 from schemas.results import REFERENCES
 
 _EXAMPLES = 10  # pairs of answers on which the graders disagree
@@ -32,11 +34,11 @@ def write(study: Study) -> None:
     grades, best_of_n = frames["grades"], frames["best_of_n"]
     curves = best_of_n[best_of_n["split"] == "test"]
     num_problems = int(curves["num_problems"].max())
-    verdicts = verdicts_in_words(frames["comparisons"], num_problems, REFERENCES)
+    verdicts = in_words(frames["comparisons"], num_problems, study.verifiers)
     given = supervision.given(run)
     notes = [*_notes(study, grades, curves), *supervision.unmatched(given)]
     disagreement = _graders_disagree(run, tables["problems"], grades)
-    spent, cost_section = costs(run, study.preset, best_of_n, study.published_prm)
+    spent, cost_section = costs(study, best_of_n)
     results = {
         "num_test_problems": num_problems,
         **of_results(frames),
@@ -62,6 +64,18 @@ def write(study: Study) -> None:
         for split in best_of_n["split"].unique()
     )
     write_study(run, files, text, verdicts, notes, study)
+
+
+def in_words(comparisons: pd.DataFrame, num_problems: int, specs: Sequence[VerifierSpec]) -> list[str]:
+    """Return the verdicts in words. Length and random stand in tables alone."""
+    floors = [*REFERENCES, *(spec.name for spec in specs if spec.is_floor)]
+    known = {*comparisons["method"], *(spec.name for spec in specs)}
+    given: dict[str, bool] = {}
+    for spec in specs:
+        read = names_in(spec.compared.expression, known) if spec.compared.expression else ()
+        if all(name in given for name in read):  # else a score of the study's own trainings is in it
+            given[spec.name] = any(given[name] for name in read) if read else spec.is_trained
+    return verdicts_in_words(comparisons, num_problems, floors, given)
 
 
 def of_results(frames: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
@@ -113,6 +127,7 @@ def _number(value: float) -> float | None:
 def _notes(study: Study, grades: pd.DataFrame, curves: pd.DataFrame) -> list[str]:
     """Return what a reader of the numbers must know."""
     notes = [*study.notes, *training_notes(study.runner)]
+    notes += sampling_notes(study.runner) if study.endpoint is not None else []
     if "prm" not in set(curves["method"]):
         notes.append(
             "no PRM: these problems have no step rule and no other source of step labels, so the ORM was trained alone"

@@ -12,13 +12,20 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from transformers import Qwen2Config, Qwen2ForTokenClassification
 
+from components.dataflow.stage import canonical_json
+from components.text.rendering import CONVENTION
+from components.verifiers import style as styles
+from components.verifiers.scoring import ScoringConfig
 from flows import full_study
 from flows.command_line import cli
 from flows.command_line.options import parse
 from flows.command_line.preset_options import preset_of
 from flows.presets.presets import PRESETS, SEED
 from flows.study import Study
+from tests.verifiers.style_models import make, tiny, write_model
+from tests.verifiers.vocabularies import qwen_tokenizer
 
 ROOT = Path(__file__).parents[2]
 Printed = pytest.CaptureFixture[str]
@@ -236,12 +243,56 @@ def test_seeds_and_a_sweep_are_planned_and_a_published_prm_is_not_trained(capsys
     printed = planned("--learning-rates", "0.001", "0.0003")
     assert all(f"\n{kind}_at_{rate} " in printed for kind in ("orm", "prm") for rate in ("0.001", "0.0003"))
     folder = tmp_path / "prm"
-    folder.mkdir()
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (folder / name).write_text("{}")
+    make("qwen_prm", folder)
     printed = planned("--prm", str(folder), "--prm-style", "qwen_prm")
     assert "\norm " in printed
     assert "\nprm " not in printed
+
+
+def test_a_folder_that_is_not_of_its_style_is_refused_by_plan(capsys: Printed, tmp_path: Path) -> None:
+    folder = tmp_path / "prm"
+    make("qwen_prm", folder)
+    for flag in ("--prm", "--labelling-prm"):
+        given = ["--plan", "--root", str(tmp_path / "out"), flag, str(folder), f"{flag}-style"]
+        if flag == "--labelling-prm":
+            given = ["--label-sources", "prm", *given]
+        said = refusal(capsys, *given, "trl")
+        assert f"{flag} {folder} holds Qwen2ForProcessRewardModel; the style trl is *ForTokenClassification" in said
+        assert "was not trained here (its config has no stepverify)" in refusal(capsys, *given, "stepverify")
+    outcome, implicit = "is an outcome style, which scores no steps", "needs a reference model"
+    for style, message in [("qwen_rm", outcome), ("implicit_prm", implicit), ("no_style", "is no style: stepverify, ")]:
+        with pytest.raises(SystemExit):
+            parse(["--prm", str(folder), "--prm-style", style], "")
+        assert message in capsys.readouterr().err
+    (folder / "model.safetensors").write_bytes(b"")
+    said = refusal(capsys, "--plan", "--prm", str(folder), "--prm-style", "qwen_prm")
+    assert "model.safetensors has 0 bytes and is no whole safetensors file" in said
+
+
+def test_a_prm_that_another_study_trained_is_taken_and_an_orm_is_not(capsys: Printed, tmp_path: Path) -> None:
+    for name, labels in (("orm", 2), ("prm", 3)):
+        tokenizer = qwen_tokenizer(small=True)
+        model = tiny(Qwen2ForTokenClassification, Qwen2Config, tokenizer, num_labels=labels)
+        model.config.stepverify = {**CONVENTION, "kind": name}
+        write_model(tmp_path / name, model.config, tokenizer, model.state_dict(), "Qwen2ForTokenClassification")
+    argv = [*SMOKE, "--plan", "--root", str(tmp_path / "out"), "--prm-style", "stepverify", "--prm"]
+    assert cli.run(full_study.full_study, [*argv, str(tmp_path / "prm")], "") == 0
+    assert "\nprm " not in capsys.readouterr().out
+    assert "an ORM, which scores no steps; a PRM is wanted" in refusal(capsys, *argv, str(tmp_path / "orm"))
+
+
+def test_a_style_of_ones_own_is_in_the_key_and_ours_by_its_name(tmp_path: Path) -> None:
+    def scoring(style: str) -> ScoringConfig:
+        return preset_of(parse([*SMOKE, "--prm-style", style], ""), [])[0].scoring
+
+    ours, path = scoring("trl"), tmp_path / "mine.toml"
+    assert json.loads(canonical_json(ours)) == {"dtype": "float32", "prm_style": "trl"}
+    text = (Path(styles.__file__).parent / "styles/trl.toml").read_text(encoding="utf-8")
+    path.write_text(text.replace('"trl"', '"mine"'), encoding="utf-8")
+    mine = scoring(str(path))
+    assert json.loads(canonical_json(mine))["style"]["rendering"]["after_step"] == "\n"
+    path.write_text(text.replace('"trl"', '"mine"').replace('"\\n"', '"\\n\\n"'), encoding="utf-8")
+    assert canonical_json(scoring(str(path))) != canonical_json(mine)
 
 
 def test_no_problem_is_in_two_splits_and_none_held_out_is_labelled(

@@ -69,7 +69,7 @@ def root(tmp_path: Path) -> Path:
     tables = {
         "solutions": (SOLUTIONS, [[solution(a), solution(bad, steps=[], text="")], [solution(b)], [solution(c), solution(d), solution(e)]]),  # noqa: E501
         "step_labels": (STEP_LABELS, [[rated(a, [0, -1], alternatives=[ALTERNATIVE]), rated(bad, [])], [rated(b, [1, 1, 1])]]),  # noqa: E501
-        "grades": (GRADES, [[grade(a, False), grade(bad, None)], [grade(b, True)], [grade(c, False), grade(d, True), grade(e, None, error="grading: timeout")]]),  # noqa: E501
+        "grades": (GRADES, [[grade(a, False), grade(bad, None)], [grade(b, True)], [grade(c, False, answer="7"), grade(d, True), grade(e, None, error="grading: timeout")]]),  # noqa: E501
         "held_out_step_labels": (STEP_LABELS, [[rated(c, [1, -1]), rated(d, [1, 1, 1]), rated(e, [1, 1, 1])]]),
         "scores": (SCORES, [[scored(c, [0.1, 0.2, 0.9]), scored(d, [0.1, 0.1, 0.3]), scored(e, None)]]),
     }  # fmt: skip
@@ -222,7 +222,7 @@ def test_a_moved_store_is_still_a_store(root: Path) -> None:
 
 def test_what_cannot_be_exported_is_told_in_one_line(root: Path, capsys: Printed) -> None:
     line = refusal(capsys, root, "trl_stepwise", "--study", "absent")
-    assert line.startswith("error: --study absent: no finished study is there")
+    assert line.startswith("error: study absent: no finished study is there")
     line = refusal(capsys, root, "trl_stepwise", "--study", "none")
     assert "nobody rated its steps" in line
     line = refusal(capsys, root, "trl_unpaired", "--study", "none")

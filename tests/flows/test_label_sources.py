@@ -33,6 +33,7 @@ from flows.presets.presets import PRESETS
 from flows.studies import label_sources
 from flows.studies.label_sources import Labels
 from schemas.tables import SOLUTIONS, table
+from tests.verifiers.style_models import make
 
 Printed = pytest.CaptureFixture[str]
 
@@ -70,13 +71,16 @@ def test_sources_that_do_not_fit_are_refused(capsys: Printed, tmp_path: Path) ->
     assert "rule needs the embedded problems" in refused(capsys, *files, "--label-sources", "rule")
     assert "judge needs --judge FOLDER" in refused(capsys, *files, "--label-sources", "judge")
     assert "prm needs --labelling-prm FOLDER" in refused(capsys, "--label-sources", "prm", "rule")
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        (tmp_path / name).write_text("{}")
-    prm = ["--prm", str(tmp_path), "--prm-style", "trl"]
+    make("trl", tmp_path / "prm")
+    prm = ["--prm", str(tmp_path / "prm"), "--prm-style", "trl"]
     assert "leave --label-sources out" in refused(capsys, "--label-sources", "rule", *prm)
     (tmp_path / "prompt.txt").write_text("Judge {problem}!")
     assert "has no {steps}" in refused(capsys, "--judge-prompt", str(tmp_path / "prompt.txt"))
-    for argv in (["--rollouts-per-step", "4"], ["--judge-structured"], ["--labelling-prm", str(tmp_path)]):
+    for argv in (
+        ["--rollouts-per-step", "4"],
+        ["--judge-structured"],
+        ["--labelling-prm", *prm[1:2], "--labelling-prm-style", "trl"],
+    ):
         assert "which is not among --label-sources" in refused(capsys, *argv)
     assert "give that too" in refused(capsys, "--labelling-prm-style", "trl")
     judge = ["--label-sources", "judge", "--judge-structured", "--engine", "transformers"]

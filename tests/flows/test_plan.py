@@ -78,8 +78,8 @@ def without_engines(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
             (made / "config.json").write_text(json.dumps({"kind": run.stage.name}))
             run.publish(made, {}, 0.0)
 
-    original = full_study.generate
-    monkeypatch.setattr(full_study, "generate", generate)
+    original = generators.generate
+    monkeypatch.setattr(generators, "generate", generate)
     monkeypatch.setattr(
         full_study, "score", lambda *given: dataclasses.replace(score(*given), make_worker=Scored, models={})
     )
@@ -145,7 +145,7 @@ def test_a_plan_counts_only_what_is_not_there_yet(tmp_path: Path, monkeypatch: p
 
 
 def test_what_is_foreseen_has_no_part_in_a_key() -> None:
-    generated = full_study.generate(PRESETS["smoke"].sampling, Model("m", None))
+    generated = generators.generate(PRESETS["smoke"].sampling, Model("m", None))
     problems = fake.stages(fake.Config(6))[0]
     source, _ = dry_run.compute_unstored(problems, "k")
     ahead = dry_run.of_map(generated, source.select(split="test"))
@@ -163,7 +163,7 @@ def test_right_solutions_to_keep_are_bounded_by_problem() -> None:
     source, _ = dry_run.compute_unstored(fake.stages(fake.Config(30))[0], "k")  # 20 of them train
     for samples, most in ((16, 20 * 4), (3, 20 * 3)):
         config = dataclasses.replace(base.few_shot, samples_per_problem={"train": samples}, sample_block=8)
-        shots = dry_run.of_map(full_study.generate(config, Model("m", None)), source)
+        shots = dry_run.of_map(generators.generate(config, Model("m", None)), source)
         kept = dry_run.of_table(generators.keep_right(base.keep_right), {"solutions": shots, "grades": shots})
         assert (kept.rows, kept.rows_are) == (most, "≤")
 

@@ -156,6 +156,7 @@ def test_a_python_file_makes_a_preset(tmp_path: Path) -> None:
         ("prm.evaluation.held_out_share=1.5", ["less than or equal to 1"]),
         ("orm.evaluation.watch=step_auc", ["orm", "within_problem_auc"]),
         ("orm.training.warmup_share=0.9", ["at most 1"]),
+        ("orm.training.batch_size=1", ["solutions_together must be at most batch_size"]),
         ("scoring.dtype=int8", ["float32"]),
         ("sampling.engine=vllm", ["--engine"]),
         ("small_scale.sizes=[4, 2]", ["larger than the one before"]),

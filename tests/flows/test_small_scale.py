@@ -25,7 +25,7 @@ from flows import full_study, small_scale
 from flows.command_line import cli
 from flows.command_line.option_groups import add_small_scale
 from flows.command_line.options import parse
-from flows.studies import prompt_tokens, small_scale_series
+from flows.studies import generators, prompt_tokens, small_scale_series
 from flows.studies.small_scale_summary import labeller_notes
 from flows.study import Study
 from schemas.small_scale import SUPERVISIONS
@@ -48,7 +48,7 @@ class ByRule:
 
 @pytest.fixture(autouse=True)
 def without_engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    original = full_study.generate
+    original = generators.generate
 
     def generate(*given: Any, **named: Any) -> MapStage:
         return dataclasses.replace(original(*given, **named), make_worker=Sampled)
@@ -60,8 +60,8 @@ def without_engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             (made / "config.json").write_text(json.dumps({"kind": run.stage.name}))
             run.publish(made, {"tokens_trained": 10.0}, 0.0)
 
-    for flow in (full_study, small_scale):
-        monkeypatch.setattr(flow, "generate", generate)
+    for module in (generators, small_scale):
+        monkeypatch.setattr(module, "generate", generate)
     for flow in (full_study, small_scale_series):
         monkeypatch.setattr(flow, "score", lambda *given: dataclasses.replace(score(*given), make_worker=Scored))
     monkeypatch.setattr(

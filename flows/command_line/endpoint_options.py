@@ -1,0 +1,98 @@
+"""Generators and judges behind an address: how they are asked, and within which budget."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+from pathlib import Path
+
+from components.dataflow.errors import InputError
+from components.sampling.endpoint import KEY_VARIABLE, EndpointAccess, is_endpoint, read_endpoint
+from flows.presets.preset import Preset
+
+_OF_ENDPOINT = ("--key-variable", "--requests-at-once", "--max-requests", "--max-tokens-total")
+
+
+def add_endpoint(parser: argparse._ActionsContainer) -> None:
+    """Add the options for models behind an address."""
+    parser.add_argument(
+        "--key-variable",
+        metavar="NAME",
+        help=f"the environment variable with the key of models http…#MODEL (default: {KEY_VARIABLE}); it is read "
+        "where requests are made, and never written down",
+    )
+    parser.add_argument(
+        "--requests-at-once", type=int, metavar="N", help="requests to each under way at the same time (default: 32)"
+    )
+    parser.add_argument(
+        "--max-requests",
+        type=int,
+        metavar="N",
+        help="requests of this run, retries included, after which the study stops in order; run it again to go on",
+    )
+    parser.add_argument(
+        "--max-tokens-total",
+        type=int,
+        metavar="N",
+        help="likewise: tokens, of prompts and answers, as the server counts them",
+    )
+
+
+def endpoint_access(options: argparse.Namespace, flag: str) -> EndpointAccess | None:
+    """Return how the endpoint that an option names is asked; None where that is no endpoint. Raises InputError."""
+    source = getattr(options, flag.removeprefix("--"))
+    if not is_endpoint(source):
+        return None
+    for budget in _OF_ENDPOINT[1:]:
+        if (number := _value(options, budget)) is not None and number < 1:
+            raise InputError(f"{budget} {number}: must be 1 or more")
+    try:
+        endpoint = read_endpoint(str(source))
+    except ValueError as error:
+        raise InputError(f"{flag} {error}") from error
+    if importlib.util.find_spec("openai") is None:
+        raise InputError(f"{flag} http…: the client openai is not installed; pip install openai")
+    return EndpointAccess(
+        endpoint,
+        key_variable=options.key_variable or KEY_VARIABLE,
+        at_once=options.requests_at_once or 32,
+        max_requests=options.max_requests,
+        max_tokens=options.max_tokens_total,
+    )
+
+
+def refuse_without_endpoint(options: argparse.Namespace) -> None:
+    """Raise InputError for options of endpoints where no option names one."""
+    if is_endpoint(options.generator) or is_endpoint(options.judge):
+        return
+    for flag in _OF_ENDPOINT:
+        if _value(options, flag) is not None:
+            raise InputError(
+                f"{flag} is for a model behind an address: give --generator or --judge http(s)://HOST/v1#MODEL"
+            )
+
+
+def folder_or_address(text: str) -> Path | str:
+    """Read the value of an option that takes a folder, a name on the hub, or an address."""
+    return text if is_endpoint(text) else Path(text)
+
+
+def with_endpoint_thinking(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
+    """Return the preset with what was asked of the thinking of a model behind an address. notes: what is done."""
+    sampling = dataclasses.replace(
+        preset.sampling,
+        thinking_markers=tuple(options.thinking_markers or preset.sampling.thinking_markers),
+        max_thinking_tokens=options.max_thinking_tokens or preset.sampling.max_thinking_tokens,
+        steps_of=options.steps_of or preset.sampling.steps_of,
+    )
+    notes.append(
+        f"a request asks for at most {sampling.max_tokens + sampling.max_thinking_tokens:,} tokens; thinking is kept "
+        f"apart where the server says it apart, or by {' '.join(sampling.thinking_markers) or 'markers that are known'}"
+    )
+    return dataclasses.replace(preset, sampling=sampling)
+
+
+def _value(options: argparse.Namespace, flag: str) -> int | None:
+    found: int | None = getattr(options, flag.removeprefix("--").replace("-", "_"), None)
+    return found

@@ -1,0 +1,58 @@
+"""What a server said of its set-up when a store first asked it: a part of the key of all that it answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from components.dataflow.datasets import Dataset
+from components.dataflow.errors import InputError
+from components.dataflow.runner import Runner
+from components.dataflow.stage import digest
+from components.sampling.endpoint import EndpointAccess
+from components.sampling.endpoint_client import EndpointStopped
+from components.sampling.endpoint_generation import first_fingerprint
+
+
+def sampling_notes(run: Runner) -> list[str]:
+    """Return what a reader must know of samples by an endpoint: other fingerprints than the key's, and seeds."""
+    solutions = run.results["solutions"]
+    assert isinstance(solutions, Dataset)
+    config = (run.store.manifest(run.store.folder_of(solutions)) or {}).get("recipe", {}).get("config", {})
+    rows = run.store.read(solutions, ["fingerprint", "seed_sent", "error"]).to_pandas()
+    rows = rows[rows["error"].isna()]
+    others = rows.loc[rows["fingerprint"] != config.get("fingerprint", ""), "fingerprint"]
+    notes = []
+    if len(others):
+        named = ", ".join(str(name) or "none" for name in others.unique()[:3])
+        notes.append(
+            f"{len(others):,} of {len(rows):,} samples were answered under another fingerprint than the study's "
+            f"({named}): the server, or what it serves, was another"
+        )
+    if unseeded := int((~rows["seed_sent"]).sum()):
+        notes.append(f"{unseeded:,} of {len(rows):,} samples have no seed: the server takes none")
+    return notes
+
+
+def fingerprint_of(run: Runner, flag: str, access: EndpointAccess, parameters: Mapping[str, Any]) -> str:
+    """Return the fingerprint of an endpoint's model, as the store has it; else ask, and let the store keep it.
+
+    The store keeps it by the model's name, whatever the address. A plan asks nothing: "" where the store has none.
+    flag: the option that names the endpoint. parameters: those that it will be asked with. Raises InputError where it
+    cannot be asked.
+    """
+    store, path = run.store, f"endpoints/{digest(access.endpoint.model)}.json"
+    record = store.record(path)
+    if record is None and run.plan_only:
+        return ""
+    if record is None:
+        try:
+            found = first_fingerprint(access, parameters)
+        except (EndpointStopped, ValueError) as error:
+            raise InputError(f"{flag} {error}") from error
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        record = store.create_record(path, {"model": access.endpoint.model, "fingerprint": found, "first_asked": now})
+    said = f"its fingerprint is {record['fingerprint']}" if record["fingerprint"] else "it gives no fingerprint"
+    run.say(f"  {access.endpoint.source}: {said}, as first asked on {record['first_asked']}")
+    return str(record["fingerprint"])

@@ -1,0 +1,154 @@
+"""The command line of compare_verifiers.py: bad input gives one line and status 2 before an engine starts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from components.dataflow.runner import Runner
+from flows import compare_verifiers, evaluate, step_errors
+from tests.flows.test_scored_files import four, nested, write
+from tests.flows.test_verifier_specs import folders  # noqa: F401 # the fixture
+
+Printed = pytest.CaptureFixture[str]
+ROWS = [
+    {"problem": "2 + 2?", "text": "So 4.", "answer": "4", "is_correct": True, "old_score": 0.5},
+    {"problem": "2 + 2?", "text": "So 5.", "answer": "5", "is_correct": False, "old_score": 0.25},
+]
+RATED = [{"problem": "2 + 2?", "steps": ["2 and 2.", "So 5."], "label": 1}]
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, folders: dict[str, Path]) -> dict[str, str]:  # noqa: F811
+    """Places by name: files of samples, good and bad ones, and folders of models."""
+    texts = {"good.jsonl": ROWS, "rated.jsonl": RATED, "no_text.jsonl": [ROWS[0] | {"text": None}]}
+    texts["no_grade.jsonl"] = [{"problem": "2 + 2?", "text": "So 4."}]
+    texts["empty.jsonl"] = []
+    for name, rows in texts.items():
+        (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    for path in folders["prm"].iterdir():
+        content = path.read_bytes()
+        (cut / path.name).write_bytes(content[: len(content) // 2] if path.suffix == ".safetensors" else content)
+    (tmp_path / "bad.toml").write_text('name = "mine"\nkind = "proces"\n')
+    places = {name.partition(".")[0]: str(tmp_path / name) for name in texts}
+    return places | {name: str(folder) for name, folder in folders.items()} | {"cut": str(cut), "here": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["{here}/absent.jsonl", "--verifier=a=length"], ["absent.jsonl"]),
+        (["{empty}", "--verifier=a=length"], ["empty.jsonl", "holds no rows"]),
+        (["{no_text}", "--verifier=a={prm}"], ["no_text.jsonl", "row 0", "no solution for a verifier to read"]),
+        (["{no_grade}", "--verifier=a=length"], ["no_grade.jsonl", "row 0", "is_correct"]),
+        (["{good}", "--verifier=length"], ["--verifier length", "NAME=SOURCE"]),
+        (["{good}", "--verifier=old=length"], ["another verifier old"]),
+        (["{good}", "--verifier=a=length", "--verifier=a=random"], ["another verifier a"]),
+        (["{good}", "--verifier=majority=length"], ["majority", "name of a vote"]),
+        (["{good}", "--verifier=a={here}/nowhere"], ["--verifier a", "nowhere"]),
+        (["{good}", "--verifier=a={cut}"], ["--verifier a", "model.safetensors"]),
+        (["{good}", "--verifier=a=hub:x y,style=qwen_prm"], ["--verifier a", "hub:ORG/NAME@REVISION"]),
+        (["{good}", "--verifier=a=judge:hub:a/b/c"], ["--verifier a", "hub:ORG/NAME@REVISION"]),
+        (["{good}", "--verifier=a={prm},style=qwen_prm"], ["--verifier a", "qwen_prm"]),
+        (["{good}", "--verifier=a={prm},style=quen_prm"], ["--verifier a", "quen_prm", "one of"]),
+        (["{good}", "--verifier=a={prm},style={here}/bad.toml"], ["bad.toml", "kind"]),
+        (["{good}", "--verifier=a={generator}"], ["--verifier a", "generator"]),
+        (["{good}", "--verifier=a={prm},stile=trl"], ["stile", "did you mean style?"]),
+        (["{good}", "--verifier=a={prm},reduction=avg"], ["reduction avg", "mean"]),
+        (["{good}", "--verifier=a={orm},reduction=min"], ["it scores whole solutions"]),
+        (["{good}", "--verifier=a={prm},dtype=int8"], ["dtype int8", "bfloat16"]),
+        (["{good}", "--verifier=a=confidence:{generator},measure=entropy"], ["measure entropy", "self_certainty"]),
+        (["{good}", "--verifier=a=confidence:{generator},window=0"], ["--verifier a", "window"]),
+        (["{good}", "--verifier=a=judge:{generator},votes=0"], ["--verifier a", "votes"]),
+        (["{good}", "--verifier=a=judge:{generator},temperature=0"], ["several votes at temperature 0"]),
+        (["{good}", "--verifier=a=judge:{generator},prompt={here}/none.txt"], ["none.txt"]),
+        (["{good}", "--verifier=a=min(old, new)"], ["new", "old"]),
+        (["{good}", "--verifier=a=min(old,"], ["--verifier a"]),
+        (["{good}", "--verifier=a=length", "--max-error-rate", "-1"], ["--max-error-rate -1"]),
+        (["{good}", "--verifier=a=length", "--study", "../x"], ["--study ../x"]),
+        (["{good}", "--verifier=a=length", "--scores", "none_score"], ["none_score"]),
+        (["{good}", "--verifier=a=length", "--samples-per-problem", "1"], ["--samples-per-problem 1", "2 samples"]),
+    ],
+)
+def test_bad_input_gives_one_line_before_any_work(
+    inputs: dict[str, str], capsys: Printed, monkeypatch: pytest.MonkeyPatch, argv: list[str], words: list[str]
+) -> None:
+    monkeypatch.setattr(Runner, "table", lambda *_, **__: pytest.fail("work would have started"))
+    place = Path(inputs["here"]) / "out"
+    arguments = [word.format(**inputs) for word in argv]
+    assert compare_verifiers.main([*arguments, *(() if "--root" in argv else ("--root", str(place)))]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert all(word in line for word in words), line
+    assert not (place / "studies").exists()
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ([], ["--prm FOLDER", "--verifier NAME=SOURCE"]),
+        (["--verifier=a={orm}"], ["--verifier a", "it rates whole solutions"]),
+        (["--verifier=a=length"], ["--verifier a", "it rates whole solutions"]),
+        (["--verifier=a={prm}", "--verifier=b=1 - a"], ["--verifier b", "it rates whole solutions"]),
+    ],
+)
+def test_step_errors_wants_verifiers_that_rate_steps(
+    inputs: dict[str, str], capsys: Printed, monkeypatch: pytest.MonkeyPatch, argv: list[str], words: list[str]
+) -> None:
+    monkeypatch.setattr(Runner, "table", lambda *_, **__: pytest.fail("work would have started"))
+    arguments = [word.format(**inputs) for word in (*argv, "--root", "{here}/out")]
+    assert step_errors.main([inputs["rated"], *arguments]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert all(word in line for word in words), line
+
+
+def test_a_file_without_verifiers_has_nothing_to_compare(inputs: dict[str, str], capsys: Printed) -> None:
+    path = Path(inputs["here"]) / "unscored.jsonl"
+    path.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "old_score"}) + "\n" for row in ROWS))
+    assert compare_verifiers.main([str(path), "--root", str(path.parent / "out")]) == 2
+    assert "give --verifier NAME=SOURCE" in capsys.readouterr().err
+
+
+def test_how_ratings_are_read_is_told(inputs: dict[str, str], capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A label that is 1 for a right solution would be taken for the place of its first wrong step: so that is said."""
+    path = Path(inputs["here"]) / "both.jsonl"
+    path.write_text(json.dumps(RATED[0] | {"final_answer_correct": False}) + "\n")
+    monkeypatch.setattr(Runner, "table", lambda *_, **__: pytest.fail("the line was told"))
+    with pytest.raises(pytest.fail.Exception, match="the line was told"):
+        compare_verifiers.main([str(path), "--verifier", "a=length", "--root", inputs["here"] + "/out"])
+    said = capsys.readouterr().out
+    assert "grade 'final_answer_correct'" in said
+    assert "its steps are rated, read as ProcessBench's" in said
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"completions": "text", "scores": "steps", "agg_scores": "prm_score"},
+        {"code": "text", "pred": "answer", "score": "is_correct", "pred_score": "one"},
+        {"answers": "text", "label": "bit", "step_scores": "steps"},
+        None,
+    ],
+    ids=["search-and-learn", "Qwen", "RLHFlow", "NeMo"],
+)
+def test_files_of_others_are_read_as_evaluate_reads_them(tmp_path: Path, columns: dict[str, str] | None) -> None:
+    """Their own scores give the same best-of-N; the verifier that is added has read the same samples' texts."""
+    if columns is None:
+        fields = {"answer": "predicted_answer", "is_correct": "symbolic_correct"}
+        rows = [{fields.get(name, name): value for name, value in row.items()} for row in four()]
+        rows = [row | {"generation": f"It is \\boxed{{{row['predicted_answer']}}}."} for row in rows]
+    else:
+        rows = nested(**columns)
+    path = str(write(tmp_path / "rows.jsonl", rows))
+    assert evaluate.main([path, "--root", str(tmp_path / "a"), "--study", "x"]) == 0
+    assert (
+        compare_verifiers.main([path, "--root", str(tmp_path / "b"), "--study", "x", "--verifier", "short=length"]) == 0
+    )
+    theirs, both = (json.loads((tmp_path / at / "studies/x/summary.json").read_text())["best_of_n"] for at in "ab")
+    assert {name: both[name] for name in theirs} == theirs
+    assert set(both) - set(theirs) == {"short"}
+    assert both["short"]["1"] == both["pass"]["1"]
+    assert both["short"]["4"] != both["pass"]["4"]
