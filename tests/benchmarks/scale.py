@@ -1,7 +1,9 @@
 """What scheduling costs at a cluster's size: a million solutions through 64 engines that only wait as long as real ones
 would work.
 
-    python tests/benchmarks/scale.py [ENGINES] [SOLUTIONS]
+    python tests/benchmarks/scale.py [ENGINES] [SOLUTIONS] [SOLUTIONS OF A SHARD]
+
+64 32000 2000 are MATH's 500 test problems × 64 samples, in 16 shards, which are cut into parts for so many engines.
 
 An engine here writes 12,500 tokens a second: Llama 3.1 8B in bfloat16 on one H100 by vLLM, the highest of the
 third-party figures at https://www.morphllm.com/vllm-benchmarks (2026); slower ones leave more time to schedule. A
@@ -73,7 +75,7 @@ class Engine:
         return pa.Table.from_arrays([table["number"], pa.array(text), *times, table["error"]], schema=ROWS)
 
 
-def measure(engines: int, rows: int, root: str) -> None:
+def measure(engines: int, rows: int, shard_rows: int, root: str) -> None:
     import ray
     import ray.data
 
@@ -81,7 +83,7 @@ def measure(engines: int, rows: int, root: str) -> None:
     ray.data.DataContext.get_current().enable_progress_bars = False
     store = Store(root)
     runner = Runner(store, say=lambda line: None, pools={"engines": Pool(engines, 0.01)})
-    source = runner.table(TableStage("problems", 1, Config(rows), ROWS, problems, shard_rows=SHARD_ROWS))
+    source = runner.table(TableStage("problems", 1, Config(rows), ROWS, problems, shard_rows=shard_rows))
     before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.perf_counter()
     [solutions] = runner.map(source, MapStage("solutions", 1, Config(0), ROWS, Engine, place="engines"))
@@ -89,20 +91,20 @@ def measure(engines: int, rows: int, root: str) -> None:
     after = resource.getrusage(resource.RUSAGE_SELF)
 
     times = (store.read_shard(shard, ["began", "ended"]) for shard in solutions.shards)
-    spans = np.array([[table["began"][0].as_py(), table["ended"][0].as_py()] for table in times])
+    # A shard's parts have times of their own.
+    spans = np.unique(np.concatenate([np.stack([table["began"], table["ended"]], 1) for table in times]), axis=0)
     busy, span = (spans[:, 1] - spans[:, 0]).sum(), spans[:, 1].max() - spans[:, 0].min()
     # Engines start one after another on a few cores; on a cluster each starts on its own node.
     all_up = np.sort(spans[:, 0])[engines - 1]
     last_start = spans[:, 0].max()
     steady = np.clip(np.minimum(spans[:, 1], last_start) - np.maximum(spans[:, 0], all_up), 0, None).sum()
-    shards = len(solutions.shards)
+    shards = len(spans)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(
-        f"{rows:,} solutions in {shards:,} shards by {engines} engines: {seconds:.0f} s, {span:.0f} s of them writing"
-    )
-    print(f"driver: {1000 * cpu / shards:.1f} ms of CPU per shard, {after.ru_maxrss / 1e6:.2f} GB at most")
+    made = f"{rows:,} solutions in {len(solutions.shards):,} shards, {shards:,} tasks, by {engines} engines"
+    print(f"{made}: {seconds:.0f} s, {span:.0f} s of them writing")
+    print(f"driver: {1000 * cpu / shards:.1f} ms of CPU per task, {after.ru_maxrss / 1e6:.2f} GB at most")
     between = (engines * (last_start - all_up) - steady) / shards
-    print(f"an engine waits {1000 * between:.0f} ms between shards, loading and committing them included")
+    print(f"an engine waits {1000 * between:.0f} ms between tasks, loading and committing them included")
     ratio = steady / engines / (last_start - all_up)
     print(f"utilisation: {busy / engines / span:.3f} in all, {ratio:.3f} while all work")
     print(f"ratio scale_utilisation {ratio:.3f} {ratio:.3f} {ratio:.3f}")
@@ -110,6 +112,6 @@ def measure(engines: int, rows: int, root: str) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        measure(
-            int(sys.argv[1]) if len(sys.argv) > 1 else 64, int(sys.argv[2]) if len(sys.argv) > 2 else 1_000_000, folder
-        )
+        defaults = (64, 1_000_000, SHARD_ROWS)
+        given = tuple(map(int, sys.argv[1:]))
+        measure(*given, *defaults[len(given) :], root=folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import evaluate, export, step_errors
+from flows import compare_verifiers, evaluate, export, push, step_errors
 from flows.command_line import main, option_groups, options
 from flows.presets.paths import SettingError, parse_setting, with_setting
 from flows.presets.presets import PRESETS
@@ -29,8 +29,10 @@ def parse_flow(flow: str, arguments: Sequence[str]) -> argparse.Namespace:
         "full_study": lambda argv: options.parse(argv, ""),
         "small_scale": lambda argv: options.parse(argv, "", option_groups.add_small_scale),
         "evaluate": evaluate._parse,
+        "compare_verifiers": compare_verifiers._parse,
         "step_errors": step_errors._parse,
         "export": export._parse,
+        "push": push._parse,
     }
     parsed = parsers[flow](arguments)
     for text in getattr(parsed, "set", []):

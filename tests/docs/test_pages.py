@@ -13,6 +13,7 @@ from cluster import placements
 from flows.command_line.preset_options import with_config
 from flows.presets.presets import PRESETS
 from tests.docs.pages import PAGES, ROOT, blocks, inline_code, name
+from tests.verifiers.style_models import make
 
 sys.path.insert(0, str(ROOT / "docs"))
 
@@ -89,6 +90,27 @@ def test_placements_can_be_read(tmp_path: Path) -> None:
     [shown] = [block for page in PAGES for block in blocks(page, "toml") if "[engines]" in block]
     (tmp_path / "placement.toml").write_text(shown, encoding="utf-8")
     assert placements.read(tmp_path / "placement.toml").pools["engines"].gpus == 2
+
+
+def test_samples_are_scored_from_python_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make("trl", tmp_path / "FOLDER")
+    monkeypatch.chdir(tmp_path)
+    [block] = [block for block in blocks(ROOT / "docs/python.md", "python") if "open_verifier(" in block]
+    code, _, results = block.rpartition("\n\n")
+    names: dict[str, object] = {}
+    exec(code, names)
+    promised = [line.split("  # ") for line in results.splitlines()]
+    assert len(promised) == 5
+    assert [repr(eval(expression, names)) for expression, _ in promised] == [value for _, value in promised]
+
+
+def test_functions_return_what_is_shown() -> None:
+    [block] = [block for block in blocks(ROOT / "docs/python.md", "python") if "extract_answer" in block]
+    names: dict[str, object] = {}
+    exec(block, names)
+    shown = re.findall(r"^(stepverify\.(?:is_equal|extract_answer).*)  # ([\[(].*)$", block, re.MULTILINE)
+    assert len(shown) == 3
+    assert [eval(expression, names) for expression, _ in shown] == [eval(value) for _, value in shown]
 
 
 def test_the_example_of_a_stage_runs_and_prints_what_it_says(tmp_path: Path) -> None:

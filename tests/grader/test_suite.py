@@ -83,7 +83,7 @@ def test_hostile_inputs_neither_hang_nor_run_nor_disturb_their_neighbours(
     assert not Path("/tmp/pwned").exists()
     assert not any(status.startswith("error") for status in statuses)
     assert longest < 30  # a stuck one would have stayed for ever; the seconds depend on the machine, and are told
-    assert longest_extraction < 2
+    assert longest_extraction < 30
     counted(f"grading: {len(HOSTILE)} hostile inputs, {statuses}, the longest {longest:.1f} s")
     counted(f"extraction: of the longest of them {longest_extraction:.1f} s")
 

@@ -37,13 +37,14 @@ pytestmark = pytest.mark.slow
 GENERATOR_PART = [sys.executable, "-m", "tests.slow.test_base_models", *SMOKE]
 
 
-def save_base(folder: Path) -> None:
-    """A random Qwen2 with the embedded tokenizer, and a chat template."""
+def save_base(folder: Path, *more_tokens: str) -> None:
+    """A random Qwen2 with the embedded tokenizer, and a chat template. more_tokens: of its vocabulary."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     tokenizer: Any = build_tokenizer(VOCABULARY)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|turn|>", "<|over|>"]})
+    tokenizer.add_tokens(list(more_tokens))
     tokenizer.chat_template = TEMPLATE
     torch.manual_seed(0)
     shape = Qwen2Config(

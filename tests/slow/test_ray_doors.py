@@ -173,6 +173,7 @@ def test_rays_own_failure_to_start_is_told_in_one_line(tmp_path: Path, monkeypat
         raise RuntimeError("The current node timed out during startup. This could happen because\nmany reasons")
 
     monkeypatch.setattr(ray, "init", fails)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test of this process may have started Ray
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(StudyError, match=r"^Ray did not start on this machine: The current node timed out[^\n]*$"):
         ray_cluster.start_ray(Runner(Store(tmp_path), say=lambda line: None), False)

@@ -9,6 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -87,6 +88,25 @@ def test_a_second_run_computes_nothing_and_growing_keeps_what_there_is(smoke: Pa
     merged = before.merge(after, on=["problem_id", "sample_index"], suffixes=("", "_after"))
     assert len(merged) == len(before)
     assert (merged["text"] == merged["text_after"]).all()
+
+
+def test_several_trainings_make_ensembles(smoke: Path, tmp_path: Path) -> None:
+    root = tmp_path / "outputs"
+    shutil.copytree(smoke, root)
+    printed = run_study(root, "--training-seeds", "2")
+    assert "PRM ensemble" in printed
+    stages = summary(root)["stages"]
+    assert stages["orm"]["shards_reused"] == stages["solutions"]["shards_reused"] / stages["solutions"]["shards"] == 1
+    samples = table(root, "scored_samples").sort_values(["problem_id", "sample_index", "training_seed"])
+    for kind in ("prm", "orm"):
+        of_trainings = samples[f"{kind}_score"].to_numpy().reshape(-1, 2)
+        of_ensemble = samples[f"ensemble_{kind}_score"].to_numpy().reshape(-1, 2)
+        assert of_ensemble == pytest.approx(np.repeat(of_trainings.mean(1)[:, None], 2, 1))
+        assert (of_trainings[:, 0] != of_trainings[:, 1]).any()
+    curves = summary(root)["best_of_n"]
+    assert curves["ensemble_prm"]["1"] == pytest.approx(curves["prm"]["1"])  # of one sample all pick the same
+    assert "PRM ensemble" in (root / "studies/smoke/report.html").read_text()
+    assert summary(root)["verdicts"][0].endswith("problems and 2 trainings")
 
 
 @needs_real_rows("math_train12k.jsonl.gz", "math_test500.jsonl.gz", "prm800k_*.jsonl.gz")
