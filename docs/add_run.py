@@ -3,10 +3,12 @@
     time python flows/full_study.py --seed 21 --study run-21 --root FOLDER
     python docs/add_run.py FOLDER/studies/run-21 --seconds 930
 
-Everything is read from the study's folder: seed and CPU from lineage.json, figures from summary.json and the table
-comparisons. `budget` is "matched" where ORM and PRM have the same solutions and updates, and no PRM in the run has
-alternatives; else "alternatives". A run that is there already, of the same seed, CPU and commit, is replaced. README's
-sentence, of the middle run and the range, and the table of docs/results.md are made of the runs too.
+Everything is read from the study's folder: seed and CPU from lineage.json, figures from summary.json and the tables
+comparisons and problem_accuracy. `prm` and `orm` are ensembles, each the mean score of the run's trainings;
+`prm_trainings` and `orm_trainings` have each training by itself. `budget` is "matched" where ORM and PRM have the same
+solutions and updates, and no PRM in the run has alternatives; else "alternatives". A run that is there already, of the
+same seed, CPU and commit, is replaced. README's sentence, of the middle run and the range, and the table of
+docs/results.md are made of the runs too.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from typing import Any
 import pandas as pd
 
 RUNS = Path(__file__).resolve().parent / "results" / "default.json"
-_METHODS = {"prm": "prm", "orm": "orm", "majority": "majority", "rule": "exact_rule", "logistic": "outcome_regression"}
+_METHODS = {"prm": "ensemble_prm", "orm": "ensemble_orm", "majority": "majority"}
+_METHODS |= {"rule": "exact_rule", "logistic": "outcome_regression"}
 _IDENTITY = ("seed", "cpu", "commit", "budget")
 
 
@@ -42,10 +45,15 @@ def run_of(folder: Path, seconds: float) -> dict[str, Any]:
         "pass_at_1": round(100 * summary["pass_at_1"]["test"], 2),
     }
     run |= {name: round(100 * curves[method][str(n)], 2) for name, method in _METHODS.items()}
-    for baseline in ("orm", "majority"):
-        [row] = differences.query("method == 'prm' and baseline == @baseline").to_dict("records")
-        run[f"prm_minus_{baseline}"] = [round(100 * row[name], 2) for name in ("difference", "ci_low", "ci_high")]
+    of_prm = differences[differences["method"] == _METHODS["prm"]].set_index("baseline")
+    for name in ("orm", "majority"):
+        row = of_prm.loc[_METHODS[name]]
+        run[f"prm_minus_{name}"] = [round(100 * row[field], 2) for field in ("difference", "ci_low", "ci_high")]
         run["trainings"] = int(row["num_seeds"])
+    accuracies = pd.read_parquet(index["problem_accuracy"]).query("split == 'test' and n == @n")
+    for name in ("prm", "orm"):
+        by_training = accuracies[accuracies["method"] == name].groupby("training_seed")["accuracy"].mean()
+        run[f"{name}_trainings"] = [round(100 * accuracy, 2) for accuracy in by_training]
     return run
 
 
@@ -62,10 +70,10 @@ def headline(runs: list[dict[str, Any]]) -> dict[str, Any]:
     text = (
         "The PRM's pick of {n} samples is right for {prm} % of 200 test problems, the ORM's for {orm} %, the vote's "
         "for {majority} % (seed {seed}): between PRM and ORM a difference of **{difference} points (95 % interval "
-        "{low} to {high})**, over problems and {trainings} trainings of each. "
+        "{low} to {high})**; both score by the mean of {trainings} trainings. "
     )
     if len(matched) > 1:
-        text += "The middle of {runs} runs (seeds: {seeds}; kinds of CPU: {cpus}); range {least} to {most}."
+        text += "The middle of {runs} runs (seeds: {seeds}; CPUs and imitations: {cpus}); range {least} to {most}."
     else:
         text += "It is the only run yet with this recipe."
     return {"text": text, "values": values} | _source(runs)
@@ -73,12 +81,16 @@ def headline(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def table(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the table of all runs."""
-    head = ["seed", "CPU", "budget", "pass@1", "PRM", "ORM", "majority", "exact rule", "regression", "PRM − ORM"]
+    head = ["seed", "CPU", "pass@1", "PRM", "its trainings", "ORM", "its trainings", "majority", "exact rule"]
     rows = []
     for run in runs:
-        figures = [run[name] for name in ("pass_at_1", "prm", "orm", "majority", "rule", "logistic")]
+        figures: list[Any] = [run["pass_at_1"]]
+        for name in ("prm", "orm"):
+            figures += [run[name], ", ".join(f"{accuracy:.1f}" for accuracy in run[f"{name}_trainings"])]
         value, low, high = run["prm_minus_orm"]
-        rows.append([str(run["seed"]), _cpu(run), run["budget"], *figures, {"value": value, "low": low, "high": high}])
+        figures += [run["majority"], run["rule"], run["logistic"], {"value": value, "low": low, "high": high}]
+        rows.append([str(run["seed"]), _cpu(run), *figures])
+    head += ["regression", "PRM − ORM"]
     return _source(runs) | {"decimals": 1, "signed": ["PRM − ORM"], "columns": head, "rows": rows}
 
 
