@@ -22,11 +22,16 @@ _NAME = re.compile(r"(?P<name>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[^\s@]+))?")
 
 @dataclass(frozen=True)
 class HubModel:
-    """A model of the hub on this machine. name: org/name. commit: its revision, 40 hexadecimal digits."""
+    """A model of the hub on this machine.
+
+    name: org/name. commit: its revision, 40 hexadecimal digits. is_confirmed: the hub says now that this is the commit;
+    otherwise the cache says so, and the hub may have a newer one.
+    """
 
     name: str
     commit: str
     folder: Path
+    is_confirmed: bool
 
 
 def is_hub_name(source: str | Path) -> bool:
@@ -50,6 +55,7 @@ def hub_model(source: str, cached: bool = False) -> HubModel | None:
         raise ValueError(f"{source}: names on a hub need huggingface_hub, which stepverify[cpu] installs") from None
 
     name, revision = match["name"], match["revision"]
+    now = None if cached else _commit_now(name, revision)
     where = f"{constants.ENDPOINT}/{name}"
     try:
         folder = huggingface_hub.snapshot_download(
@@ -74,8 +80,22 @@ def hub_model(source: str, cached: bool = False) -> HubModel | None:
     except (errors.HfHubHTTPError, OSError) as error:
         why = f"it cannot be fetched: {_line(error)}"
     else:
-        return HubModel(name, Path(folder).name, Path(folder))
+        commit = Path(folder).name
+        return HubModel(name, commit, Path(folder), is_confirmed=commit in (now, revision))
     raise ValueError(f"{source}: {why}")
+
+
+def _commit_now(name: str, revision: str | None) -> str | None:
+    """Return the commit that the hub has for a revision; None where the hub does not tell.
+
+    snapshot_download takes the cache's commit without a word then, so it cannot tell.
+    """
+    import huggingface_hub
+
+    try:
+        return huggingface_hub.HfApi().model_info(name, revision=revision).sha
+    except Exception:  # of the hub's client or of what it is made of; snapshot_download tells the reason
+        return None
 
 
 def _line(error: Exception) -> str:

@@ -52,7 +52,8 @@ def fetch_hub_models(options: argparse.Namespace, notes: list[str]) -> dict[str,
             continue
         setattr(options, name, model.folder)
         origins[flag] = f"{HUB}{model.name}@{model.commit}"
-        notes.append(f"{flag} {source} is commit {model.commit}")
+        by_cache = "" if model.is_confirmed else " by the hub's cache: the hub was not asked, or did not answer"
+        notes.append(f"{flag} {source} is commit {model.commit}{by_cache}")
     return origins
 
 

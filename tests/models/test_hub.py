@@ -24,7 +24,8 @@ _ASK = """
 import sys
 from components.models.hub import hub_model
 try:
-    print(hub_model(sys.argv[1], cached=sys.argv[2] == "cached").folder)
+    model = hub_model(sys.argv[1], cached="cached" in sys.argv[2])
+    print(model.is_confirmed if "confirmed" in sys.argv[2] else model.folder)
 except ValueError as error:
     print("refused", error)
 except AttributeError:
@@ -56,8 +57,8 @@ def environment(hub: HubServer, home: Path, **more: str) -> dict[str, str]:
     return os.environ | {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "PYTHONPATH": str(ROOT), "HF_TOKEN": ""} | more
 
 
-def ask(hub: HubServer, home: Path, source: str, cached: bool = False, **more: str) -> str:
-    command = [sys.executable, "-c", _ASK, source, "cached" if cached else ""]
+def ask(hub: HubServer, home: Path, source: str, how: str = "", **more: str) -> str:
+    command = [sys.executable, "-c", _ASK, source, how]
     done = subprocess.run(command, env=environment(hub, home, **more), capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
@@ -74,14 +75,14 @@ def test_a_name_gives_the_same_digest_as_the_folder(hub: HubServer, folder: Path
 
 
 def test_a_warm_cache_fetches_no_file_and_needs_no_hub(hub: HubServer, tmp_path: Path) -> None:
-    assert ask(hub, tmp_path, "hub:org/model", cached=True) == "not cached"
+    assert ask(hub, tmp_path, "hub:org/model", "cached") == "not cached"
     found = ask(hub, tmp_path, "hub:org/model")
     del hub.requests[:]
     assert ask(hub, tmp_path, "hub:org/model") == found
     assert not [request for request in hub.requests if "/resolve/" in request]
     del hub.requests[:]
     assert ask(hub, tmp_path, "hub:org/model", HF_HUB_OFFLINE="1") == found
-    assert ask(hub, tmp_path, "hub:org/model", cached=True) == found
+    assert ask(hub, tmp_path, "hub:org/model", "cached") == found
     assert not hub.requests
     hub.server_close()  # nobody answers
     assert ask(hub, tmp_path, "hub:org/model", HF_ENDPOINT="http://127.0.0.1:9") == found
@@ -109,10 +110,25 @@ def test_what_cannot_be_had_is_told_in_one_line(
     assert "\n" not in said
 
 
+def test_a_commit_that_the_hub_does_not_confirm_is_told(hub: HubServer, tmp_path: Path) -> None:
+    """A branch moves: the cache's commit may be an old one."""
+    nobody = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+    ask(hub, tmp_path, "hub:org/model")
+    for source, what, more, is_confirmed in (
+        ("hub:org/model", "confirmed", {}, True),
+        ("hub:org/model@main", "confirmed", {}, True),
+        ("hub:org/model", "confirmed", nobody, False),
+        ("hub:org/model", "confirmed", {"HF_HUB_OFFLINE": "1"}, False),
+        ("hub:org/model", "confirmed, cached", {}, False),
+        (f"hub:org/model@{COMMIT}", "confirmed", nobody, True),
+    ):
+        assert ask(hub, tmp_path, source, what, **more) == str(is_confirmed), (source, what, more)
+
+
 def test_a_part_of_a_model_in_the_cache_is_no_model(hub: HubServer, tmp_path: Path) -> None:
     found = Path(ask(hub, tmp_path, "hub:org/model"))
     (found / "model.safetensors").unlink()
-    assert ask(hub, tmp_path, "hub:org/model", cached=True) == "not cached"
+    assert ask(hub, tmp_path, "hub:org/model", "cached") == "not cached"
     said = ask(hub, tmp_path, "hub:org/model", HF_HUB_OFFLINE="1")
     assert "only a part of it is in the cache" in said
     assert (Path(ask(hub, tmp_path, "hub:org/model")) / "model.safetensors").is_file()
@@ -141,5 +157,6 @@ def test_a_plan_fetches_nothing_and_a_cached_name_has_the_folders_key(
     warm = tmp_path / "warm"
     shutil.copytree(Path(ask(hub, warm, "hub:org/model")), tmp_path / "copy")
     named, by_folder = plan("hub:org/model", warm), plan(str(tmp_path / "copy"), warm)
-    assert f"note: --base-model hub:org/model is commit {COMMIT}" in named
+    by_cache = " by the hub's cache: the hub was not asked, or did not answer"
+    assert f"note: --base-model hub:org/model is commit {COMMIT}{by_cache}" in named
     assert [line for line in named if not line.startswith("note: --base-model")] == by_folder
