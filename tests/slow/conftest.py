@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 from filelock import FileLock
 
@@ -73,6 +75,25 @@ def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
     while not condition():
         assert time.monotonic() - began < seconds
         time.sleep(0.1)
+
+
+def workers(driver: int, title: str) -> list[psutil.Process]:
+    """The Ray workers whose process titles begin so, among the descendants of a study's driver."""
+    found = []
+    for process in psutil.Process(driver).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if " ".join(process.cmdline()).startswith(title):
+                found.append(process)
+    return found
+
+
+def kill_driver(driver: subprocess.Popen[str]) -> None:
+    """Kill a study's driver and wait until its workers end: what they still do would be taken for the next one's."""
+    orphans = workers(driver.pid, "ray::RayTrainWorker") + workers(driver.pid, "ray::MapWorker")
+    driver.kill()
+    driver.wait()
+    _, alive = psutil.wait_procs(orphans, timeout=60)
+    assert not alive
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 from components.dataflow.maintenance import verify
 from components.dataflow.store import Store
 from tests.conftest import Counted
-from tests.slow.conftest import ROOT, index, run_study, start_until, summary, table, wait_for
+from tests.slow.conftest import ROOT, index, kill_driver, run_study, start_until, summary, table, wait_for
 
 pytestmark = pytest.mark.slow
 COMPARED = "smoke_compared"
@@ -28,8 +28,7 @@ def test_killed_resumed_and_one_added(smoke: Path, tmp_path: Path, counted: Coun
 
     driver = start_until(root, "[again_scores]", flow)
     wait_for(lambda: list(root.glob("commits/verifier_scores/*.json")))
-    driver.kill()
-    driver.wait()
+    kill_driver(driver)
     assert not (root / "studies" / COMPARED).exists()
     before = {path: path.stat().st_mtime_ns for path in root.glob("commits/verifier_scores/*.json")}
     run_study(root, flow=flow)

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from components.sampling.endpoint_client import EndpointStopped
 from components.sampling.endpoint_generation import AskForSolutions, EndpointConfig
 from tests.sampling.endpoint_server import EndpointServer, Reply, completion, failure, serving
 from tests.sampling.test_endpoint import access, config, problems
-from tests.slow.conftest import STUDY, index, run_study, summary, wait_for
+from tests.slow.conftest import STUDY, index, kill_driver, run_study, summary, wait_for
 from tests.slow.test_base_models import save_base
 
 pytestmark = pytest.mark.slow
@@ -69,14 +68,10 @@ def test_a_study_that_is_killed_and_out_of_budget_asks_for_nothing_twice(folder:
 
     with serving(stalls) as server:
         argv = [*argv_of(folder, server), "--samples-per-problem", "4"]
-        process = subprocess.Popen(
-            [*STUDY, "--root", str(root), *argv], stdout=subprocess.DEVNULL, start_new_session=True
-        )
+        process = subprocess.Popen([*STUDY, "--root", str(root), *argv], stdout=subprocess.DEVNULL, text=True)
         wait_for(lambda: len(list(root.glob("answers/s*/*.json"))) >= 20 and len(server.asked) >= 25)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_driver(process)  # and its workers, before the server answers again
         held.set()
-        time.sleep(1)
         before = len(server.asked)
         server.answer = solve
         done = subprocess.run(

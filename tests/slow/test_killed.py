@@ -6,25 +6,14 @@ import contextlib
 import subprocess
 from pathlib import Path
 
-import psutil
 import pytest
 
 from components.dataflow.maintenance import verify
 from components.dataflow.store import Store
 from tests.conftest import Counted
-from tests.slow.conftest import run_study, sample_ids, start_until, summary, table, wait_for
+from tests.slow.conftest import kill_driver, run_study, sample_ids, start_until, summary, table, wait_for, workers
 
 pytestmark = pytest.mark.slow
-
-
-def workers(driver: int, title: str) -> list[psutil.Process]:
-    """The Ray workers whose process titles begin so, among the descendants of a study's driver."""
-    found = []
-    for process in psutil.Process(driver).children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if " ".join(process.cmdline()).startswith(title):
-                found.append(process)
-    return found
 
 
 def written(root: Path, signs: list[str]) -> list[set[tuple[Path, int]]]:
@@ -57,12 +46,8 @@ def test_killed_in_every_stage_nothing_is_lost_or_twice(smoke: Path, tmp_path: P
         return driver
 
     def kill(driver: subprocess.Popen[str]) -> None:
-        orphans = workers(driver.pid, "ray::RayTrainWorker") + workers(driver.pid, "ray::MapWorker")
-        driver.kill()
-        driver.wait()
+        kill_driver(driver)
         drivers.append(driver)
-        _, alive = psutil.wait_procs(orphans, timeout=60)  # what they still do would be taken for the next driver's
-        assert not alive
         assert not (root / "studies").exists()
 
     driver = getting_on("generator")

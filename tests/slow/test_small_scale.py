@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import Counted
-from tests.slow.conftest import ROOT, SMALL_SCALE, run_study, start_until, wait_for
+from tests.slow.conftest import ROOT, SMALL_SCALE, kill_driver, run_study, start_until, wait_for
 
 pytestmark = pytest.mark.slow
 FLOW = [*SMALL_SCALE, "--policies", "active", "--solutions-per-problem", "1", "4"]  # rounds: tests/test_small_scale.py
@@ -32,8 +31,7 @@ def test_killed_it_goes_on_and_says_what_it_found(smoke: Path, tmp_path: Path, c
     # Killed in the middle of a queue of trainings.
     process = start_until(root, "[process_1]", FLOW)
     wait_for(lambda: len(list(root.glob("models/*/_manifest.json"))) > 3 + 2)  # the main study's, the generator's
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    kill_driver(process)
     trained = {path: path.stat().st_mtime_ns for path in root.glob("models/*/_manifest.json")}
     assert len(trained) < 3 + 1 + 12
     printed = run_study(root, flow=FLOW)
