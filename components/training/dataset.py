@@ -60,13 +60,21 @@ class Data:
 
 
 def ray_dataset(job: TrainingJob, inputs: Mapping[str, Dataset]) -> Any:
-    """Return the examples of all shards as a Ray dataset."""
+    """Return the examples of all shards as a Ray dataset.
+
+    Its tasks ask for little of a CPU, to have room beside trainings. Without a bound Ray starts four processes for each
+    CPU; they import for longer than they work.
+    """
+    import ray
     import ray.data
 
     groups = list(zip(*(dataset.shards for dataset in inputs.values()), strict=True))
     shards = [{"order": i, "shards": json.dumps([asdict(shard) for shard in group])} for i, group in enumerate(groups)]
     return ray.data.from_items(shards, override_num_blocks=len(shards)).map_batches(
-        functools.partial(_examples_of_shard, job), batch_size=1, num_cpus=0.25
+        functools.partial(_examples_of_shard, job),
+        batch_size=1,
+        num_cpus=0.25,
+        compute=ray.data.TaskPoolStrategy(size=max(1, int(ray.cluster_resources().get("CPU", 1)))),
     )
 
 
