@@ -39,14 +39,20 @@ KEEP_TOKENS = {
 }
 
 
-def check(options: Mapping[str, Any]) -> None:
-    """Raise ValueError for an option that is not in the lists."""
+def check(options: Mapping[str, Any], gpus: float) -> None:
+    """Raise ValueError for an option that is not in the lists, or does not go with an engine's number of GPUs."""
     for name in options:
         if name not in CHANGE_TOKENS and name not in KEEP_TOKENS:
             raise ValueError(
                 f"no option {name!r}; there are {', '.join([*KEEP_TOKENS, *CHANGE_TOKENS])}. Length, dtype, seed and "
                 "the number of GPUs are set elsewhere"
             )
+    parts = options.get("pipeline_parallel_size", 1)
+    if type(parts) is not int or parts < 1 or (parts > 1 and gpus % parts):
+        raise ValueError(
+            f"pipeline_parallel_size is {parts!r}, and an engine has {gpus:g} GPUs: it must divide them; each part of "
+            "the layers is then split over its share of them"
+        )
 
 
 def of_key(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

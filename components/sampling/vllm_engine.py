@@ -110,7 +110,10 @@ def open_vllm(folder: Path, config: SamplingConfig, options: Mapping[str, Any] =
     from vllm import LLM
 
     gpus = len(ray.get_gpu_ids()) if ray.is_initialized() else 1  # those that the placement gave this engine
-    several: dict[str, Any] = {"tensor_parallel_size": gpus, "distributed_executor_backend": "mp"} if gpus > 1 else {}
+    tensor_parallel = gpus // options.get("pipeline_parallel_size", 1)
+    several: dict[str, Any] = {}
+    if gpus > 1:
+        several = {"tensor_parallel_size": tensor_parallel, "distributed_executor_backend": "mp"}
     cpu: dict[str, Any] = {
         # vLLM 0.32 on CPU refuses a seed in a prompt that is prefilled in parts.
         "enable_chunked_prefill": False,

@@ -151,7 +151,8 @@ def read_placement(given: str) -> placements.Placement | None:
     except placements.PlacementError as error:
         raise InputError(f"--placement {error}") from error
     try:
-        engine_options.check(placement.pools["engines"].options)
+        engines = placement.pools["engines"]
+        engine_options.check(engines.options, engines.gpus)
     except ValueError as error:
         raise InputError(f"--placement {given}: [engines.vllm]: {error}") from error
     return placement

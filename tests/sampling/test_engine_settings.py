@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
 import torch
 
 from components.dataflow.stage import canonical_json
@@ -112,6 +113,24 @@ def test_options_of_a_placement_reach_vllm(monkeypatch: pytest.MonkeyPatch, tmp_
         assert arguments_of(monkeypatch, tmp_path, gpu, **given).items() >= given.items()
 
 
+@pytest.mark.parametrize(("gpus", "parts", "tensor_parallel"), [(1, None, None), (4, None, 4), (8, 2, 4), (2, 2, 1)])
+def test_parts_of_the_layers_share_an_engines_gpus(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpus: int, parts: int | None, tensor_parallel: int | None
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "get_gpu_ids", lambda: list(range(gpus)))
+    options = {} if parts is None else {"pipeline_parallel_size": parts}
+    engine_options.check(options, gpus)
+    asked = arguments_of(monkeypatch, tmp_path, gpu=True, **options)
+    assert (asked.get("tensor_parallel_size"), asked.get("pipeline_parallel_size")) == (tensor_parallel, parts)
+
+
+@pytest.mark.parametrize(("gpus", "parts"), [(1, 2), (8, 3), (8, 0), (8, "2"), (8, True), (0.5, 2)])
+def test_parts_that_do_not_divide_the_gpus_are_refused(gpus: float, parts: Any) -> None:
+    with pytest.raises(ValueError, match=rf"pipeline_parallel_size is {parts!r}, and an engine has {gpus:g} GPUs"):
+        engine_options.check({"pipeline_parallel_size": parts}, gpus)
+
+
 def test_vllm_chooses_its_batch_by_the_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "max_num_seqs" not in arguments_of(monkeypatch, tmp_path, gpu=True)
     assert arguments_of(monkeypatch, tmp_path, gpu=False)["max_num_seqs"] == 256
@@ -124,7 +143,7 @@ def test_options_that_can_change_tokens_are_a_part_of_the_key_and_no_others() ->
     assert engine_options.of_placement(options) == {"max_num_seqs": 7}
     assert not engine_options.CHANGE_TOKENS.keys() & engine_options.KEEP_TOKENS.keys()
     with pytest.raises(ValueError, match="no option 'seed'"):
-        engine_options.check({"seed": 1})
+        engine_options.check({"seed": 1}, gpus=1)
 
 
 def test_the_names_of_the_options_are_vllms() -> None:
