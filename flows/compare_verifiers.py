@@ -25,11 +25,12 @@ from components.dataflow.runner import Runner
 from components.evaluation.curves import EstimationConfig
 from components.evaluation.distinct_samples import distinct_samples
 from components.text.segmentation import AUTO, RULES
-from flows.command_line import checks, cli, option_groups, ray_cluster, sample_checks
+from flows.command_line import checks, cli, endpoint_options, option_groups, ray_cluster, sample_checks
 from flows.command_line.errors import run_and_report_errors
 from flows.command_line.options import Parser
 from flows.command_line.verifier_specs import verifier_specs
-from flows.studies import compared_sources, comparison, results, study_folder
+from flows.studies import compared_sources, comparison, endpoints, results, study_folder
+from flows.study import VerifierSpec
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +49,8 @@ def compare_verifiers(options: argparse.Namespace) -> None:
     given = file.verifiers if file is not None else ()
     if study is not None:
         given = compared_sources.verifiers_of_study(study)
-    specs = verifier_specs(options.verifier, given)
+    specs: Sequence[VerifierSpec] = verifier_specs(options, given)
+    endpoint_options.refuse_without_endpoint(options, [spec.access for spec in specs], endpoint_options.FOR_JUDGES)
     comparison.tell_origins(specs)
     if not specs and not given:
         raise InputError("there is nothing to compare: give --verifier NAME=SOURCE, once for each verifier")
@@ -57,6 +59,7 @@ def compare_verifiers(options: argparse.Namespace) -> None:
     name = checks.study_name(options.study or f"{study_folder.name_of_file(store, place)}_verifiers")
     run = Runner(store, study=name, max_error_rate=options.max_error_rate)
     run.start_engine = lambda: cli.start_ray(run, options.verbose)
+    specs = endpoints.with_fingerprints(run, specs)
     if file is not None:
         print(printable(file.report.line))
         samples = compared_sources.of_file(run, file)
@@ -83,6 +86,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="a file of samples (as of evaluate.py, scored or not), s3:// or hub:, or a finished study's folder",
     )
     option_groups.add_verifier(parser)
+    endpoint_options.add_endpoint(parser)
     parser.add_argument("--segmentation", default=AUTO, choices=RULES, help="how texts are cut into steps (auto)")
     parser.add_argument(
         "--scores", nargs="+", default=[], metavar="COLUMN", help="columns of scores in SAMPLES (default: all …_score)"

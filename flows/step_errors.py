@@ -33,12 +33,13 @@ from components.evaluation.first_error import StepErrorsConfig, first_errors, st
 from components.evaluation.score_quality import step_calibration
 from components.verifiers.scoring import ScoringConfig, score
 from components.verifiers.style import OURS, style_settings
-from flows.command_line import checks, cli, model_checks, option_groups
+from flows.command_line import checks, cli, endpoint_options, model_checks, option_groups
 from flows.command_line.errors import run_and_report_errors
 from flows.command_line.options import Parser
 from flows.command_line.verifier_specs import verifier_specs
-from flows.studies import comparison
+from flows.studies import comparison, endpoints
 from flows.studies.study_folder import errors_of, write_study
+from flows.study import VerifierSpec
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def evaluate(options: argparse.Namespace) -> None:
     """Score the rated solutions of files by PRMs and judges, and print how well each finds the first wrong step."""
     checks.error_rate(options.max_error_rate)
-    specs = verifier_specs(options.verifier, ())
+    specs: Sequence[VerifierSpec] = verifier_specs(options, ())
+    endpoint_options.refuse_without_endpoint(options, [spec.access for spec in specs], endpoint_options.FOR_JUDGES)
     comparison.tell_origins(specs)
     if options.prm is None and not specs:
         raise InputError("give --prm FOLDER, or --verifier NAME=SOURCE, once for each verifier")
@@ -64,6 +66,7 @@ def evaluate(options: argparse.Namespace) -> None:
     store = checks.open_store(checks.store_root(options.root), begins=True)
     run = Runner(store, study=name, max_error_rate=options.max_error_rate)
     run.start_engine = lambda: cli.start_ray(run, options.verbose)
+    specs = endpoints.with_fingerprints(run, specs)
 
     solutions = run.table(file_solutions(files, paths))
     labels = run.table(file_labels(files, paths))
@@ -99,6 +102,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--prm", type=Path, metavar="FOLDER", help="a PRM, a Hugging Face folder")
     option_groups.add_style(parser, "--prm-style", OURS)
     option_groups.add_verifier(parser)
+    endpoint_options.add_endpoint(parser)
     parser.add_argument(
         "--max-error-rate", type=float, default=1.0, metavar="SHARE", help="of solutions without scores (default: 1)"
     )

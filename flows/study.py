@@ -26,7 +26,7 @@ class VerifierSpec:
     stage: computes its table of scores; None: it needs none. reduced: makes that table of what stage gives, where
     stage does not itself. compared: how its scores are made of the table. rates_steps: the table has probabilities of
     steps. is_trained: other trainings of the verifier could give other scores. origins: hub:ORG/NAME@COMMIT of its
-    models from a hub.
+    models from a hub. access: how it is asked, where it is behind an address.
     """
 
     name: str
@@ -36,6 +36,7 @@ class VerifierSpec:
     reduced: TableStage | None = None
     is_trained: bool = True
     origins: tuple[str, ...] = ()
+    access: EndpointAccess | None = None
 
     @property
     def is_floor(self) -> bool:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from pydantic import PositiveInt
 
 from components.dataflow.stage import MapStage, Model, TableStage, seed_for
-from components.labels.judge_labels import JudgeConfig, open_judge
+from components.labels.judge_labels import Judge, JudgeConfig, open_judge
 from components.sampling.engines import engine_distribution
 from schemas.ratings import NO_ERROR
 from schemas.settings import NoSettings, settings
@@ -34,8 +34,13 @@ class JudgeVotesConfig:
     vote_block: PositiveInt = 4  # verdicts in one shard: the grain of resuming and of extending
 
     def __post_init__(self) -> None:
-        if self.votes > 1 and self.judge.sampling.temperature == 0:
-            raise ValueError("several votes at temperature 0 are one vote: give a temperature, or votes=1")
+        refuse_equal_votes(self.votes, self.judge.sampling.temperature)
+
+
+def refuse_equal_votes(votes: int, temperature: float) -> None:
+    """Raise ValueError for several votes of a judge that always writes the same."""
+    if votes > 1 and temperature == 0:
+        raise ValueError("several votes at temperature 0 are one vote: give a temperature, or votes=1")
 
 
 def judge_votes(config: JudgeVotesConfig, judge: Model, name: str = "judge_votes") -> MapStage:
@@ -45,17 +50,18 @@ def judge_votes(config: JudgeVotesConfig, judge: Model, name: str = "judge_votes
         version=1,
         config=config,
         schema=JUDGE_VOTES,
-        make_worker=JudgeVotes,
+        make_worker=_open_votes,
         place="engines",
         models={"judge": judge},
         engines=(engine_distribution(config.judge.sampling.engine), "torch", "transformers"),
-        items=_blocks,
+        items=blocks_of_votes,
         not_in_key=("votes",),
         expected_rows=lambda item, rows: rows * item["votes"],
     )
 
 
-def _blocks(config: JudgeVotesConfig, attributes: Mapping[str, str]) -> list[dict[str, int]]:
+def blocks_of_votes(config: Any, attributes: Mapping[str, str]) -> list[dict[str, int]]:
+    """Return the blocks of a config's votes, a shard each: {"first_vote", "votes"}."""
     starts = range(0, config.votes, config.vote_block)
     return [{"first_vote": first, "votes": min(config.vote_block, config.votes - first)} for first in starts]
 
@@ -63,17 +69,20 @@ def _blocks(config: JudgeVotesConfig, attributes: Mapping[str, str]) -> list[dic
 class JudgeVotes:
     """The actor of the stage: one judge, asked several times about each solution of a shard."""
 
-    def __init__(self, config: JudgeVotesConfig, models: dict[str, Path], options: Mapping[str, Any] = {}) -> None:
-        self.config = config
-        self.judge = open_judge(config.judge, models, options)
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
         """Return a row per solution and vote of the item."""
         parts = []
         for vote in range(item["first_vote"], item["first_vote"] + item["votes"]):
-            judged = self.judge.judge(table, seed_for(self.config.judge.sampling.seed, "vote", vote))
+            judged = self.judge.judge(table, seed_for(self.judge.seed, "vote", vote))
             parts.append(judged.append_column("vote", pa.array([vote] * len(judged), pa.int32())))
         return pa.concat_tables(parts).select(JUDGE_VOTES.names).cast(JUDGE_VOTES)
+
+
+def _open_votes(config: JudgeVotesConfig, models: dict[str, Path], options: Mapping[str, Any] = {}) -> JudgeVotes:
+    return JudgeVotes(open_judge(config.judge, models, options))
 
 
 def verdict_scores(name: str = "verdict_scores") -> TableStage:

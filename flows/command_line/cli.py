@@ -34,6 +34,7 @@ from flows.command_line.verifier_specs import verifier_specs
 from flows.presets.label_source_names import SOURCES
 from flows.presets.paths import changes, path_of, replaced
 from flows.presets.preset import SAMPLING_PATHS, Preset
+from flows.studies import endpoints
 from flows.studies.tracking import tracked
 from flows.study import Study
 from schemas.results import ENSEMBLES, REFERENCES
@@ -64,15 +65,16 @@ def open_study(options: argparse.Namespace) -> Study:
         model_checks.model_folder("--small-base-model", options.small_base_model) if small_scale else None
     )
     generator = None if is_endpoint(options.generator) else model_checks.model_folder("--generator", options.generator)
-    endpoint_options.refuse_without_endpoint(options)
-    endpoints = {flag: endpoint_options.endpoint_access(options, flag) for flag in ("--generator", "--judge")}
+    accesses = {flag: endpoint_options.endpoint_access(options, flag) for flag in ("--generator", "--judge")}
     reward_base = model_checks.model_folder("--reward-base", options.reward_base)
     preset = model_checks.with_few_shot_prompt(preset, options, notes)
     preset = generator_options.with_generator(preset, named, options, notes)
     learns_from_solutions = file_checks.learns_from_solutions(options)
     published_prm = model_checks.published_prm(options)
     own = ("prm", "orm", *ENSEMBLES, *REFERENCES, *(f"prm_{source}" for source in SOURCES))
-    verifiers = tuple(verifier_specs(options.verifier, own, cached=options.command != "run"))
+    verifiers = tuple(verifier_specs(options, own, cached=options.command != "run"))
+    of_verifiers = [spec.access for spec in verifiers]
+    endpoint_options.refuse_without_endpoint(options, [*accesses.values(), *of_verifiers], endpoint_options.FOR_STUDIES)
     hub_models |= {f"--verifier {spec.name}": ", ".join(spec.origins) for spec in verifiers if spec.origins}
     labelled, labelled_paths = file_checks.labelled_files(options, files, held_out, notes)
     graded, graded_paths = file_checks.graded_files(options, files, held_out, notes)
@@ -109,9 +111,9 @@ def open_study(options: argparse.Namespace) -> Study:
         only=options.only,
         max_error_rate=options.max_error_rate,
     )
-    endpoints = {
+    accesses = {
         flag: access and dataclasses.replace(access, run=runner.run_id, root=store.root)
-        for flag, access in endpoints.items()
+        for flag, access in accesses.items()
     }
     runner.start_engine = lambda: start_ray(runner, options.verbose, placement, options.sharding)
     return Study(
@@ -126,16 +128,16 @@ def open_study(options: argparse.Namespace) -> Study:
         graded=graded,
         graded_paths=graded_paths,
         generator=generator,
-        endpoint=endpoints["--generator"],
+        endpoint=accesses["--generator"],
         reward_base=reward_base,
         base_model=base_model,
         small_base_model=small_base_model,
         learns_from_solutions=learns_from_solutions,
         published_prm=published_prm,
-        verifiers=verifiers,
+        verifiers=endpoints.with_fingerprints(runner, verifiers),
         label_sources=sources,
         labelling_prm=labelling_prm,
-        judge=endpoints["--judge"] or judge,
+        judge=accesses["--judge"] or judge,
         hub_models=hub_models,
         runner=runner,
         notes=tuple(notes),

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+from collections.abc import Iterable
 from pathlib import Path
 
 from components.dataflow.errors import InputError
 from components.sampling.endpoint import KEY_VARIABLE, EndpointAccess, is_endpoint, read_endpoint
 from flows.presets.preset import Preset
 
+FOR_JUDGES = "--verifier NAME=judge:http(s)://HOST/v1#MODEL"
+FOR_STUDIES = "--generator or --judge http(s)://HOST/v1#MODEL, or --verifier NAME=judge:http(s)://…"
 _OF_ENDPOINT = ("--key-variable", "--requests-at-once", "--max-requests", "--max-tokens-total")
 
 
@@ -42,13 +45,16 @@ def add_endpoint(parser: argparse._ActionsContainer) -> None:
 def endpoint_access(options: argparse.Namespace, flag: str) -> EndpointAccess | None:
     """Return how the endpoint that an option names is asked; None where that is no endpoint. Raises InputError."""
     source = getattr(options, flag.removeprefix("--"))
-    if not is_endpoint(source):
-        return None
+    return access_to(options, flag, str(source)) if is_endpoint(source) else None
+
+
+def access_to(options: argparse.Namespace, flag: str, source: str) -> EndpointAccess:
+    """Return how the endpoint http…#MODEL is asked. flag: what names it, for messages. Raises InputError."""
     for budget in _OF_ENDPOINT[1:]:
         if (number := _value(options, budget)) is not None and number < 1:
             raise InputError(f"{budget} {number}: must be 1 or more")
     try:
-        endpoint = read_endpoint(str(source))
+        endpoint = read_endpoint(source)
     except ValueError as error:
         raise InputError(f"{flag} {error}") from error
     if importlib.util.find_spec("openai") is None:
@@ -62,15 +68,13 @@ def endpoint_access(options: argparse.Namespace, flag: str) -> EndpointAccess | 
     )
 
 
-def refuse_without_endpoint(options: argparse.Namespace) -> None:
-    """Raise InputError for options of endpoints where no option names one."""
-    if is_endpoint(options.generator) or is_endpoint(options.judge):
+def refuse_without_endpoint(options: argparse.Namespace, accesses: Iterable[EndpointAccess | None], give: str) -> None:
+    """Raise InputError for options of endpoints where there is none. give: the options that could name one."""
+    if any(access is not None for access in accesses):
         return
     for flag in _OF_ENDPOINT:
         if _value(options, flag) is not None:
-            raise InputError(
-                f"{flag} is for a model behind an address: give --generator or --judge http(s)://HOST/v1#MODEL"
-            )
+            raise InputError(f"{flag} is for a model behind an address: give {give}")
 
 
 def folder_or_address(text: str) -> Path | str:

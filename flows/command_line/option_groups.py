@@ -145,8 +145,9 @@ def add_verifier(parser: argparse._ActionsContainer) -> None:
         default=[],
         metavar="NAME=SOURCE",
         help="a verifier that reads the held-out samples too, any number of times: the folder of a model trained here, "
-        "or hub:ORG/NAME; of anyone's with ,style=STYLE; confidence:FOLDER of a generator; judge:FOLDER of a model "
-        "that writes its verdicts; length; random; or an expression of those before, as min(a,b) (docs/verifiers.md)",
+        "or hub:ORG/NAME; of anyone's with ,style=STYLE; confidence:FOLDER of a generator; judge:FOLDER, or "
+        "judge:http(s)://HOST/v1#MODEL, of a model that writes its verdicts; length; random; or an expression of those "
+        "before, as min(a,b) (docs/verifiers.md)",
     )
 
 

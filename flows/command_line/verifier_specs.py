@@ -5,12 +5,14 @@ rm=models/skywork,style=skywork_reward
 qwen=hub:Qwen/Qwen2.5-Math-PRM-7B,style=qwen_prm   a model of the hub, maybe @REVISION
 sure=confidence:models/generator      the generator's confidence, with measure=MEASURE
 judge=judge:models/instruct,votes=8   a model that writes its verdicts, with prompt=FILE
+served=judge:http://HOST/v1#MODEL     likewise, behind an address
 short=length   guess=random           what needs no model
 safe=min(prm,rm)                      of the scores of verifiers that were named before
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import difflib
 import re
@@ -22,15 +24,17 @@ from components.dataflow.errors import InputError
 from components.dataflow.stage import MapStage
 from components.evaluation.compared_samples import LENGTH, RANDOM, ComparedVerifier
 from components.evaluation.score_expressions import is_expression, names_in
+from components.labels.endpoint_judge import EndpointVotesConfig, ask_for_votes, endpoint_judge_config
 from components.labels.judge_labels import PROMPT, JudgeConfig
 from components.labels.judge_votes import JudgeVotesConfig, judge_votes, verdict_scores
+from components.sampling.endpoint import EndpointAccess, is_endpoint
 from components.sampling.engines import SamplingConfig, installed_engine
 from components.statistics.confidence import MEASURES
 from components.statistics.score_reduction import NEUTRALS, REDUCTIONS
 from components.verifiers.confidence import ConfidenceConfig, confidence
 from components.verifiers.style import OURS, read_style
 from components.verifiers.verifier_scores import VerifierConfig, verifier_scores
-from flows.command_line import model_checks
+from flows.command_line import endpoint_options, model_checks
 from flows.study import VerifierSpec
 from schemas.settings import Dtype
 
@@ -42,24 +46,27 @@ _OPTIONS = {
     "model": ("style", "reduction", "neutral", "dtype", "base", "reference"),
     "confidence": ("measure", "window", "prompt", "dtype"),
     "judge": ("prompt", "votes", "temperature", "max_tokens", "max_model_length", "dtype"),
+    "served judge": ("prompt", "votes", "temperature", "max_tokens"),
     "rule": (),
     "expression": (),
 }
 
 
-def verifier_specs(texts: Sequence[str], given: Collection[str], cached: bool = False) -> list[VerifierSpec]:
+def verifier_specs(options: argparse.Namespace, given: Collection[str], cached: bool = False) -> list[VerifierSpec]:
     """Read the verifiers of a command line. Raises InputError.
 
     given: those whose scores the samples have. cached: fetch no model from a hub, as for a plan.
     """
     specs: list[VerifierSpec] = []
-    for text in texts:
+    for text in options.verifier:
         names = {*given, *(spec.name for spec in specs)}
-        specs.append(_spec(text, names, len(specs), cached))
+        specs.append(_spec(text, names, len(specs), cached, options))
     return specs
 
 
-def _spec(text: str, known: Collection[str], number: int, cached: bool) -> VerifierSpec:
+def _spec(
+    text: str, known: Collection[str], number: int, cached: bool, command_line: argparse.Namespace
+) -> VerifierSpec:
     name, equals, source = text.partition("=")
     if not equals or not _NAME.fullmatch(name) or not source:
         raise InputError(f"--verifier {text}: write NAME=SOURCE, where NAME has letters, digits and _")
@@ -80,6 +87,8 @@ def _spec(text: str, known: Collection[str], number: int, cached: bool) -> Verif
     if source in (LENGTH, RANDOM):
         _allow(flag, options, "rule")
         return VerifierSpec(name, None, ComparedVerifier(name, rule=source), is_trained=False)
+    if source.startswith(JUDGE) and is_endpoint(address := source.removeprefix(JUDGE)):
+        return _served_judge(flag, name, endpoint_options.access_to(command_line, flag, address), options, number)
     make, prefix = next(((made, way) for way, made in _WAYS.items() if source.startswith(way)), (_model, ""))
     names = {"verifier": source.removeprefix(prefix)} | {key: options[key] for key in _OTHERS if key in options}
     found = {key: model_checks.hub_or_folder(flag, place, cached) for key, place in names.items()}
@@ -132,6 +141,19 @@ def _confidence(flag: str, name: str, folders: dict[str, Path], options: dict[st
 
 def _judge(flag: str, name: str, folders: dict[str, Path], options: dict[str, str], number: int) -> VerifierSpec:
     _allow(flag, options, "judge")
+    stage = judge_votes(_votes(flag, options), model_checks.verifier_folder(flag, folders["verifier"]))
+    return _by_votes(name, stage, number)
+
+
+def _served_judge(flag: str, name: str, access: EndpointAccess, options: dict[str, str], number: int) -> VerifierSpec:
+    """Return the verifier without the fingerprint of its key, which has to be asked for."""
+    _allow(flag, options, "served judge")
+    config = _votes(flag, options)
+    asked = EndpointVotesConfig(endpoint_judge_config(config.judge, access.endpoint.model, ""), config.votes)
+    return dataclasses.replace(_by_votes(name, ask_for_votes(asked, access), number), access=access)
+
+
+def _votes(flag: str, options: dict[str, str]) -> JudgeVotesConfig:
     numbers = {"votes": 8, "temperature": 1.0, "max_tokens": 2048, "max_model_length": 8192}
     for key, default in numbers.items():
         try:
@@ -149,12 +171,14 @@ def _judge(flag: str, name: str, folders: dict[str, Path], options: dict[str, st
             engine=installed_engine(),
         )
         judge = JudgeConfig(sampling, prompt.read_text(encoding="utf-8"))
-        config = JudgeVotesConfig(judge, votes=int(numbers["votes"]))
+        return JudgeVotesConfig(judge, votes=int(numbers["votes"]))
     except OSError as error:
         raise InputError(f"{flag}: prompt {prompt}: {error.strerror}") from error
     except ValueError as error:
         raise InputError(f"{flag}: {_first(error)}") from error
-    stage = judge_votes(config, model_checks.verifier_folder(flag, folders["verifier"]))
+
+
+def _by_votes(name: str, stage: MapStage, number: int) -> VerifierSpec:
     compared = ComparedVerifier(name, f"scores_{number}", "score")
     reduced = verdict_scores(f"{name}_scores")
     return VerifierSpec(name, _shown(stage, f"{name}_votes"), compared, True, reduced, is_trained=False)

@@ -34,16 +34,20 @@ def tell_origins(specs: Sequence[VerifierSpec]) -> None:
 def read_samples(run: Runner, solutions: Dataset, specs: Sequence[VerifierSpec]) -> dict[str, Dataset]:
     """Let each verifier read each solution. Return the scores of those that a model computes, by name.
 
-    Verifiers that are placed alike read in turn, by one pool of actors.
+    Verifiers that are placed alike read in turn, by one pool of actors. Those behind an address read last, one by one:
+    each stops in order where its budget is used.
     """
     by_place: dict[str, list[VerifierSpec]] = {}
     for spec in specs:
-        if spec.stage is not None:
+        if spec.stage is not None and spec.access is None:
             by_place.setdefault(spec.stage.place, []).append(spec)
     read: dict[str, Dataset] = {}
     for placed in by_place.values():
         scores = run.map_concurrently(*((solutions, spec.stage) for spec in placed if spec.stage is not None))
         read |= {spec.name: table for spec, table in zip(placed, scores, strict=True)}
+    for spec in specs:
+        if spec.stage is not None and spec.access is not None:
+            [read[spec.name]] = run.map(solutions, spec.stage)
     for spec in specs:
         if spec.reduced is not None:
             read[spec.name] = run.table(spec.reduced, solutions=solutions, judge_votes=read[spec.name])
@@ -168,9 +172,9 @@ def _costs(run: Runner, specs: Sequence[VerifierSpec], tables: Mapping[str, Data
         rows.append(
             {
                 "verifier": spec.name,
-                "parameters": size,
+                "parameters": size or None,  # behind an address nobody tells
                 "tokens": int(tokens),
-                "flops": INFERENCE * size * float(tokens),
+                "flops": INFERENCE * size * float(tokens) if size else None,
                 "seconds": manifest.get("seconds"),
             }
         )
@@ -189,8 +193,8 @@ def _cost_section(costs: pd.DataFrame) -> Section:
 
 _COSTS: dict[str, Callable[[Row], Any]] = {
     "verifier": lambda row: row["verifier"],
-    "parameters": lambda row: f"{row['parameters']:,.0f}",
+    "parameters": lambda row: "–" if pd.isna(row["parameters"]) else f"{row['parameters']:,.0f}",
     "tokens": lambda row: f"{row['tokens']:,}",
-    "FLOPs": lambda row: f"{row['flops']:.2e}",
+    "FLOPs": lambda row: "–" if pd.isna(row["flops"]) else f"{row['flops']:.2e}",
     "seconds": lambda row: "–" if row["seconds"] is None else f"{row['seconds']:,.1f}",
 }

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from components.dataflow.datasets import Dataset
 from components.dataflow.errors import InputError
 from components.dataflow.runner import Runner
 from components.dataflow.stage import digest
+from components.labels.endpoint_judge import ask_for_votes, judge_parameters
 from components.sampling.endpoint import EndpointAccess
 from components.sampling.endpoint_client import EndpointStopped
 from components.sampling.endpoint_generation import first_fingerprint
+from flows.study import VerifierSpec
 
 
 def sampling_notes(run: Runner) -> list[str]:
@@ -33,6 +36,21 @@ def sampling_notes(run: Runner) -> list[str]:
     if unseeded := int((~rows["seed_sent"]).sum()):
         notes.append(f"{unseeded:,} of {len(rows):,} samples have no seed: the server takes none")
     return notes
+
+
+def with_fingerprints(run: Runner, specs: Iterable[VerifierSpec]) -> tuple[VerifierSpec, ...]:
+    """Return the verifiers; judges behind an address with the fingerprint of their keys. Raises InputError."""
+    return tuple(spec if spec.access is None else _with_fingerprint(run, spec, spec.access) for spec in specs)
+
+
+def _with_fingerprint(run: Runner, spec: VerifierSpec, access: EndpointAccess) -> VerifierSpec:
+    assert spec.stage is not None
+    config: Any = spec.stage.config
+    access = dataclasses.replace(access, run=run.run_id, root=run.store.root)
+    found = fingerprint_of(run, f"--verifier {spec.name}", access, judge_parameters(config.judge))
+    config = dataclasses.replace(config, judge=dataclasses.replace(config.judge, fingerprint=found))
+    stage = dataclasses.replace(ask_for_votes(config, access), shown_as=spec.stage.shown_as)
+    return dataclasses.replace(spec, stage=stage, access=access)
 
 
 def fingerprint_of(run: Runner, flag: str, access: EndpointAccess, parameters: Mapping[str, Any]) -> str:

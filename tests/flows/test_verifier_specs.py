@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,8 +37,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: root / name for name in ("generator", "orm", "prm")}
 
 
-def specs(*texts: str, given: tuple[str, ...] = ()) -> list[VerifierSpec]:
-    return verifier_specs(texts, given)
+def specs(*texts: str, given: tuple[str, ...] = (), **of_endpoints: Any) -> list[VerifierSpec]:
+    none = dict.fromkeys(("key_variable", "requests_at_once", "max_requests", "max_tokens_total"))
+    return verifier_specs(Namespace(verifier=texts, **none | of_endpoints), given)
 
 
 def test_models_trained_here_say_themselves_whether_they_rate_steps(folders: dict[str, Path]) -> None:
@@ -77,9 +80,25 @@ def test_a_judge_has_votes_that_grow(folders: dict[str, Path], tmp_path: Path) -
     assert few.rates_steps
 
 
+def test_a_judge_behind_an_address_is_asked_as_the_command_line_says() -> None:
+    [few] = specs("j=judge:http://h/v1#org/m,votes=6,temperature=0.7,max_tokens=20", max_requests=9, key_variable="K")
+    [many] = specs("j=judge:http://other:1/v1#org/m,votes=12,temperature=0.7,max_tokens=20")
+    assert few.stage is not None
+    assert many.stage is not None
+    assert recipe(few.stage) == recipe(many.stage), "neither address nor votes are in the key"
+    asked: Any = few.stage.config
+    assert (asked.votes, asked.judge.model, asked.judge.temperature, asked.judge.max_tokens) == (6, "org/m", 0.7, 20)
+    assert (few.stage.title, few.stage.place, few.rates_steps) == ("j_votes", "endpoints", True)
+    assert few.access is not None
+    assert (few.access.max_requests, few.access.key_variable, few.access.at_once) == (9, "K", 32)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("a=judge:http://h/v1", "it has no model"),
+        ("a=judge:http://h/v1#m,dtype=bfloat16", r"no option dtype of such a verifier \(it has prompt, votes"),
+        ("a=judge:http://h/v1#m,temperature=0", "are one vote"),
         ("prm", "write NAME=SOURCE"),
         ("=x", "write NAME=SOURCE"),
         ("a b=x", "write NAME=SOURCE"),

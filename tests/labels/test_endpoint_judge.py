@@ -11,10 +11,16 @@ import pyarrow as pa
 import pytest
 
 from components.dataflow.stage import canonical_json, recipe
-from components.labels.endpoint_judge import ask_for_judgements, endpoint_judge_config
+from components.labels.endpoint_judge import (
+    EndpointVotesConfig,
+    ask_for_judgements,
+    ask_for_votes,
+    endpoint_judge_config,
+)
 from components.sampling.endpoint_client import EndpointStopped
 from flows.presets.presets import PRESETS
 from schemas.tables import JUDGEMENTS, SOLUTIONS
+from schemas.verifiers import JUDGE_VOTES
 from tests.sampling.endpoint_server import Reply, completion, failure, serving
 from tests.sampling.test_endpoint import access
 
@@ -87,3 +93,37 @@ def test_the_key_has_model_prompt_and_settings_and_no_address() -> None:
     assert "http" not in text
     changed = dataclasses.replace(CONFIG, prompt="{problem} {steps}")
     assert recipe(ask_for_judgements(changed, access("http://one:1/v1"))) != recipe(one)
+
+
+def test_votes_are_requests_with_seeds_of_their_own_and_more_votes_ask_for_those_alone(tmp_path: Path) -> None:
+    """The verdict changes with the seed, as a sampled one does."""
+
+    def by_seed(body: dict[str, Any], number: int) -> Reply:
+        return completion(f'{{"first_wrong_step": {1 + body["seed"] % 2}}}')
+
+    table = solutions(["a", "b"], ["c", "d"])
+    warm = dataclasses.replace(CONFIG, temperature=0.7)
+    few, many = EndpointVotesConfig(warm, votes=4), EndpointVotesConfig(warm, votes=10)
+
+    def votes(url: str, config: EndpointVotesConfig) -> list[dict[str, Any]]:
+        stage = ask_for_votes(config, access(url, root=str(tmp_path)))
+        worker = stage.make_worker(config, {})
+        parts = [worker(table, item) for item in stage.items(config, {})]
+        assert all(part.schema.equals(JUDGE_VOTES) for part in parts)
+        return pa.concat_tables(parts).to_pylist()
+
+    assert recipe(ask_for_votes(few, access(""))) == recipe(ask_for_votes(many, access("")))
+    with serving(by_seed) as server:
+        first = votes(server.url, few)
+        assert len(server.asked) == len({body["seed"] for body in server.asked}) == 8
+        assert votes(server.url, many)[:8] == first
+        assert (len(server.asked), server.twice) == (20, [])
+    assert {row["first_error"] for row in first} == {0, 1}
+    assert sorted({row["vote"] for row in first}) == [0, 1, 2, 3]
+
+
+def test_votes_of_a_served_judge_that_always_says_the_same_are_refused() -> None:
+    cold = dataclasses.replace(CONFIG, temperature=0.0)
+    with pytest.raises(ValueError, match="are one vote"):
+        EndpointVotesConfig(cold)
+    assert EndpointVotesConfig(cold, votes=1).votes == 1

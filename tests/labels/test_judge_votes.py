@@ -63,6 +63,8 @@ def test_several_votes_of_a_judge_that_always_says_the_same_are_refused() -> Non
 class FixedJudge:
     """Stands in for the judge: its verdict is the seed of its sampling."""
 
+    seed = 0
+
     def judge(self, table: pa.Table, seed: int) -> pa.Table:
         verdict = {"text": str(seed), "status": "ok", "first_error": -1, "num_tokens": 2, "error": None}
         rows = [{name: row[name] for name in ("problem_id", "sample_index", "split")} for row in table.to_pylist()]
@@ -70,8 +72,7 @@ class FixedJudge:
 
 
 def test_each_vote_has_a_seed_of_its_own_whatever_its_block() -> None:
-    worker = JudgeVotes.__new__(JudgeVotes)
-    worker.config, worker.judge = CONFIG, FixedJudge()  # type: ignore[assignment]
+    worker = JudgeVotes(FixedJudge())  # type: ignore[arg-type]
     table = solutions(["a"], ["b"])
     whole = worker(table, {"first_vote": 0, "votes": 4}).to_pylist()
     parts = [row for first in (0, 2) for row in worker(table, {"first_vote": first, "votes": 2}).to_pylist()]

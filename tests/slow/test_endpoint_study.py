@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from components.sampling.endpoint_client import EndpointStopped
 from components.sampling.endpoint_generation import AskForSolutions, EndpointConfig
 from tests.sampling.endpoint_server import EndpointServer, Reply, completion, failure, serving
 from tests.sampling.test_endpoint import access, config, problems
-from tests.slow.conftest import STUDY, index, kill_driver, run_study, summary, wait_for
+from tests.slow.conftest import ROOT, STUDY, index, kill_driver, run_study, summary, wait_for
 from tests.slow.test_base_models import save_base
 
 pytestmark = pytest.mark.slow
@@ -128,6 +129,47 @@ def test_a_key_that_is_wrong_is_told_before_any_work(folder: Path, tmp_path: Pat
     assert line == (f"error: --generator {server.url}#m: the key is missing or wrong (bad key); it is read from MY_KEY")
     written = b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     assert b"sk-secret" not in written + (done.stdout + done.stderr).encode()
+
+
+def test_a_judge_behind_an_address_stops_in_order_and_is_asked_for_each_vote_once(tmp_path: Path) -> None:
+    """Votes on samples of a file: right solutions are called right in three of four votes, wrong ones in one."""
+    rows = [
+        {"problem": f"{i} + {i}?", "text": f"I add.\n\nIt is {2 * i + wrong}.", "is_correct": not wrong}
+        for i in range(1, 5)
+        for wrong in (0, 1)
+    ]
+    (tmp_path / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    votes: Counter[str] = Counter()
+
+    def judges(body: dict[str, Any], number: int) -> Reply:
+        prompt = body["messages"][0]["content"]
+        found = re.search(r"(\d+) \+.*It is (\d+)", prompt, re.DOTALL)
+        if found is None:  # what is asked first, for the fingerprint
+            return completion("ok")
+        first, answer = map(int, found.groups())
+        with server.lock:
+            votes[prompt] += 1
+            is_odd_one = votes[prompt] % 4 == 0
+        return completion(f'{{"first_wrong_step": {"null" if (answer == 2 * first) != is_odd_one else 2}}}')
+
+    flow = [sys.executable, str(ROOT / "flows/compare_verifiers.py"), str(tmp_path / "samples.jsonl")]
+    with serving(judges) as server:
+        flow += ["--study", "judged", "--verifier", f"judge=judge:{server.url}#m,votes=4", "--verifier", "short=length"]
+        argv = [*flow, "--root", str(tmp_path / "outputs"), "--max-requests", "20"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 1, done.stderr
+        assert "the budget of 20 requests (--max-requests) is used; what is committed is kept" in done.stderr
+        run_study(tmp_path / "outputs", flow=flow)
+        assert (server.twice, sum(votes.values())) == ([], 4 * len(rows))
+        asked = len(server.asked)
+        run_study(tmp_path / "outputs", flow=flow)
+        assert len(server.asked) == asked
+    results = summary(tmp_path / "outputs", "judged")
+    assert results["best_of_n"]["judge"] == {"1": 0.5, "2": 1.0}
+    [cost] = results["verifiers"]
+    assert (cost["parameters"], cost["flops"], cost["tokens"]) == (None, None, 5 * 4 * len(rows))
+    scores = pd.read_parquet(index(tmp_path / "outputs", "judged")["judge_scores"])
+    assert sorted(scores["score"]) == [0.25] * 4 + [0.75] * 4
 
 
 class Served:
