@@ -112,7 +112,7 @@ def push(hub: Hub | None, study: Path, *argv: str) -> tuple[int, str, str]:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "HF_HOME": str(study.parent / "home"),
     }
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300, env=environment)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -158,5 +158,5 @@ def test_a_hub_that_refuses_or_is_not_there_is_told_in_one_line(hub: Hub, study:
 
 def test_a_name_that_is_none_is_refused(study: Path) -> None:
     command = [sys.executable, "flows/push.py", "name", "--root", str(study), "--study", "mine"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert (done.returncode, done.stderr) == (2, "error: name: ORG/NAME is wanted\n")
