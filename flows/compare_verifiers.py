@@ -25,7 +25,7 @@ from components.dataflow.runner import Runner
 from components.evaluation.curves import EstimationConfig
 from components.evaluation.distinct_samples import distinct_samples
 from components.text.segmentation import AUTO, RULES
-from flows.command_line import checks, cli, endpoint_options, option_groups, ray_cluster, sample_checks
+from flows.command_line import checks, cli, endpoint_options, ray_cluster, sample_checks, verifier_options
 from flows.command_line.errors import run_and_report_errors
 from flows.command_line.options import Parser
 from flows.command_line.verifier_specs import verifier_specs
@@ -85,7 +85,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="SAMPLES",
         help="a file of samples (as of evaluate.py, scored or not), s3:// or hub:, or a finished study's folder",
     )
-    option_groups.add_verifier(parser)
+    verifier_options.add_verifier(parser)
     endpoint_options.add_endpoint(parser)
     parser.add_argument("--segmentation", default=AUTO, choices=RULES, help="how texts are cut into steps (auto)")
     parser.add_argument(

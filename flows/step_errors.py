@@ -33,7 +33,7 @@ from components.evaluation.first_error import StepErrorsConfig, first_errors, st
 from components.evaluation.score_quality import step_calibration
 from components.verifiers.scoring import ScoringConfig, score
 from components.verifiers.style import OURS, style_settings
-from flows.command_line import checks, cli, endpoint_options, model_checks, option_groups
+from flows.command_line import checks, cli, endpoint_options, model_checks, verifier_options
 from flows.command_line.errors import run_and_report_errors
 from flows.command_line.options import Parser
 from flows.command_line.verifier_specs import verifier_specs
@@ -100,8 +100,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "files", nargs="+", metavar="FILE", help="rated solutions (docs/own_data.md says in which formats)"
     )
     parser.add_argument("--prm", type=Path, metavar="FOLDER", help="a PRM, a Hugging Face folder")
-    option_groups.add_style(parser, "--prm-style", OURS)
-    option_groups.add_verifier(parser)
+    verifier_options.add_style(parser, "--prm-style", OURS)
+    verifier_options.add_verifier(parser)
     endpoint_options.add_endpoint(parser)
     parser.add_argument(
         "--max-error-rate", type=float, default=1.0, metavar="SHARE", help="of solutions without scores (default: 1)"

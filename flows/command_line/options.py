@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from components.dataflow.plain_text import printable
-from flows.command_line import file_options, option_groups
+from flows.command_line import file_options, option_groups, verifier_options
 from flows.command_line.plan_memory import add_fits
 
 COMMANDS = {
@@ -149,7 +149,7 @@ def make_parser(description: str, more: MoreOptions | None = None) -> Parser:
             continue
         option_groups.add_study(command)
         option_groups.add_settings(command)
-        option_groups.add_reward_models(command)
+        verifier_options.add_reward_models(command)
         option_groups.add_label_sources(command)
         file_options.add_files(command)
         file_options.add_generator(command)
