@@ -93,6 +93,8 @@ def _labels(
     """Return a row's solution with its steps' labels, and its alternatives with theirs."""
     labels: list[StepLabel] = row.get("probabilities") or [one_hot(rating) for rating in row["ratings"]]
     alternatives = row.get("alternatives") or []
+    if not alternatives:  # to render nothing takes longer than the solution took, as one of a shard
+        return rendered, labels, []
     histories = [[*row["steps"][: other["step"]], other["text"]] for other in alternatives]
     ends = [has_answer(other["text"]) for other in alternatives]
     sequences = render(tokenizer, [row["problem"]] * len(alternatives), histories, ends)
