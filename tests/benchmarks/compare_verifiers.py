@@ -74,7 +74,7 @@ def plain_loop(path: Path, models: dict[str, str]) -> dict[str, np.ndarray]:
                 logits = model(**padded).logits
             found += [logits[i, one.step_ends].softmax(-1).numpy() for i, one in enumerate(rendered)]
         if model.config.num_labels == 3:
-            scores[name] = np.array(solution_scores([steps.tolist() for steps in found]))
+            scores[name] = np.array(solution_scores([steps.tolist() for steps in found], "product", "positive"))
         else:
             scores[name] = np.array([steps[-1, 1] for steps in found])
     return scores
