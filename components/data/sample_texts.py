@@ -68,7 +68,11 @@ def describe_texts(path: Path, file: ScoredFile, segmentation: str) -> SampleTex
 
 
 def file_solutions(config: SampleTexts, path: Path) -> TableStage:
-    """Make the stage that reads the file's solutions, a few thousand in memory at a time."""
+    """Make the stage that reads the file's solutions, a few thousand in memory at a time.
+
+    Of these the solutions of a problem come one after another, wherever they stand in the file: verifiers compute once
+    what solutions of a shard begin alike.
+    """
     compute = functools.partial(_file_solutions, path=path)
     return TableStage("file_solutions", 1, config, SOLUTIONS, compute, shard_rows=_ROWS_OF_A_SHARD)
 
@@ -84,6 +88,8 @@ def _file_solutions(config: SampleTexts, path: Path) -> Iterator[pa.Table]:
             row["sample_index"] = counts[row["problem_id"]]
             counts[row["problem_id"]] += 1
             rows.append(row)
+        first = {row["problem_id"]: number for number, row in reversed([*enumerate(rows)])}
+        rows.sort(key=lambda row: first[row["problem_id"]])
         yield pa.Table.from_pylist(rows, schema=SOLUTIONS)
 
 

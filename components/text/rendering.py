@@ -198,4 +198,9 @@ def _encode_lines(tokenizer: Tokenizer, steps: list[str]) -> list[list[int]]:
 
 
 def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
-    return tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+    """Tokenise texts, each different one once: a problem's samples repeat its prompt and many of their steps."""
+    different = list(dict.fromkeys(texts))
+    if not different:
+        return []
+    ids = dict(zip(different, tokenizer(different, add_special_tokens=False)["input_ids"], strict=True))
+    return [ids[text] for text in texts]

@@ -27,8 +27,8 @@ _FLEX_BLOCK = 128
 
 @dataclass(frozen=True)
 class Group:
-    """Trees that share one attention call: T trees, padded to W tokens. mask_T1WW: None where plain causal attention
-    will do."""
+    """Trees that share one attention call: T trees, padded to W tokens. mask_T1WW: what is added to the scores; None
+    where plain causal attention will do."""
 
     trees: int
     width: int
@@ -97,7 +97,11 @@ def _alike(sizes: np.ndarray) -> list[list[int]]:
 
 
 def _mask(untils: Sequence[Ints], width: int, device: torch.device) -> Tensor | None:
-    """Return which token sees which, shape (trees, 1, width, width); None where every tree is a single sequence."""
+    """Return 0 where a token sees another and −∞ elsewhere, shape (trees, 1, width, width); None where every tree is a
+    single sequence.
+
+    A mask of booleans gives the same, and PyTorch makes this of it again in every layer.
+    """
     if all(bool((until == len(until)).all()) for until in untils):
         return None
     until_TW = np.full((len(untils), width), width)
@@ -105,7 +109,8 @@ def _mask(untils: Sequence[Ints], width: int, device: torch.device) -> Tensor | 
         until_TW[row, : len(until)] = until
     places = torch.arange(width, device=device)
     until_T11W = torch.from_numpy(until_TW).to(device)[:, None, None, :]
-    return (places[None, :] <= places[:, None]) & (places[:, None] < until_T11W)
+    sees_T1WW = (places[None, :] <= places[:, None]) & (places[:, None] < until_T11W)
+    return torch.zeros(sees_T1WW.shape, device=device).masked_fill_(~sees_T1WW, -torch.inf)
 
 
 def _flex_row(ids: np.ndarray, positions: np.ndarray, until: np.ndarray, device: torch.device) -> PackedRow:
@@ -219,7 +224,7 @@ def packed_attention(
             query_TWHD.transpose(1, 2),
             key_TWKD.transpose(1, 2),
             value_TWKD.transpose(1, 2),
-            attn_mask=group.mask_T1WW,
+            attn_mask=None if group.mask_T1WW is None else group.mask_T1WW.to(query.dtype),
             is_causal=group.mask_T1WW is None,
             scale=scaling,
             enable_gqa=query.shape[1] != key.shape[1],

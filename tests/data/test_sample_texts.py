@@ -71,10 +71,19 @@ def test_a_bad_row_is_kept_with_its_error(tmp_path: Path) -> None:
     rows = [*SAMPLES, {"problem": None, "completion": "x"}, SAMPLES[0] | {"completion": {"a": 1}}]
     found = read(write(tmp_path / "samples.jsonl", rows))
     assert len(found) == 5
-    assert found[3]["error"] == "row 3: 'problem' is None"
-    assert found[3]["split"] == "unusable"
-    assert found[4]["error"].startswith("row 4: 'completion' is")
-    assert found[4]["steps"] == []
+    without_problem, without_text = sorted((row for row in found if row["error"]), key=lambda row: row["error"])
+    assert without_problem["error"] == "row 3: 'problem' is None"
+    assert without_problem["split"] == "unusable"
+    assert without_text["error"].startswith("row 4: 'completion' is")
+    assert without_text["steps"] == []
+
+
+def test_solutions_of_a_problem_come_together_wherever_they_stand(tmp_path: Path) -> None:
+    rows = [
+        {"problem": f"{problem}?", "text": f"{sample}", "is_correct": True} for sample in range(3) for problem in "bca"
+    ]
+    found = [(row["problem"], row["sample_index"], row["text"]) for row in read(write(tmp_path / "s.jsonl", rows))]
+    assert found == [(f"{problem}?", sample, f"{sample}") for problem in "bca" for sample in range(3)]
 
 
 def test_a_file_without_solutions_is_refused(tmp_path: Path) -> None:

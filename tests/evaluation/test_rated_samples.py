@@ -68,7 +68,7 @@ def test_f1_is_that_of_step_errors(path: Path) -> None:
     # Where a problem has several samples there is best-of-N too: they are its slots, beside empty ones.
     samples = computed(file_samples(file, path)).to_pandas().set_index(["problem_id", "sample_index"])
     own = solutions.select(["problem_id", "sample_index"]).to_pandas()
-    graded = samples.loc[pd.MultiIndex.from_frame(own)]
+    graded = samples.loc[pd.MultiIndex.from_frame(own)].sort_values("source_row")
     with gzip.open(path, "rt") as lines:
         assert graded["is_correct"].tolist() == [json.loads(line)["final_answer_correct"] for line in lines]
     assert len(samples) - len(own) == file.slots * own["problem_id"].nunique() - len(own)
