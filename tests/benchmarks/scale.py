@@ -8,7 +8,8 @@ would work.
 An engine here writes 12,500 tokens a second: Llama 3.1 8B in bfloat16 on one H100 by vLLM, the highest of the
 third-party figures at https://www.morphllm.com/vllm-benchmarks (2026); slower ones leave more time to schedule. A
 solution has 400 tokens in the mean (the plan's figure for MATH), 500 solutions are a shard, and the text that is
-committed is as long as they would be. Engines are Ray actors of 0.01 logical CPU, all on this machine's cores, so what
+committed is as long as they would be. As in the placement `auto`, an engine has two shards at once: while it writes
+one, the other is loaded or committed. Engines are Ray actors of 0.01 logical CPU, all on this machine's cores, so what
 is measured includes the CPU time of 64 workers that a cluster would spread over its nodes.
 
 The bound is what no scheduler can beat: engines that are never idle. Utilisation: seconds in which engines wrote, over
@@ -21,6 +22,7 @@ import os
 import resource
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,12 +60,16 @@ def problems(config: Config) -> pa.Table:
 
 
 class Engine:
-    """It takes as long for a shard as its tokens take, and notes when."""
+    """It takes as long for a shard as its tokens take, one shard after another, and notes when."""
 
     def __init__(self, config: Config, models: Mapping[str, Path]) -> None:
-        pass
+        self.writing = threading.Lock()
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
+        with self.writing:
+            return self._write(table)
+
+    def _write(self, table: pa.Table) -> pa.Table:
         began = time.time()
         rng = np.random.default_rng(table["number"][0].as_py())
         tokens = rng.gamma(4, TOKENS / 4, len(table)).astype(int)  # some are several times as long as others
@@ -82,7 +88,7 @@ def measure(engines: int, rows: int, shard_rows: int, root: str) -> None:
     ray.init(address="local", num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
     store = Store(root)
-    runner = Runner(store, say=lambda line: None, pools={"engines": Pool(engines, 0.01)})
+    runner = Runner(store, say=lambda line: None, pools={"engines": Pool(engines, 0.01, shards_at_once=2)})
     source = runner.table(TableStage("problems", 1, Config(rows), ROWS, problems, shard_rows=shard_rows))
     before = resource.getrusage(resource.RUSAGE_SELF)
     began = time.perf_counter()
