@@ -66,8 +66,8 @@ def ours(folder: Path, problems: int, config: SamplingConfig, threads: int) -> f
         if threads:  # Ray gives an actor's engine as many threads as it has CPUs
             pools |= {"solutions": Pool(1, threads, shards_at_once=2)}
         runner = Runner(Store(root), say=lambda line: None, pools=pools)
-        world = WorldConfig(train_problems=0, test_problems=problems, ood_problems=0)
-        source = runner.table(world_problems(world))
+        world = WorldConfig(train_problems=1, test_problems=problems, ood_problems=1)
+        source = runner.table(world_problems(world)).without(split="train").without(split="ood")
         stage = dataclasses.replace(generate(config, Model(str(folder), value, files)), make_worker=TimedGenerate)
         solutions, _ = runner.map(source, stage, grade())
         seconds = time.time() - float(note.read_text())
