@@ -93,7 +93,7 @@ def _commit_now(name: str, revision: str | None) -> str | None:
     import huggingface_hub
 
     try:
-        return huggingface_hub.HfApi().model_info(name, revision=revision).sha
+        return huggingface_hub.HfApi().model_info(name, revision=revision, timeout=10).sha
     except Exception:  # of the hub's client or of what it is made of; snapshot_download tells the reason
         return None
 

@@ -63,6 +63,7 @@ def fingerprint_of(run: Runner, flag: str, access: EndpointAccess, parameters: M
     store, path = run.store, f"endpoints/{digest(access.endpoint.model)}.json"
     record = store.record(path)
     if record is None and run.plan_only:
+        run.say(f"note: {flag} {access.endpoint.source} was never asked: the keys of its answers are not known yet")
         return ""
     if record is None:
         try:

@@ -67,6 +67,7 @@ def test_a_plan_asks_nothing_and_shows_the_first_request(folder: Path, capsys: p
     assert cli.run(full_study, ["plan", *argv(folder, *more)], "") == 0
     said = capsys.readouterr().out
     assert "user:\n1 + 1?\n\nReason step by step" in said
+    assert "note: --generator http://127.0.0.1:9/v1#m was never asked: the keys of its answers are not known" in said
     assert "solutions" in said
 
 
