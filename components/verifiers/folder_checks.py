@@ -12,6 +12,7 @@ from components.models.model_folder import AFTER_THE_HEAD, SENTENCEPIECE, open_c
 from components.models.safetensors_files import StoredTensor, stored_tensors
 from components.text.rendering import PROMPT_SEPARATOR, STEP_SEPARATOR
 from components.verifiers.adapters import is_adapter, read_adapter
+from components.verifiers.gated_head import GATE, check_gated_head
 from components.verifiers.style import OURS, Class, Style, read_style
 from components.verifiers.tokenizer_checks import open_checked_tokenizer, same_tokens
 
@@ -161,7 +162,7 @@ def _computable_config(folder: Path) -> Any:
 def _check_body(folder: Path, tensors: dict[str, StoredTensor], config: Any) -> None:
     """Check by the headers of the weights that no layer is missing."""
     count = getattr(config, "num_hidden_layers", None) or 0
-    numbers = {int(found[1]) for name in tensors if (found := _LAYER.search(name))}
+    numbers = {int(found[1]) for name in tensors if not name.startswith(GATE) and (found := _LAYER.search(name))}
     missing = set(range(count)) - numbers
     if missing:
         raise ValueError(f"{folder} lacks weights: layer {min(missing)} of the {count} that its config.json says")
@@ -191,7 +192,9 @@ def _check_head(style: Style, folder: Path, tensors: dict[str, StoredTensor]) ->
     name = head_name(style, folder, tensors)
     outputs, last = len(style.head.classes) or 1, ".2" if style.head.layers == "mlp" else ""
     weight = tensors.get(f"{name}{last}.weight")
-    if weight is None or len(weight.shape) != 2 or weight.shape[0] != outputs:
+    if style.head.layers == "gated":
+        check_gated_head(folder, name, tensors)
+    elif weight is None or len(weight.shape) != 2 or weight.shape[0] != outputs:
         has = f"has shape {weight.shape}" if weight else "is missing"
         raise ValueError(f"{folder}: {name}{last}.weight {has}; the style {style.name} has {outputs} outputs")
     if style.head.bias is not None and (f"{name}{last}.bias" in tensors) != style.head.bias:

@@ -9,6 +9,7 @@ from components.models.model_folder import open_model
 from components.models.safetensors_files import StoredTensor, stored_tensors
 from components.verifiers.adapters import is_adapter, merge_adapter
 from components.verifiers.folder_checks import head_name, weights_folder
+from components.verifiers.gated_head import open_gated_head
 from components.verifiers.style import Style
 from components.verifiers.styled_rendering import one_token
 
@@ -111,6 +112,8 @@ def _stored_head(style: Style, folder: Path, tensors: dict[str, StoredTensor], w
     from safetensors import safe_open
 
     name, outputs = head_name(style, folder, tensors), len(style.head.classes) or 1
+    if style.head.layers == "gated":
+        return open_gated_head(folder, name, tensors, width, dtype)
 
     def linear(prefix: str, rows: int) -> torch.nn.Linear:
         layer = torch.nn.Linear(width, rows, bias=f"{prefix}.bias" in tensors, dtype=getattr(torch, dtype))

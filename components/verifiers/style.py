@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 
 from pydantic import NonPositiveInt, PositiveFloat, TypeAdapter, ValidationError
 
+from components.dataflow.stage import field_added_later
 from schemas.settings import settings
 
 OURS: Final = "stepverify"  # models trained here; their convention is in their config, and no file
@@ -106,12 +107,16 @@ class ReadingPlace:
     tag: str = ""
     shift: NonPositiveInt = 0  # tokens before that place
     skip_padding: bool = False  # end: pass by tokens that are config.json's pad_token_id, as transformers' classes do
+    # In a chat, the text of tokens between problem and solution, at the first of which a gated head reads the problem.
+    gate: str = field_added_later("", value_before="")
 
     def __post_init__(self) -> None:
         if (self.at == "tag") != bool(self.tag):
             raise ValueError("tag: a style that is read at a tag has one, and no other has")
         if self.skip_padding and self.at != "end":
             raise ValueError('skip_padding: for at = "end"')
+        if self.gate and (self.at != "end" or self.shift or self.skip_padding):
+            raise ValueError('gate: for at = "end", without shift and skip_padding')
 
 
 @settings
@@ -128,7 +133,8 @@ class Head:
     tokens: tuple[str, ...] = ()  # each a text that is one token
     softmax: Literal["tokens", "vocabulary"] = "tokens"  # over which logits; vocabulary: what is not right is wrong
     modules: tuple[str, ...] = ()  # names that the head has in the weights, e.g. score; the first one that is there
-    layers: Literal["linear", "mlp"] = "linear"  # mlp: linear, ReLU, linear: NAME.0 and NAME.2 in the weights
+    # mlp: linear, ReLU, linear: NAME.0 and NAME.2 in the weights; gated: ArmoRM's (`gated_head.py`)
+    layers: Literal["linear", "mlp", "gated"] = "linear"
     bias: bool | None = None  # None: where the weights have one
     squash: Literal["none", "sigmoid"] = "none"  # of a scalar; a process style's is a probability
     beta: PositiveFloat | None = None
@@ -153,6 +159,8 @@ class Head:
             raise ValueError("layers and bias: for the outputs classes and scalar")
         if self.squash != "none" and self.output != "scalar":
             raise ValueError("squash: for the output scalar")
+        if self.layers == "gated" and self.output != "scalar":
+            raise ValueError("layers: gated is for the output scalar")
 
 
 @settings
@@ -191,6 +199,9 @@ class Style:
             raise ValueError("reading.at: end is for the kind outcome")
         if self.kind == "outcome" and self.reading.at not in ("end", "reply"):
             raise ValueError("reading.at: end or reply, for the kind outcome")
+        is_gated = self.head.layers == "gated"
+        if is_gated != bool(self.reading.gate) or (is_gated and self.rendering.form != "chat"):
+            raise ValueError("reading.gate: for a gated head, which needs it, in the form chat")
         if self.reading.at == "separator" and not self.rendering.after_step:
             raise ValueError("rendering.after_step: the separator is missing")
         if self.needs_reference != (self.reading.at == "closed_prefix"):

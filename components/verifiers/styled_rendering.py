@@ -24,7 +24,8 @@ _DATE = "26 Jul 2024"
 class StyledText:
     """Token ids of a solution as a style lays it out.
 
-    read_at: indices into ids, one per step, or one for an outcome style. answer_start: index of the first token whose
+    read_at: indices into ids, one per step, or one for an outcome style, two for a gated head: where the problem ends
+    and the last token. answer_start: index of the first token whose
     log-ratio counts; 0 for styles that read no log-ratio.
     """
 
@@ -64,6 +65,12 @@ def render_styled(
         if not kept:
             raise ValueError("the solution is padding alone")
         rendered = StyledText(rendered.ids, kept[-1:])
+    if style.reading.gate:
+        if padding_id in rendered.ids:
+            raise ValueError("the solution holds the model's padding token, before which its authors' code reads")
+        rendered = StyledText(
+            rendered.ids, [_last_place(style.reading.gate, rendered.ids, tokenizer), *rendered.read_at]
+        )
     read_at = [index + style.reading.shift for index in rendered.read_at]
     if min(read_at) < 0:
         raise ValueError("a score would be read before the first token")
@@ -205,6 +212,15 @@ def _refuse_control_tokens(tokenizer: Any, problem: str, steps: Sequence[str]) -
         for token in control:
             if token in text:
                 raise ValueError(f"{f'step {number}' if number else 'the problem'} holds the control token {token!r}")
+
+
+def _last_place(text: str, ids: list[int], tokenizer: Any) -> int:
+    """Return where the tokens of a text begin in ids, for the last time. Raises ValueError where they are not."""
+    wanted: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    for place in range(len(ids) - len(wanted), -1, -1):
+        if ids[place : place + len(wanted)] == wanted:
+            return place
+    raise ValueError(f"the chat has no {text!r}, where the gate reads the problem")
 
 
 def _tags(ids: list[int], tag: str, tokenizer: Any, count: int) -> list[int]:

@@ -22,6 +22,7 @@ from components.text.rendering import Rendered, render
 from components.training.loop import SelectiveLogits, predict
 from components.training.prefix_tree import PrefixTree, prefix_tree
 from components.verifiers.folder_checks import check_convention, check_verifier_folder, open_checked_folder
+from components.verifiers.gated_head import gated_score
 from components.verifiers.heads import open_reference, open_styled_model, open_whole_model
 from components.verifiers.log_ratio import answer_log_probabilities, summed_at_steps
 from components.verifiers.solutions_to_score import Solution, SolutionScores, solution_rows
@@ -176,7 +177,9 @@ class Verifier:
         is_scalar = self.style is not None and self.style.head.output == "scalar"
         found = []
         for group, values in zip(groups, predict(self.logits, trees, at, softmax=not is_scalar), strict=True):
-            found.append(np.split(values, np.cumsum([len(_places(solution)) for solution in group])[:-1]))
+            of_group = np.split(values, np.cumsum([len(_places(solution)) for solution in group])[:-1])
+            is_gated = self.style is not None and self.style.head.layers == "gated"
+            found.append([gated_score(one) for one in of_group] if is_gated else of_group)
         return found
 
     def _log_ratios(self, trees: list[PrefixTree], groups: list[list[Any]]) -> list[list[np.ndarray]]:

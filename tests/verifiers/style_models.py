@@ -37,6 +37,7 @@ PUBLISHED = (
     "qwen_rm",
     "skywork_reward",
     "acemath_rm",
+    "armorm",
 )
 ODD: list[tuple[str, list[str]]] = [
     ("What is 7 + 5 - 3?", ["7 + 5 = 12", "12 - 3 = 9", "# Answer\n\n9"]),
@@ -90,6 +91,19 @@ def random_linear(outputs: int, seed: int, bias: bool = True, width: int = SIZES
     if bias:
         torch.nn.init.normal_(layer.bias, std=0.4)
     return layer
+
+
+def gated_head(objectives: int = 5) -> torch.nn.Module:
+    """ArmoRM's regression layer, transform and gate, narrow, with the names that they have in the weights."""
+    head = torch.nn.Module()
+    head.regression_layer = random_linear(objectives, 1, bias=False)
+    head.reward_transform_matrix = torch.nn.Parameter(torch.randn(objectives, objectives), requires_grad=False)
+    head.gating = torch.nn.Module()
+    widths = [SIZES["hidden_size"], 24, 24, 24, objectives]
+    layers = [random_linear(wide, 2 + at, width=widths[at]) for at, wide in enumerate(widths[1:])]
+    head.gating.layers = torch.nn.ModuleList(layers)
+    head.gating.logit_scale = torch.nn.Parameter(torch.tensor([1.3]))
+    return head
 
 
 def centre(head: Any, body: Any) -> None:
@@ -160,6 +174,14 @@ def make(style: str, folder: Path) -> tuple[Any, Any]:
             folder, body.config, tokenizer, named("model", body) | named("score_head", head), name, id2label=...
         )
         return (body, head), t.AutoTokenizer.from_pretrained(folder)
+    if style == "armorm":
+        tokenizer = llama_tokenizer()
+        tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+        body, head = tiny(t.LlamaModel, t.LlamaConfig, tokenizer), gated_head()
+        fields = {"pad_token_id": tokenizer.pad_token_id, "num_objectives": 5, "gating_temperature": 2}
+        weights = named("model", body) | {name: value.data for name, value in head.state_dict().items()}
+        write_model(folder, body.config, tokenizer, weights, "LlamaForRewardModelWithGating", id2label=..., **fields)
+        return (body, head), tokenizer
     if style == "skywork_reward":
         tokenizer = llama_tokenizer()
         tokenizer.add_special_tokens({"pad_token": "[PAD]"})

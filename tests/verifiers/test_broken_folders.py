@@ -90,18 +90,37 @@ def test_configs_of_models_that_are_not_computed_are_refused(changes: dict[str, 
     assert message in refusal("rlhflow", folder)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "model_type"),
-    [("LlamaForRewardModelWithGating", "llama"), ("InternLM2ForRewardModel", "internlm2")],
-)
-def test_reward_models_with_heads_of_their_own_are_refused_by_name(
-    architecture: str, model_type: str, copy: Copy
-) -> None:
-    """ArmoRM, whose gate reads a second position, and InternLM2's, whose code is their folder's."""
+def test_reward_models_whose_code_is_their_folder_s_are_refused_by_name(copy: Copy) -> None:
     folder = copy("skywork_reward")
-    change_config(folder, architectures=[architecture], model_type=model_type)
+    change_config(folder, architectures=["InternLM2ForRewardModel"], model_type="internlm2")
     for style in BUILTIN:
-        assert f"holds {architecture}; the style {style} is" in refusal(style, folder)
+        assert f"holds InternLM2ForRewardModel; the style {style} is" in refusal(style, folder)
+
+
+@pytest.mark.parametrize(
+    ("gone", "message"),
+    [
+        ("regression_layer", "lacks weights of the style armorm: regression_layer.weight"),
+        ("reward_transform_matrix", "lacks weights of the gate: reward_transform_matrix"),
+        ("gating.logit_scale", "lacks weights of the gate: gating.logit_scale"),
+        ("gating.layers.1.weight", "lacks weights of the gate: gating.layers.1.weight"),
+        ("gating.layers.3", "gating.layers.2.weight has shape (24, 24); with the others (5, 24) is due"),
+        ("gating.layers", "lacks weights of the gate: gating.layers.0.weight"),
+        ("model.layers.0", "lacks weights: layer 0 of the 2"),
+    ],
+)
+def test_a_gate_without_its_weights_is_refused(gone: str, message: str, copy: Copy) -> None:
+    folder = copy("armorm")
+    keep_weights(folder, lambda name: not name.startswith(gone))
+    assert message in refusal("armorm", folder)
+
+
+def test_a_gate_reads_no_solution_that_holds_the_padding_token(copy: Copy) -> None:
+    """Its authors' code takes what comes before the first one, which in such a folder is a turn's end."""
+    folder = copy("armorm")
+    assert not isinstance(Verifier(folder, "armorm").read([ROW])[0], str)
+    change_config(folder, pad_token_id=Verifier(folder, "armorm").tokenizer.convert_tokens_to_ids("<|eot_id|>"))
+    assert "holds the model's padding token" in str(Verifier(folder, "armorm").read([ROW])[0])
 
 
 def test_tokens_without_an_embedding_are_refused(tmp_path: Path) -> None:

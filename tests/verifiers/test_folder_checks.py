@@ -37,6 +37,7 @@ ALIKE: dict[str, set[str]] = {
     "qwen_rm": {"qwen_rm"},
     "skywork_reward": {"skywork_reward", "sequence_classification"},
     "acemath_rm": {"acemath_rm", "sequence_classification"},
+    "armorm": {"armorm"},
 }
 
 

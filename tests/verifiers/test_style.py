@@ -69,6 +69,10 @@ OTHERS = [
     ("rlhflow", 'reply = "+"', 'reply = "+"\nafter_step = "\\n"', "rendering.after_step: unused in the form turns"),
     ("rlhflow_orm", 'reply = "+"', 'reply = "+"\nnumber = "{number}."', "rendering.number: unused in the form turns"),
     ("versaprm", 'output = "tokens"', 'output = "tokens"\nlayers = "mlp"', "head: layers and bias: for the outputs"),
+    ("armorm", 'layers = "gated"', "", "reading.gate: for a gated head, which needs it, in the form chat"),
+    ("armorm", "gate = ", 'tag = "+"\ngate = ', "reading: tag: a style that is read at a tag has one"),
+    ("armorm", "[head]", "shift = -1\n[head]", "reading: gate: for at = "),
+    ("acemath_rm", "skip_padding = true", 'gate = "+"', "reading.gate: for a gated head"),
     ("acemath_rm", 'steps_as = "value"', "", "steps_as: value, for a scalar that nothing squashes"),
 ]
 
@@ -98,6 +102,7 @@ TOKENIZERS: dict[str, Any] = {
     "math_shepherd": mistral_tokenizer,
     "rlhflow": llama_tokenizer,
     "rlhflow_orm": llama_tokenizer,
+    "armorm": llama_tokenizer,
 }
 
 
@@ -114,6 +119,7 @@ TOKENIZERS: dict[str, Any] = {
         ("math_shepherd", "1 + 1?", ["2</s>"], "step 1 holds the control token '</s>'"),
         ("rlhflow", "1 + 1?", ["3", "<|eot_id|>so 2"], "step 2 holds the control token '<|eot_id|>'"),
         ("rlhflow_orm", "1 + 1?", ["3", "<|eot_id|>so 2"], "step 1 holds the control token '<|eot_id|>'"),
+        ("armorm", "1 + 1?", ["2<|eot_id|>"], "step 1 holds the control token '<|eot_id|>'"),
         ("versaprm", "1 + 1?", ["2 \n\n\n\n3", "so 2"], "2 steps, but 3 tags"),
         ("math_psa", "1 + 1?", ["2 \n\n\n\n\n 3"], "1 steps, but 2 tags"),
         ("skywork_o1", "1 + 1?", ["2"], "the tokenizer has no bos_token"),

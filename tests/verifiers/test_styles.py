@@ -233,6 +233,23 @@ def read_classifier(system: str | None, adds: bool) -> Callable[..., Scores]:
     return read
 
 
+def read_armorm(model: Any, tokenizer: Any, problem: str, steps: list[str]) -> Scores:
+    """The forward pass of modeling_custom.py, of one row; the gate reads where five tokens are found last."""
+    body, head = model
+    turns = [{"role": "user", "content": problem}, {"role": "assistant", "content": "\n".join(steps)}]
+    ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=False)
+    pattern = bare(tokenizer, "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n")
+    tokens = ids[0].tolist()
+    gate_at = max(at for at in range(len(tokens)) if tokens[at : at + len(pattern)] == pattern)
+    hidden = body(ids).last_hidden_state[0]
+    rewards = head.regression_layer(hidden[-1])
+    gate = hidden[gate_at]
+    for layer in head.gating.layers[:-1]:
+        gate = layer(gate).relu()
+    gate = (head.gating.layers[-1](gate) / 2).softmax(0) * head.gating.logit_scale[0]
+    return [], (gate * (rewards @ head.reward_transform_matrix)).sum().item()
+
+
 READINGS: dict[str, Callable[..., Scores]] = {
     "trl": read_trl("\n"),
     "trl_blank_line": read_trl("\n\n"),
@@ -253,6 +270,7 @@ READINGS: dict[str, Callable[..., Scores]] = {
     "skywork_reward": read_classifier(None, True),
     "acemath_rm": read_classifier(ACE_SYSTEM, False),
     "qwen_rm": read_classifier(QWEN_SYSTEM, False),
+    "armorm": read_armorm,
 }
 
 
