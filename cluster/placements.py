@@ -3,7 +3,7 @@ time.
 
 A placement is chosen by `--placement`: `auto`, which reads what the cluster has, or a TOML file:
 
-    [engines]       # vLLM: actors, gpus each (tensor parallel), cpus, resources, shards_at_once
+    [engines]       # vLLM: actors, gpus each (tensor parallel), nodes each, cpus, resources, shards_at_once
     [graders]       # answers and steps: actors, cpus, resources
     [scorers]       # reward models that score and label: actors, cpus, gpus, resources
     [training]      # workers as actors, cpus and gpus each, resources, sharding
@@ -27,6 +27,7 @@ _SETTINGS: dict[str, type] = {
     "actors": int,
     "cpus": float,
     "gpus": float,
+    "nodes": int,
     "shards_at_once": int,
     "sharding": str,
     "resources": dict,
@@ -115,6 +116,9 @@ def parse(text: str, name: str) -> Placement:
     pool_tables = {**tables, **{f"stages.{stage}": table for stage, table in stages.items()}}
     pools = {kind.removeprefix("stages."): _pool(f"{name}: [{kind}]", table) for kind, table in pool_tables.items()}
     pools["engines"] = dataclasses.replace(pools["engines"], options=options)
+    for kind, pool in pools.items():
+        if kind != "engines" and pool.nodes > 1:
+            raise PlacementError(f"{name}: [{kind}]: nodes is {pool.nodes}; [engines] alone are spread over nodes")
     return Placement(
         pools, [node for kind, table in nodes.items() for node in _nodes(f"{name}: [nodes.{kind}]", table)]
     )
@@ -131,13 +135,18 @@ def _vllm(name: str, table: Any) -> dict[str, Any]:
 def _pool(where: str, table: Any) -> Pool:
     checked = _checked(where, table, _SETTINGS)
     pool = Pool(**checked)
-    for name in ("actors", "shards_at_once"):
+    for name in ("actors", "nodes", "shards_at_once"):
         if getattr(pool, name) < 1:
             raise PlacementError(f"{where}: {name} is {getattr(pool, name)}; at least 1")
     if pool.sharding not in ("ddp", "fsdp"):
         raise PlacementError(f"{where}: sharding is {pool.sharding!r}; ddp or fsdp")
     if pool.gpus > 1 and pool.gpus != int(pool.gpus):
         raise PlacementError(f"{where}: gpus is {pool.gpus:g}; a part of one GPU, or whole ones")
+    if pool.nodes > 1 and (pool.gpus < 1 or not pool.resources):
+        raise PlacementError(
+            f"{where}: nodes is {pool.nodes}: it needs gpus, of each node, and resources that only nodes with GPUs "
+            "have: vLLM begins on one of them"
+        )
     return pool
 
 
@@ -185,19 +194,30 @@ def check(placement: Placement, present: Sequence[Node]) -> None:
         free = [dict(node) for node in nodes]
         for name, pool in wanted:
             held = needs(pool)
-            placed = sum(_take(free, held) for _ in range(pool.actors))
+            placed = sum(_take_all(free, pool) for _ in range(pool.actors))
             if placed < pool.actors:
                 others = [other for other, _ in wanted if other != name]
                 beside = f" beside {' and '.join(others)}" if others else ""
                 raise PlacementError(
-                    f"placement: {name} needs {pool.actors} × ({_amounts(held)}), each on one node; {len(nodes)} nodes "
-                    f"with {_amounts(total(nodes))} in all hold {placed} of them{beside}"
+                    f"placement: {name} needs {pool.actors} × ({_amounts(held)}), each on {_on(pool)}; "
+                    f"{len(nodes)} nodes with {_amounts(total(nodes))} in all hold {placed} of them{beside}"
                 )
 
 
 def needs(pool: Pool) -> dict[str, float]:
-    """Return the resources that one of a pool's actors holds."""
+    """Return the resources that one of a pool's actors holds; on each node, if it is spread over several."""
     return {name: value for name, value in {"CPU": pool.cpus, "GPU": pool.gpus, **pool.resources}.items() if value}
+
+
+def _on(pool: Pool) -> str:
+    return "one node" if pool.nodes == 1 else f"{pool.nodes} nodes"
+
+
+def _take_all(free: list[dict[str, float]], pool: Pool) -> bool:
+    """Take what one actor needs, on as many nodes as it is spread over; its CPUs and resources are on the first."""
+    if not _take(free, needs(pool)):
+        return False
+    return all(_take(free, {"GPU": pool.gpus}) for _ in range(pool.nodes - 1))
 
 
 def _take(free: list[dict[str, float]], held: Mapping[str, float]) -> bool:
@@ -225,5 +245,8 @@ def _amounts(resources: Mapping[str, float]) -> str:
 
 def describe(placement: Placement, present: Sequence[Node]) -> str:
     """Describe a placement in one line, for the log."""
-    parts = [f"{name} {pool.actors} × ({_amounts(needs(pool))})" for name, pool in placement.pools.items()]
+    parts = [
+        f"{name} {pool.actors} × ({_amounts(needs(pool))}{f' on the first of {pool.nodes} nodes' * (pool.nodes > 1)})"
+        for name, pool in placement.pools.items()
+    ]
     return f"placement: {'; '.join(parts)}; of {_amounts(total(present))}"

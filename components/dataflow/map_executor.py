@@ -84,7 +84,7 @@ def stream(pending: Sequence[Task], stages: Sequence[MapStage], pools: Mapping[s
             ),
             max_concurrency=pool.shards_at_once,
             num_cpus=pool.cpus,
-            num_gpus=pool.gpus or None,
+            num_gpus=pool.gpus_of_actor,
             resources=dict(pool.resources) or None,
         )
     unit = "shard" if len(tasks) == len(pending) else "part of a shard"
@@ -120,7 +120,7 @@ def stream_concurrently(
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=min(pool.actors, len(items)), max_tasks_in_flight_per_actor=2),
         num_cpus=pool.cpus,
-        num_gpus=pool.gpus or None,
+        num_gpus=pool.gpus_of_actor,
         resources=dict(pool.resources) or None,
     )
     name = f"  {stages[0].title}" + (" and others" if len(stages) > 1 else "")

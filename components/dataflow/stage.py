@@ -84,8 +84,9 @@ def engine_versions(distributions: tuple[str, ...]) -> dict[str, str]:
 class Pool:
     """Placement of a stage: how many actors (in training, workers), and what each holds. Never part of a key.
 
-    gpus: an engine that holds several shares its model among them (tensor parallel). resources: custom resources of
-    Ray, which tell a cluster's groups of nodes apart.
+    gpus: an engine that holds several shares its model among them (tensor parallel). nodes: over which an engine is
+    spread, with `gpus` on each. Its actor holds no GPU then: vLLM takes them through Ray. resources: custom resources
+    of Ray, which tell a cluster's groups of nodes apart.
 
     shards_at_once: on how many shards an actor works at the same time, each in a thread, for a worker that can.
     sharding: how several training workers share a model: "ddp" (each holds all of it) or "fsdp" (each a part).
@@ -96,15 +97,21 @@ class Pool:
     actors: int = 1
     cpus: float = 0.25
     gpus: float = 0
+    nodes: int = 1
     shards_at_once: int = 1
     sharding: str = "ddp"
     resources: Mapping[str, float] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def gpus_of_actor(self) -> float | None:
+        """The GPUs that one of its actors holds itself; None: none."""
+        return self.gpus if self.gpus and self.nodes == 1 else None
+
+    @property
     def held(self) -> dict[str, float]:
         """The CPUs and GPUs that it holds while it works."""
-        return {"cpus": self.actors * self.cpus, "gpus": self.actors * self.gpus}
+        return {"cpus": self.actors * self.cpus, "gpus": self.actors * self.gpus * self.nodes}
 
 
 @dataclass(frozen=True)

@@ -39,14 +39,19 @@ KEEP_TOKENS = {
 }
 
 
-def check(options: Mapping[str, Any], gpus: float) -> None:
-    """Raise ValueError for an option that is not in the lists, or does not go with an engine's number of GPUs."""
+def check(options: Mapping[str, Any], gpus: float, nodes: int = 1) -> None:
+    """Raise ValueError for an option that is not in the lists, or does not go with an engine's number of GPUs.
+
+    nodes: that an engine is spread over, with so many GPUs on each.
+    """
     for name in options:
         if name not in CHANGE_TOKENS and name not in KEEP_TOKENS:
             raise ValueError(
                 f"no option {name!r}; there are {', '.join([*KEEP_TOKENS, *CHANGE_TOKENS])}. Length, dtype, seed and "
                 "the number of GPUs are set elsewhere"
             )
+    if nodes > 1 and (chosen := {"pipeline_parallel_size", "distributed_executor_backend"} & options.keys()):
+        raise ValueError(f"{min(chosen)} follows from nodes = {nodes}: each holds a part of the layers, through Ray")
     parts = options.get("pipeline_parallel_size", 1)
     if type(parts) is not int or parts < 1 or (parts > 1 and gpus % parts):
         raise ValueError(
@@ -60,9 +65,10 @@ def of_key(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, json.dumps(options[name], sort_keys=True)) for name in sorted(options) if name in CHANGE_TOKENS)
 
 
-def of_placement(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that change no token."""
-    return {name: value for name, value in options.items() if name in KEEP_TOKENS}
+def over_nodes(options: Mapping[str, Any], gpus: float, nodes: int) -> dict[str, Any]:
+    """Return the options of an engine that is spread over nodes: a part of the layers on each, which its GPUs share."""
+    spread = {"tensor_parallel_size": int(gpus), "pipeline_parallel_size": nodes, "distributed_executor_backend": "ray"}
+    return {**options, **(spread if nodes > 1 else {})}
 
 
 def arguments(of_config: tuple[tuple[str, str], ...]) -> dict[str, Any]:

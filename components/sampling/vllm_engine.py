@@ -109,6 +109,8 @@ def open_vllm(folder: Path, config: SamplingConfig, options: Mapping[str, Any] =
     import torch
     from vllm import LLM
 
+    # Of an engine that is spread over nodes this process has none: vLLM takes them where they are.
+    is_spread = "tensor_parallel_size" in options
     gpus = len(ray.get_gpu_ids()) if ray.is_initialized() else 1  # those that the placement gave this engine
     tensor_parallel = gpus // options.get("pipeline_parallel_size", 1)
     several: dict[str, Any] = {}
@@ -124,7 +126,7 @@ def open_vllm(folder: Path, config: SamplingConfig, options: Mapping[str, Any] =
     }
     arguments: dict[str, Any] = {
         "enable_prefix_caching": True,
-        **(several if torch.cuda.is_available() else cpu),
+        **(several if torch.cuda.is_available() or is_spread else cpu),
         **options,
         **engine_options.arguments(config.engine_options),
     }
@@ -133,7 +135,9 @@ def open_vllm(folder: Path, config: SamplingConfig, options: Mapping[str, Any] =
         dtype=config.dtype,
         max_model_len=config.longest,
         seed=0,
-        disable_log_stats=not torch.cuda.is_available(),  # a tiny model's steps are as short as the stats' own
+        disable_log_stats=not (
+            torch.cuda.is_available() or is_spread
+        ),  # a tiny model's steps are as short as the stats' own
         **VLLM,
         **arguments,
     )

@@ -154,10 +154,12 @@ def read_placement(given: str) -> placements.Placement | None:
         raise InputError(f"--placement {error}") from error
     try:
         engines = placement.pools["engines"]
-        engine_options.check(engines.options, engines.gpus)
+        engine_options.check(engines.options, engines.gpus, engines.nodes)
     except ValueError as error:
         raise InputError(f"--placement {given}: [engines.vllm]: {error}") from error
-    return placement
+    options = engine_options.over_nodes(engines.options, engines.gpus, engines.nodes)
+    spread = dataclasses.replace(engines, options=options)
+    return dataclasses.replace(placement, pools={**placement.pools, "engines": spread})
 
 
 def with_engine_options(preset: Preset, placement: placements.Placement | None, notes: list[str]) -> Preset:

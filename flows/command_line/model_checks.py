@@ -89,6 +89,11 @@ def model_folder(flag: str, folder: Path | None) -> Model | None:
         return Model(flag, None)
     folder = _published(flag, folder)
     if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            raise InputError(
+                f"{flag} {folder}: it holds an adapter without its base model; merge the two with peft "
+                "(merge_and_unload, save_pretrained) and give that folder"
+            )
         raise InputError(f"{flag} {folder}: no model is there (a Hugging Face folder with config.json is wanted)")
     try:
         read_config((folder / "config.json").read_bytes(), str(folder / "config.json"))

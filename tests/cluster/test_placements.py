@@ -162,3 +162,46 @@ def test_a_wrong_file_is_refused_before_work(tmp_path: Path, capsys: pytest.Capt
     assert cli.run(full_study.full_study, ["--root", str(tmp_path / "store"), "--placement", str(path)], "") == 2
     assert capsys.readouterr().err == f"error: --placement {path}: [engines]: actors is 0; at least 1\n"
     assert not (tmp_path / "store/datasets").exists()
+
+
+SPREAD = WHOLE.replace("gpus = 2\nshards", "gpus = 4\nnodes = 2\nshards")
+
+
+def test_an_engine_may_be_spread_over_nodes(tmp_path: Path) -> None:
+    found = cli.read_placement(str(written(tmp_path, SPREAD.replace("actors = 4", "actors = 2", 1))))
+    assert found is not None
+    engines = found.pools["engines"]
+    assert (engines.nodes, engines.gpus_of_actor, engines.held["gpus"]) == (2, None, 16)
+    assert engines.options["pipeline_parallel_size"] == 2
+    check(found, [HEAD])
+    assert "engines 2 × (0.25 CPU, 4 GPU, 1 gpu_generate on the first of 2 nodes)" in describe(found, [HEAD])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (SPREAD.replace("resources = {gpu_generate = 1}\n[graders]", "[graders]"), "nodes is 2: it needs gpus"),
+        (SPREAD.replace("gpus = 4\nnodes", "nodes"), "nodes is 2: it needs gpus"),
+        (SPREAD.replace("nodes = 2", "nodes = 0"), "nodes is 0; at least 1"),
+        (SPREAD.replace("nodes = 2", 'nodes = "2"'), "nodes is '2', not int"),
+        (
+            WHOLE.replace("[scorers]\n", "[scorers]\nnodes = 2\nresources = {a = 1}\n"),
+            "[scorers]: nodes is 2; [engines]",
+        ),
+    ],
+)
+def test_nodes_that_no_engine_can_be_spread_over_are_refused(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(PlacementError) as caught:
+        read(written(tmp_path, text))
+    assert message in str(caught.value)
+
+
+def test_too_few_nodes_for_spread_engines_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlacementError, match=r"engines needs 4 × \(.*\), each on 2 nodes; 5 nodes .* hold 2 of them"):
+        choose(read(written(tmp_path, SPREAD)), [HEAD])
+
+
+def test_an_option_that_follows_from_nodes_is_refused(tmp_path: Path) -> None:
+    text = SPREAD + "[engines.vllm]\npipeline_parallel_size = 2\n"
+    with pytest.raises(InputError, match="pipeline_parallel_size follows from nodes = 2"):
+        cli.read_placement(str(written(tmp_path, text)))

@@ -173,6 +173,11 @@ def test_pickles_are_refused_with_what_to_do(folder: Path, name: str) -> None:
     assert "it has no weights (*.safetensors)" in refusal(folder)
 
 
+def test_an_adapter_is_refused_with_the_mend(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert "holds an adapter without its base model; merge the two with peft" in refusal(tmp_path)
+
+
 # Chat templates -----------------------------------------------------------------------------------------------------
 
 

@@ -103,7 +103,7 @@ def arguments_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: bool, **o
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=lambda **arguments: arguments))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     config = dataclasses.replace(CONFIG, engine_options=engine_options.of_key(options))
-    return open_vllm(tmp_path, config, engine_options.of_placement(options))
+    return open_vllm(tmp_path, config, options)
 
 
 def test_options_of_a_placement_reach_vllm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -125,6 +125,19 @@ def test_parts_of_the_layers_share_an_engines_gpus(
     assert (asked.get("tensor_parallel_size"), asked.get("pipeline_parallel_size")) == (tensor_parallel, parts)
 
 
+def test_an_engine_over_nodes_has_a_part_of_the_layers_on_each(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its actor holds no GPU, so CUDA is not there; vLLM takes the GPUs through Ray. Not run: that needs two nodes."""
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "get_gpu_ids", list)
+    engine_options.check({"max_num_seqs": 7}, 8, nodes=2)
+    asked = arguments_of(monkeypatch, tmp_path, gpu=False, **engine_options.over_nodes({"max_num_seqs": 7}, 8, 2))
+    several = {"tensor_parallel_size": 8, "pipeline_parallel_size": 2, "distributed_executor_backend": "ray"}
+    assert asked.items() >= {"max_num_seqs": 7, **several}.items()
+    assert not {"enforce_eager", "max_num_batched_tokens"} & asked.keys()  # of CPUs
+    with pytest.raises(ValueError, match="pipeline_parallel_size follows from nodes = 2"):
+        engine_options.check({"pipeline_parallel_size": 2}, 8, nodes=2)
+
+
 @pytest.mark.parametrize(("gpus", "parts"), [(1, 2), (8, 3), (8, 0), (8, "2"), (8, True), (0.5, 2)])
 def test_parts_that_do_not_divide_the_gpus_are_refused(gpus: float, parts: Any) -> None:
     with pytest.raises(ValueError, match=rf"pipeline_parallel_size is {parts!r}, and an engine has {gpus:g} GPUs"):
@@ -140,7 +153,6 @@ def test_options_that_can_change_tokens_are_a_part_of_the_key_and_no_others() ->
     assert "engine_options" not in canonical_json(CONFIG)
     options = {"max_num_seqs": 7, "quantization": "fp8", "hf_overrides": {"b": 1, "a": 2}}
     assert engine_options.of_key(options) == (("hf_overrides", '{"a": 2, "b": 1}'), ("quantization", '"fp8"'))
-    assert engine_options.of_placement(options) == {"max_num_seqs": 7}
     assert not engine_options.CHANGE_TOKENS.keys() & engine_options.KEEP_TOKENS.keys()
     with pytest.raises(ValueError, match="no option 'seed'"):
         engine_options.check({"seed": 1}, gpus=1)
