@@ -14,12 +14,14 @@ own, ORG/NAME-orm and ORG/NAME-prm, with its card. HF_ENDPOINT and HF_TOKEN are 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 if not __package__:  # run as a file, which finds its packages from any folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -74,8 +76,11 @@ def push(options: argparse.Namespace) -> None:
         if options.dry_run:
             print("nothing was sent (--dry-run)")
             return
-        for one in pushes:
-            print(_sent(one, study.name, options.public))
+        api = _hub()
+        made = [_made(api, one, options.public) for one in pushes]  # all, before anything is sent
+        for one, address in zip(pushes, made, strict=True):
+            _send(api, one, study.name)
+            print(address)
 
 
 def _gathered(study: StoredStudy, repository: str, options: argparse.Namespace, folder: Path) -> list[Push]:
@@ -103,15 +108,33 @@ def _copy_report(study: StoredStudy, folder: Path) -> None:
             continue
 
 
-def _sent(one: Push, study: str, public: bool) -> str:
-    """Send one folder. Return its address. Raises StudyError, in one line, where the hub refuses or does not answer."""
+def _hub() -> Any:
     try:
         from huggingface_hub import HfApi
     except ModuleNotFoundError:
         raise InputError("push needs huggingface_hub, which stepverify[cpu] installs") from None
-    api = HfApi()
-    try:
+    return HfApi()
+
+
+def _made(api: Any, one: Push, public: bool) -> str:
+    """Make a repository where it is not there. Return its address.
+
+    Raises InputError for one that is there and public, unless that is asked for: the hub leaves it as it is. Raises
+    StudyError, in one line, where the hub refuses or does not answer.
+    """
+    with _told(one):
         made = api.create_repo(one.repository, repo_type=one.kind, private=not public, exist_ok=True)
+        is_private = api.repo_info(one.repository, repo_type=one.kind).private
+    if not public and not is_private:
+        raise InputError(
+            f"{one.kind} {one.repository} is there, and public: give --public, or another name; nothing was sent"
+        )
+    return str(made)
+
+
+def _send(api: Any, one: Push, study: str) -> None:
+    """Send one folder. Raises StudyError, in one line, where the hub refuses or does not answer."""
+    with _told(one):
         api.upload_folder(
             repo_id=one.repository,
             repo_type=one.kind,
@@ -119,12 +142,17 @@ def _sent(one: Push, study: str, public: bool) -> str:
             ignore_patterns=["_*"],
             commit_message=f"Study {study}",
         )
+
+
+@contextlib.contextmanager
+def _told(one: Push) -> Iterator[None]:
+    try:
+        yield
     except Exception as error:  # whatever the hub, or the way to it, gives
         line = " ".join(str(error).split())[:300]
         raise StudyError(
             f"{one.kind} {one.repository} cannot be sent: {line}; log in (hf auth login) or set HF_TOKEN"
         ) from error
-    return str(made)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

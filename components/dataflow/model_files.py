@@ -17,7 +17,7 @@ from components.dataflow.errors import StoreError
 from components.dataflow.stage import digest
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")
-_ADAPTER = "adapter_config.json"
+ADAPTER = "adapter_config.json"
 
 
 def file_digest(path: Path) -> str:
@@ -26,19 +26,19 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def folder_digest(folder: Path) -> tuple[str, dict[str, str]]:
+def folder_digest(folder: Path, may_be_adapter: bool = False) -> tuple[str, dict[str, str]]:
     """Return the digest of a model folder, and the digest of each of its files by name.
 
-    Raises StoreError for a folder whose index or config names a file outside of it, that holds a link to a folder, or
-    that holds an adapter, whose weights belong to another model.
+    Raises StoreError for a folder whose index or config names a file outside of it, or that holds a link to a folder;
+    and for one that holds an adapter, whose weights belong to another model, unless it may.
     """
+    if not may_be_adapter and (folder / ADAPTER).exists():
+        raise StoreError(f"{folder} holds an adapter ({ADAPTER}), not a model: merge it into its base model first")
     files = {name: file_digest(folder / name) for name in sorted({*_visible(folder), *_named(folder)})}
     return digest(files), files
 
 
 def _visible(folder: Path) -> Iterator[str]:
-    if (folder / _ADAPTER).exists():
-        raise StoreError(f"{folder} holds an adapter ({_ADAPTER}), not a model: merge it into its base model first")
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith((".", "_")) for part in name.parts)

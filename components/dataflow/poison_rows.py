@@ -9,6 +9,7 @@ fault. But a row can also kill its node (by memory), so such a death counts a th
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 
@@ -21,7 +22,7 @@ from components.dataflow.storage import Files
 
 _DEATHS = 2  # on a shard, before its rows are passed one by one; on a row, before it is given up
 _DEATHS_WITH_THE_PLACE = 3  # count as one death
-_NO_ROWS_FAULT = (StoreError, OSError, MemoryError)
+_NO_DEATH = (StoreError, OSError)  # a disk, a store or an address that fails, or a budget that is used: no row's fault
 _ERROR_LENGTH = 300  # characters of a message that a row keeps
 
 
@@ -50,7 +51,10 @@ class Attempts:
             self._begin("shard")
             try:
                 return worker(table, item)
-            except _NO_ROWS_FAULT:
+            except _NO_DEATH:
+                self._take_back("shard")
+                raise
+            except MemoryError:
                 raise
             except Exception:
                 if len(table) == 0:
@@ -73,7 +77,10 @@ class Attempts:
             self._begin(str(at))
             try:
                 parts.append(worker(row, item))
-            except _NO_ROWS_FAULT:
+            except _NO_DEATH:
+                self._take_back(str(at))
+                raise
+            except MemoryError:
                 raise
             except Exception as error:
                 failures.append(error)
@@ -86,6 +93,12 @@ class Attempts:
     def _begin(self, part: str) -> None:
         self.deaths.setdefault(part, []).append(self.here)
         self.files.put(self.path, json.dumps(self.deaths).encode())
+
+    def _take_back(self, part: str) -> None:
+        """Count no death of a process that stopped in order, as far as the store can note it now."""
+        self.deaths[part].pop()
+        with contextlib.suppress(*_NO_DEATH):
+            self.files.put(self.path, json.dumps(self.deaths).encode())
 
     def _is_deadly(self, part: str) -> bool:
         gone = [_is_gone(place) for place in self.deaths.get(part, [])]

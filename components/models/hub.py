@@ -7,7 +7,10 @@ of the files, so a hub's name and a folder with the same files are one key.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,8 +84,38 @@ def hub_model(source: str, cached: bool = False) -> HubModel | None:
         why = f"it cannot be fetched: {_line(error)}"
     else:
         commit = Path(folder).name
-        return HubModel(name, commit, Path(folder), is_confirmed=commit in (now, revision))
+        try:
+            wanted = _wanted_alone(Path(folder))
+        except OSError as error:
+            raise ValueError(f"{source}: its files cannot be linked in {constants.HF_HUB_CACHE}: {error}") from error
+        return HubModel(name, commit, wanted, is_confirmed=commit in (now, revision))
     raise ValueError(f"{source}: {why}")
+
+
+def _wanted_alone(folder: Path) -> Path:
+    """Return a folder of the files of a snapshot that are fetched here: of links, where the cache has others too.
+
+    Whatever else was fetched of a model, by other programs, its digest is one.
+    """
+    from huggingface_hub.utils import filter_repo_objects
+
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    wanted = set(filter_repo_objects(names, ignore_patterns=_NOT_WANTED))
+    if wanted == names:
+        return folder
+    linked = folder.parents[1] / "stepverify" / folder.name
+    there = {path.relative_to(linked).as_posix() for path in linked.rglob("*") if path.is_file()}
+    if there != wanted:
+        linked.parent.mkdir(exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=linked.parent))
+        for name in wanted:
+            (made / name).parent.mkdir(parents=True, exist_ok=True)
+            (made / name).symlink_to((folder / name).resolve())
+        shutil.rmtree(linked, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process was faster
+            made.rename(linked)
+        shutil.rmtree(made, ignore_errors=True)
+    return linked
 
 
 def _commit_now(name: str, revision: str | None) -> str | None:

@@ -58,14 +58,22 @@ def read_endpoint(source: str) -> Endpoint:
     url, _, model = source.partition("#")
     parts = urlsplit(url)
     if not parts.hostname:
-        raise ValueError(f"{source}: it has no host; http(s)://HOST/v1#MODEL is wanted")
+        raise ValueError(f"{parts.scheme}://…: it has no host; http(s)://HOST/v1#MODEL is wanted")
     if "@" in parts.netloc:
         raise ValueError(
             f"{parts.scheme}://…@{parts.hostname}: an address with a password would be written down in many places; "
             f"put the key into {KEY_VARIABLE}"
         )
     if parts.query:
-        raise ValueError(f"{url}: an address with a query is not understood; http(s)://HOST/v1#MODEL is wanted")
+        raise ValueError(
+            f"{url.partition('?')[0]}?…: an address with a query is not understood; http(s)://HOST/v1#MODEL is wanted"
+        )
+    try:
+        parts.port  # noqa: B018 # read here, to be refused here
+    except ValueError as error:
+        raise ValueError(
+            f"{source}: its port is no number up to 65535; http(s)://HOST:PORT/v1#MODEL is wanted"
+        ) from error
     if not model.strip():
         raise ValueError(f"{source}: it has no model; write {url.rstrip('/')}#MODEL, as the server names it")
     return Endpoint(url.rstrip("/"), model.strip())

@@ -7,6 +7,7 @@ Retries are ours and not the openai client's, which gives up after seconds: a st
 from __future__ import annotations
 
 import email.utils
+import math
 import os
 import random
 import threading
@@ -19,8 +20,17 @@ from components.sampling.endpoint import EndpointAccess
 from components.sampling.kept_answers import Spending
 
 _LONGEST_BACKOFF = 60.0  # seconds
-_UNREADABLE = 3  # answers to one request that cannot be read, before its row is given up
+# Failures of one request before its row may be given up: if as many others succeeded since its first one, or if the
+# server answers a short question. Where all fail it is the server, and no row's fault. So many that chance will not do
+# it where three requests of four fail; a timeout, which takes minutes, counts for several.
+_OWN_FAILURES, _OF_A_TIMEOUT = 20, 5
+PROBE, PROBE_TOKENS = "What is 1 + 1?", 16
+_SHORT_TOKENS, _SLOWEST = 4096, 10.0  # an answer of more tokens has a second more for each so many
 _REFUSED = (400, 413, 422)  # the request itself: another would fare no better
+# Other words of servers for why an answer ended, and those that say that it was not finished.
+_SAME_REASON = {"eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop"}
+_SAME_REASON |= {"max_tokens": "length", "model_length": "length"}
+_BROKEN_OFF = ("error", "abort")
 _NOT_LET_IN = {401: "the key is missing or wrong", 403: "the key is not enough for it", 404: "there is no such model"}
 
 
@@ -38,7 +48,8 @@ class Answer:
     num_tokens: int = 0
     num_thinking_tokens: int = 0
     fingerprint: str = ""
-    seed_sent: bool = True
+    met_stop: bool = False  # one of the texts before which a sample ends, as far as the server says
+    seed_sent: bool = False
     error: str | None = None
 
 
@@ -49,68 +60,110 @@ class EndpointClient:
         from openai import OpenAI
 
         self.access, self.tally = access, tally
-        key = os.environ.get(access.key_variable, "").strip()
-        self.has_key = bool(key)
-        url, seconds = access.endpoint.url, access.timeout_seconds
-        self.client = OpenAI(base_url=url, api_key=key or "none", max_retries=0, timeout=seconds)
-        self.lock = threading.Lock()
+        self.key = os.environ.get(access.key_variable, "").strip()
+        self.stopped: EndpointStopped | None = None
+        if not all("!" <= character <= "~" for character in self.key):
+            self.key, why = "", "holds blanks, line ends or other characters that no key has"
+            self.stopped = EndpointStopped(f"{access.endpoint.source}: {access.key_variable} {why}")
+        self.client = OpenAI(base_url=access.endpoint.url, api_key=self.key or "none", max_retries=0)
+        self.lock = threading.Condition()
+        self.successes, self.reserved = 0, 0  # reserved: tokens that the requests under way may have
         self.not_before = 0.0  # when the server wants to be asked again
         # In a row, and since when. Requests that were under way together when one failed are one failure.
         self.failures, self.failing_since, self.paused_at = 0, 0.0, 0.0
-        self.stopped: EndpointStopped | None = None
         self.without_seed = False
         self.tokens_name = "max_tokens"
 
     def ask(self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any], seed: int) -> Answer:
         """Ask once for one answer, and again as long as that can help. Raises EndpointStopped."""
-        unreadable = 0
+        tries, failures, successes, others_are_answered = 0, 0, 0, False
         while True:
             self._wait()
-            self._spend()
             body, seed_sent = self._body(messages, parameters, seed)
-            began = time.monotonic()
+            most = int(parameters["max_tokens"])
+            self._spend(most)
+            began, spent = time.monotonic(), None
             try:
-                reply = self._post(body)
-            except _Failed as failure:
+                reply = self._post(body, most)
+                spent = _total_tokens(reply)
+                answer = read_answer(reply, seed_sent)
+            except (_Failed, ValueError) as error:
+                unread = f"its answer cannot be read: {error}"
+                failure = error if isinstance(error, _Failed) else self._failed(unread)
                 if failure.status in _REFUSED and self._adapts(failure, body):
                     continue
                 if failure.status in _REFUSED:
-                    return self._refused(failure)
+                    return self._refused(failure, seed_sent)
                 if failure.status in _NOT_LET_IN:
                     self._stop(f"{_NOT_LET_IN[failure.status]} ({failure}){self._about_the_key(failure.status)}")
+                if others_are_answered:
+                    what = f"the server failed on it {tries + 1} times, and answered others: {failure}"
+                    return Answer(error=what, seed_sent=seed_sent)
+                successes = successes if failures else self.successes
+                tries, failures = tries + 1, failures + failure.weight
+                others_are_answered = self._others_are_answered(failures, successes)  # then it is asked once more
+                failures = 0 if failures >= _OWN_FAILURES else failures
                 self._pause(failure, began)
                 continue
-            try:
-                answer = read_answer(reply, seed_sent)
-            except ValueError as error:
-                unreadable += 1
-                if unreadable == _UNREADABLE:
-                    return Answer(error=f"the server's answer cannot be read: {error}")
-                self._pause(_Failed(f"its answer cannot be read: {error}"), began)
-                continue
+            finally:
+                self._release(most, spent or 0)
+            if spent is None and self.access.max_tokens is not None:
+                self._stop("it does not say how many tokens an answer took, and --max-tokens-total is a budget of them")
             with self.lock:
-                self.failures = 0
-            self.tally.add(tokens=_total_tokens(reply))
+                self.failures, self.successes = 0, self.successes + 1
             return answer
 
-    def _post(self, body: Mapping[str, Any]) -> object:
-        """Send one request. Raises _Failed."""
+    def _others_are_answered(self, failures: int, successes: int) -> bool:
+        """Tell whether one request fails often, and others do not. successes: of all requests at its first failure."""
+        with self.lock:
+            since = time.monotonic() - self.failing_since if self.failures else 0.0
+            others = self.successes - successes
+        is_last_chance = failures > 1 and since >= self.access.patience_seconds - _LONGEST_BACKOFF
+        if failures < _OWN_FAILURES and not is_last_chance:
+            return False
+        return others >= _OWN_FAILURES or self._answers()
+
+    def _answers(self) -> bool:
+        """Ask the server one short question: does it answer at all?"""
+        body, seed_sent = self._body([{"role": "user", "content": PROBE}], {"max_tokens": PROBE_TOKENS}, seed=0)
+        self._spend(PROBE_TOKENS)
+        spent = None
+        try:
+            reply = self._post(body, PROBE_TOKENS)
+            spent = _total_tokens(reply)
+            read_answer(reply, seed_sent)
+        except (_Failed, ValueError):
+            return False
+        finally:
+            self._release(PROBE_TOKENS, spent or 0)
+        with self.lock:
+            self.failures = 0
+        return True
+
+    def _post(self, body: Mapping[str, Any], most: int) -> object:
+        """Send one request. most: tokens of the answer. Raises _Failed."""
         from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
+        seconds = self.access.timeout_seconds + max(0, most - _SHORT_TOKENS) / _SLOWEST
         try:
-            return self.client.post("/chat/completions", cast_to=object, body=dict(body))
+            return self.client.post("/chat/completions", cast_to=object, body=dict(body), options={"timeout": seconds})
         except APIStatusError as error:
-            failure = _Failed(
-                _message(error.body) or str(error.message), error.status_code, _retry_after(error.response.headers)
-            )
+            said = _message(error.body) or str(error.message)
+            failure = self._failed(said, error.status_code, _retry_after(error.response.headers))
             failure.code, failure.param = str(error.code or ""), str(error.param or "")
             raise failure from error
         except APITimeoutError as error:
-            raise _Failed(f"no answer within {self.access.timeout_seconds:g} s") from error
+            failure = self._failed(f"no answer within {seconds:g} s")
+            failure.weight = _OF_A_TIMEOUT
+            raise failure from error
         except APIConnectionError as error:
-            raise _Failed(f"it cannot be reached: {error.__cause__ or error}") from error
+            raise self._failed(f"it cannot be reached: {error.__cause__ or error}") from error
         except (OpenAIError, ValueError) as error:  # JSON that is none
-            raise _Failed(f"its answer cannot be read: {error}") from error
+            raise self._failed(f"its answer cannot be read: {error}") from error
+
+    def _failed(self, said: str, status: int = 0, retry_after: float | None = None) -> _Failed:
+        """Return a failure without the key in it, which a server or a proxy may repeat."""
+        return _Failed(said.replace(self.key, "…") if self.key else said, status, retry_after)
 
     def _body(
         self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any], seed: int
@@ -132,19 +185,19 @@ class EndpointClient:
                 return True
         return False
 
-    def _refused(self, failure: _Failed) -> Answer:
+    def _refused(self, failure: _Failed, seed_sent: bool) -> Answer:
         """Return the answer to a request that the server refuses. A refused content keeps its slot of N, empty."""
         with self.lock:
             self.failures = 0
         if failure.code == "content_filter":
-            return Answer(finish_reason="content_filter")
-        return Answer(error=f"the server refused it: {failure}")
+            return Answer(finish_reason="content_filter", seed_sent=seed_sent)
+        return Answer(error=f"the server refused it: {failure}", seed_sent=seed_sent)
 
     def _about_the_key(self, status: int) -> str:
         if status == 404:
             return ""
         variable = self.access.key_variable
-        return f"; it is read from {variable}" + ("" if self.has_key else ", which is not set where requests are made")
+        return f"; it is read from {variable}" + ("" if self.key else ", which is not set where requests are made")
 
     def _wait(self) -> None:
         """Wait until the server wants to be asked. Raises EndpointStopped where no more is to be asked."""
@@ -157,15 +210,36 @@ class EndpointClient:
                 return
             time.sleep(min(seconds, 1.0))
 
-    def _spend(self) -> None:
-        """Count a request. Raises EndpointStopped where the budget is used."""
+    def _spend(self, most: int) -> None:
+        """Count a request of at most so many tokens. Raises EndpointStopped where the budget is used.
+
+        Within a budget of tokens it waits until those under way leave it room; alone it may go over by its own.
+        """
         access = self.access
         with self.lock:
+            while self.stopped is None and self.reserved and self._over(most):
+                self.lock.wait(1.0)
+            if self.stopped is not None:
+                raise EndpointStopped(str(self.stopped))
             if self.tally.requests >= (access.max_requests or 2**62):
                 self._stop_with(f"the budget of {access.max_requests:,} requests (--max-requests) is used")
             if self.tally.tokens >= (access.max_tokens or 2**62):
                 self._stop_with(f"the budget of {access.max_tokens:,} tokens (--max-tokens-total) is used")
             self.tally.add(requests=1)
+            self.reserved += most
+
+    def _over(self, most: int) -> bool:
+        return self.access.max_tokens is not None and (
+            self.tally.tokens + self.reserved + most > self.access.max_tokens
+        )
+
+    def _release(self, most: int, spent: int) -> None:
+        """Count what a request has spent, in place of what it might have."""
+        if spent:
+            self.tally.add(tokens=spent)
+        with self.lock:
+            self.reserved -= most
+            self.lock.notify_all()
 
     def _pause(self, failure: _Failed, began: float) -> None:
         """Let all threads wait before the next request. Raises EndpointStopped where patience is at its end.
@@ -178,7 +252,7 @@ class EndpointClient:
             if began >= self.paused_at:
                 self.failures, self.paused_at = self.failures + 1, now
             backoff = min(_LONGEST_BACKOFF, self.access.backoff_seconds * 2 ** min(self.failures - 1, 10))
-            seconds = failure.retry_after if failure.retry_after is not None else backoff * random.uniform(0.5, 1)
+            seconds = max(backoff * random.uniform(0.5, 1), failure.retry_after or 0.0)  # also where it says "at once"
             since = now - self.failing_since
             if failure.retry_after is not None and seconds > self.access.patience_seconds:
                 self._stop_with(f"it asks to wait for {seconds:.0f} s: {failure}")
@@ -203,6 +277,7 @@ class _Failed(Exception):
         super().__init__(" ".join(message.split())[:300])
         self.status, self.retry_after = status, retry_after
         self.code = self.param = ""
+        self.weight = int(status != 429)  # a pace that is too fast is no fault of the request
 
 
 def _message(body: object) -> str:
@@ -224,6 +299,8 @@ def read_answer(reply: object, seed_sent: bool) -> Answer:
         counts = int(usage.get("completion_tokens") or 0), int(details.get("reasoning_tokens") or 0)
     except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(f"no chat completion: {' '.join(repr(reply).split())[:100]}") from error
+    if choice.get("error") or finish_reason in _BROKEN_OFF:
+        raise ValueError(f"it broke off ({choice.get('error') or finish_reason})")
     texts = (content, refusal, thinking, finish_reason, fingerprint)
     if not all(text is None or isinstance(text, str) for text in texts):
         raise ValueError(f"no chat completion: {' '.join(repr(reply).split())[:100]}")
@@ -232,17 +309,25 @@ def read_answer(reply: object, seed_sent: bool) -> Answer:
     return Answer(
         text=content or "",
         thinking=thinking,
-        finish_reason=finish_reason if finish_reason in ("length", "content_filter") else "stop",
+        finish_reason=_SAME_REASON.get(finish_reason, finish_reason),
         num_tokens=counts[0],
         num_thinking_tokens=counts[1],
         fingerprint=fingerprint,
+        met_stop=isinstance(choice.get("stop_reason"), str),
         seed_sent=seed_sent,
     )
 
 
-def _total_tokens(reply: object) -> int:
-    usage = (reply.get("usage") if isinstance(reply, dict) else None) or {}
-    return int(usage.get("total_tokens") or 0)
+def _total_tokens(reply: object) -> int | None:
+    """Return the tokens of prompt and answer, as the server counts them; None where it does not say."""
+    usage = reply.get("usage") if isinstance(reply, dict) else None
+    if not isinstance(usage, dict):
+        return None
+    total = usage.get("total_tokens")
+    parts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    if isinstance(total, int | float):
+        return int(total)
+    return int(sum(parts)) if all(isinstance(part, int | float) for part in parts) else None
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
@@ -252,7 +337,8 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
         if text is None:
             continue
         try:
-            return max(0.0, float(text) / unit)
+            seconds = float(text) / unit
+            return None if math.isnan(seconds) else max(0.0, seconds)
         except ValueError:
             pass
         try:

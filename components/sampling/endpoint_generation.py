@@ -16,11 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.dataflow.stage import MapStage, seed_for
+from components.dataflow.stage import MapStage, field_added_later, seed_for
 from components.dataflow.storage import Files
 from components.sampling.endpoint import EndpointAccess
 from components.sampling.endpoint_asker import EndpointAsker
-from components.sampling.endpoint_client import Answer, EndpointClient
+from components.sampling.endpoint_client import PROBE, PROBE_TOKENS, Answer, EndpointClient
 from components.sampling.engines import SamplingConfig, StepsOf
 from components.sampling.generation import before, cut_into_steps, sample_blocks
 from components.sampling.kept_answers import Spending
@@ -53,12 +53,15 @@ class EndpointConfig:
     steps_of: StepsOf
     segmentation: str
     seed: int
+    # Thinking is expected: its markers, or tokens for it, were asked for. So a cut text without a marker is thinking.
+    expects_thinking: bool = field_added_later(False, value_before=False)
 
 
 def endpoint_config(sampling: SamplingConfig, model: str, fingerprint: str) -> EndpointConfig:
     """Return the settings of a study's sampling for an endpoint."""
-    names = [field.name for field in dataclasses.fields(EndpointConfig)][2:]
+    names = [field.name for field in dataclasses.fields(EndpointConfig)][2:-1]
     values = {name: getattr(sampling, name) for name in names}
+    values["expects_thinking"] = bool(sampling.thinking_markers) or sampling.max_thinking_tokens > 0
     values["max_tokens"] = sampling.max_tokens + sampling.max_thinking_tokens
     return EndpointConfig(model, fingerprint, **values)
 
@@ -122,6 +125,8 @@ class AskForSolutions:
         if not thinking and markers is not None:
             found = parts(text, (markers[0], markers[1]))
             thinking, text = found.thinking, found.text
+        elif not thinking and self.config.expects_thinking and (answer.finish_reason == "length" or answer.met_stop):
+            thinking, text = text, ""  # a template may open the thinking itself: no marker is in what was cut
         text, stopped = before(self.config.stop_texts, text.strip())
         cut = functools.partial(cut_into_steps, rule=self.config.segmentation)
         return {
@@ -143,8 +148,8 @@ def first_fingerprint(access: EndpointAccess, sent: Mapping[str, Any]) -> str:
     Raises EndpointStopped, or ValueError where the server refuses them.
     """
     client = EndpointClient(access, Spending(Files(access.root), access.run))
-    short = {**sent, "max_tokens": min(sent["max_tokens"], 16)}
-    answer = client.ask([{"role": "user", "content": "What is 1 + 1?"}], short, seed=0)
+    short = {**sent, "max_tokens": min(sent["max_tokens"], PROBE_TOKENS)}
+    answer = client.ask([{"role": "user", "content": PROBE}], short, seed=0)
     if answer.error is not None:
         raise ValueError(f"{access.endpoint.source}: {answer.error}")
     return answer.fingerprint

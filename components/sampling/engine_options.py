@@ -65,6 +65,12 @@ def of_key(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, json.dumps(options[name], sort_keys=True)) for name in sorted(options) if name in CHANGE_TOKENS)
 
 
+def of_placement(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a placement that an engine is opened with. Those that can change tokens come with a
+    sampling's config, or not at all: a stage whose key has none of them must not have them."""
+    return {name: value for name, value in options.items() if name not in CHANGE_TOKENS}
+
+
 def over_nodes(options: Mapping[str, Any], gpus: float, nodes: int) -> dict[str, Any]:
     """Return the options of an engine that is spread over nodes: a part of the layers on each, which its GPUs share."""
     spread = {"tensor_parallel_size": int(gpus), "pipeline_parallel_size": nodes, "distributed_executor_backend": "ray"}

@@ -127,7 +127,7 @@ def open_vllm(folder: Path, config: SamplingConfig, options: Mapping[str, Any] =
     arguments: dict[str, Any] = {
         "enable_prefix_caching": True,
         **(several if torch.cuda.is_available() or is_spread else cpu),
-        **options,
+        **engine_options.of_placement(options),
         **engine_options.arguments(config.engine_options),
     }
     return LLM(

@@ -170,6 +170,10 @@ def with_engine_options(preset: Preset, placement: placements.Placement | None, 
     wanted = engine_options.of_key(placement.pools["engines"].options) if placement is not None else ()
     if not wanted:
         return preset
+    if preset.sampling.engine != "vllm":
+        raise InputError(
+            f"--placement: [engines.vllm] {wanted[0][0]} is for vLLM, and {preset.sampling.engine} samples"
+        )
     told = ", ".join(f"{name} = {value}" for name, value in wanted)
     notes.append(f"[engines.vllm] {told} can change tokens, so the keys of what is sampled have it")
     for path in SAMPLING_PATHS:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from components.dataflow.errors import InputError
 from components.sampling.endpoint import KEY_VARIABLE, EndpointAccess, is_endpoint, read_endpoint
+from flows.presets.paths import first_line
 from flows.presets.preset import Preset
 
 FOR_JUDGES = "--verifier NAME=judge:http(s)://HOST/v1#MODEL"
@@ -53,6 +55,8 @@ def access_to(options: argparse.Namespace, flag: str, source: str) -> EndpointAc
     for budget in _OF_ENDPOINT[1:]:
         if (number := _value(options, budget)) is not None and number < 1:
             raise InputError(f"{budget} {number}: must be 1 or more")
+    if options.key_variable is not None and re.fullmatch(r"[A-Za-z_]\w*", options.key_variable) is None:
+        raise InputError("--key-variable: the name of an environment variable is wanted, not the key itself")
     try:
         endpoint = read_endpoint(source)
     except ValueError as error:
@@ -83,13 +87,21 @@ def folder_or_address(text: str) -> Path | str:
 
 
 def with_endpoint_thinking(preset: Preset, options: argparse.Namespace, notes: list[str]) -> Preset:
-    """Return the preset with what was asked of the thinking of a model behind an address. notes: what is done."""
-    sampling = dataclasses.replace(
-        preset.sampling,
-        thinking_markers=tuple(options.thinking_markers or preset.sampling.thinking_markers),
-        max_thinking_tokens=options.max_thinking_tokens or preset.sampling.max_thinking_tokens,
-        steps_of=options.steps_of or preset.sampling.steps_of,
-    )
+    """Return the preset with what was asked of the thinking of a model behind an address. Raises InputError.
+
+    notes: what is done.
+    """
+    if options.max_thinking_tokens == 0:
+        raise InputError("--max-thinking-tokens 0 is for a model in a folder: a server parts thinking from text itself")
+    try:
+        sampling = dataclasses.replace(
+            preset.sampling,
+            thinking_markers=tuple(options.thinking_markers or preset.sampling.thinking_markers),
+            max_thinking_tokens=options.max_thinking_tokens or preset.sampling.max_thinking_tokens,
+            steps_of=options.steps_of or preset.sampling.steps_of,
+        )
+    except ValueError as error:
+        raise InputError(f"--thinking-markers: {first_line(error)}") from error
     notes.append(
         f"a request asks for at most {sampling.max_tokens + sampling.max_thinking_tokens:,} tokens; thinking is kept "
         f"apart where the server says it apart, or by {' '.join(sampling.thinking_markers) or 'markers that are known'}"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components.dataflow.errors import InputError, StoreError
-from components.dataflow.model_files import folder_digest
+from components.dataflow.model_files import ADAPTER, folder_digest
 from components.dataflow.records import MANIFEST, manifest_of, unseal
 from components.dataflow.stage import Model
 from components.dataflow.store import model_path
@@ -89,7 +89,7 @@ def model_folder(flag: str, folder: Path | None) -> Model | None:
         return Model(flag, None)
     folder = _published(flag, folder)
     if not (folder / "config.json").is_file():
-        if (folder / "adapter_config.json").is_file():
+        if (folder / ADAPTER).is_file():
             raise InputError(
                 f"{flag} {folder}: it holds an adapter without its base model; merge the two with peft "
                 "(merge_and_unload, save_pretrained) and give that folder"
@@ -133,12 +133,12 @@ def verifier_folder(flag: str, folder: Path) -> Model:
 
     Raises InputError.
     """
-    if (folder / "config.json").is_file() or not (folder / "adapter_config.json").is_file():
+    if not (folder / ADAPTER).is_file():
         model = model_folder(flag, folder)
         assert model is not None
         return model
     try:
-        value, files = folder_digest(folder)
+        value, files = folder_digest(folder, may_be_adapter=True)
     except StoreError as error:
         raise InputError(f"{flag} {error}") from error
     return Model(str(folder.absolute()), value, files)

@@ -71,6 +71,8 @@ def read_gpus(text: str) -> Gpus:
     match = re.fullmatch(r"gpu=(\d+(?:\.\d+)?)(GB|GiB)(?:,count=([1-9]\d{0,3}))?", text)
     if match is None:
         raise InputError(f"--fits {text}: gpu=24GB is wanted, or gpu=80GB,count=8 for GPUs that share a training")
+    if float(match[1]) < 1:
+        raise InputError(f"--fits {text}: a GPU of less than 1 GB holds no model")
     return Gpus(float(match[1]) * (1e9 if match[2] == "GB" else 2**30), int(match[3] or 1))
 
 
@@ -185,10 +187,13 @@ def _training(
     held = OF_A_PARAMETER * size / gpus.count
     room = _USABLE * gpus.memory - held
     if room < 256 * of_a_token:
-        share = math.ceil(OF_A_PARAMETER * size / (_USABLE * gpus.memory - 256 * of_a_token))
+        left = _USABLE * gpus.memory - 256 * of_a_token
+        over = (
+            f"--sharding fsdp over {math.ceil(OF_A_PARAMETER * size / left)} such GPUs" if left > 0 else "larger GPUs"
+        )
         advice = (
             f"weights, gradients and moments of {size / 1e9:.2g} billion parameters are "
-            f"{OF_A_PARAMETER * size / 1e9:.0f} GB: --sharding fsdp over {share} such GPUs, or a smaller --reward-base"
+            f"{OF_A_PARAMETER * size / 1e9:.0f} GB: {over}, or a smaller --reward-base"
         )
     else:
         advice = f"its longest example is too long: {path}.training.max_tokens of {int(room / of_a_token):,} at most"

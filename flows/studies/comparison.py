@@ -168,7 +168,10 @@ def _costs(run: Runner, specs: Sequence[VerifierSpec], tables: Mapping[str, Data
         tokens = run.store.read(table, ["num_tokens"])["num_tokens"].to_pandas().sum()
         read = run.results[spec.stage.title]  # of a judge the votes, of which its scores are made
         manifest = run.store.manifest(run.store.folder_of(read)) or {}
-        size = sum(parameters(run.store, model) for name, model in spec.stage.models.items() if name != "base")
+        models = dict(spec.stage.models)
+        if "base" in models:  # an adapter is merged into it: it alone is computed
+            del models["verifier"]
+        size = sum(parameters(run.store, model) for model in models.values())
         rows.append(
             {
                 "verifier": spec.name,

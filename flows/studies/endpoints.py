@@ -19,11 +19,13 @@ from flows.study import VerifierSpec
 
 
 def sampling_notes(run: Runner) -> list[str]:
-    """Return what a reader must know of samples by an endpoint: other fingerprints than the key's, and seeds."""
+    """Return what a reader must know of samples by an endpoint: other fingerprints than the key's, seeds, and thinking
+    that may stand in texts."""
     solutions = run.results["solutions"]
     assert isinstance(solutions, Dataset)
     config = (run.store.manifest(run.store.folder_of(solutions)) or {}).get("recipe", {}).get("config", {})
-    rows = run.store.read(solutions, ["fingerprint", "seed_sent", "error"]).to_pandas()
+    columns = ["fingerprint", "seed_sent", "error", "thinking", "text", "finish_reason"]
+    rows = run.store.read(solutions, columns).to_pandas()
     rows = rows[rows["error"].isna()]
     others = rows.loc[rows["fingerprint"] != config.get("fingerprint", ""), "fingerprint"]
     notes = []
@@ -35,6 +37,12 @@ def sampling_notes(run: Runner) -> list[str]:
         )
     if unseeded := int((~rows["seed_sent"]).sum()):
         notes.append(f"{unseeded:,} of {len(rows):,} samples have no seed: the server takes none")
+    unmarked = (rows["finish_reason"] == "length") & (rows["thinking"] == "") & (rows["text"] != "")
+    if (rows["thinking"] != "").any() and unmarked.any():
+        notes.append(
+            f"{int(unmarked.sum()):,} samples were cut and have no thinking, where others have some: their text may be "
+            "thinking without its marker; --max-thinking-tokens N keeps it apart"
+        )
     return notes
 
 

@@ -14,6 +14,7 @@ from components.data.problems import file_rows, teacher
 from components.data.sft_from_references import reference_solutions
 from components.data.sft_from_samples import keep_right
 from components.dataflow.datasets import Dataset
+from components.dataflow.errors import StudyError
 from components.dataflow.stage import MapStage, Model
 from components.sampling.endpoint import EndpointAccess
 from components.sampling.endpoint_generation import ask_for_solutions, endpoint_config, parameters
@@ -83,6 +84,11 @@ def _with_rule(study: Study, problems: Dataset, sample: Callable[..., MapStage])
         return sampling
     few = problems.select(split="train").first(1)  # a whole shard
     [probe] = run.map(few, sample(dataclasses.replace(sampling, samples_per_problem={"train": 1}), name=PROBE))
+    if probe.digest is None and run.only is not None and not run.plan_only:
+        raise StudyError(
+            f"--only {run.only}: how steps are cut is chosen by a few samples, which are not there: compute {PROBE} "
+            "first, or give --segmentation"
+        )
     if probe.digest is None:
         return sampling
     column = "thinking" if sampling.steps_of == "thinking" else "text"

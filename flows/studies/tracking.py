@@ -17,6 +17,7 @@ from components.report.trackers import Tracker, open_tracker
 from flows.study import Study
 
 _SECONDS = 10.0  # between two points of a training's curve
+_PATIENCE = 60.0  # seconds, with a tracker that is being told something when the study ends
 _TABLES = ("best_of_n", "comparisons", "score_quality")  # where the study has them
 _FILES = ("report.html", "summary.json", "best_of_n.png")
 
@@ -43,8 +44,11 @@ def tracked(study: Study, kind: str | None, project: str, seconds: float = _SECO
         yield
     finally:
         ended.set()
-        watcher.join()
-        tracking.end()
+        watcher.join(_PATIENCE)
+        if watcher.is_alive():
+            study.runner.say("  note: the tracker does not answer, and is told no more")
+        else:
+            tracking.end()
 
 
 class _Tracking:

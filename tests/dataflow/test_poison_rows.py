@@ -107,6 +107,24 @@ def test_what_is_no_rows_fault_is_raised_and_not_stored(
         errors(tmp_path, study)
 
 
+@pytest.mark.parametrize("row_by_row", [False, True])
+def test_a_stop_in_order_is_no_death_however_often_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, row_by_row: bool
+) -> None:
+    """As of an endpoint whose budget is used, run after run."""
+    table, files = fake.numbers(Config(count=4)), Store(tmp_path).files
+    monkeypatch.setattr(Poisoned, "on", range(100))
+    monkeypatch.setattr(Poisoned, "how", OSError)
+    if row_by_row:
+        files.put("scratch/attempts/a.json", json.dumps({"shard": ["", ""]}).encode())
+    for _ in range(15):
+        with pytest.raises(OSError, match="poisonous"):
+            Attempts(files, "a").compute(Poisoned(Config(), {}), table, {})
+    monkeypatch.setattr(Poisoned, "how", None)
+    rows = Attempts(files, "a").compute(Poisoned(Config(), {}), table, {})
+    assert rows.to_pylist() == Poisoned(Config(), {})(table, {}).to_pylist()
+
+
 def test_a_worker_that_fails_on_every_row_is_broken_unless_it_refuses_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self, refuses: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.refuses, self.made, self.keys = refuses, list[tuple[str, str, str]](), set[str]()
+        self.there: dict[tuple[str, str], str] = {}  # (kind, name) → visibility, of repositories before and since
         self.files: dict[tuple[str, str], dict[str, bytes]] = {}
 
     @property
@@ -48,6 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
             name = f"{asked['organization']}/{asked['name']}" if asked.get("organization") else asked["name"]
             kind = asked.get("type", "model")
             self.server.made.append((kind, name, asked["visibility"]))
+            self.server.there.setdefault((kind, name), asked["visibility"])
             return self._send({"url": f"{self.server.url}/{'datasets/' * (kind == 'dataset')}{name}"})
         if parts == ["validate-yaml"]:
             return self._send({"errors": [], "warnings": []})
@@ -61,6 +63,11 @@ class _Handler(BaseHTTPRequestHandler):
                 held = self.server.files.setdefault((kind, name), {})
                 held[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
         return self._send({"commitUrl": f"{self.server.url}/{name}/commit/1", "commitOid": "1" * 40, "success": True})
+
+    def do_GET(self) -> None:
+        _, kinds, *name = self.path.partition("?")[0].strip("/").split("/")
+        found = self.server.there[kinds.removesuffix("s"), "/".join(name)]
+        self._send({"id": "/".join(name), "private": found == "private"})
 
     def _send(self, answer: dict[str, Any], status: int = 200) -> None:
         content = json.dumps(answer).encode()
@@ -127,6 +134,19 @@ def test_samples_report_and_models_go_and_are_private(hub: Hub, study: Path) -> 
     assert "dataset org/name (private): 4 files" in said
     assert f"{hub.url}/datasets/org/name" in said
     assert "hf_secret" not in said
+
+
+@pytest.mark.parametrize("there", [("dataset", "org/name"), ("model", "org/name-orm")])
+def test_nothing_goes_to_a_repository_that_is_public_already_unless_that_is_asked_for(
+    hub: Hub, study: Path, there: tuple[str, str]
+) -> None:
+    hub.there[there] = "public"
+    status, _, told = push(hub, study)
+    assert status == 2
+    assert f"{' '.join(there)} is there, and public: give --public, or another name; nothing was sent" in told
+    assert hub.files == {}
+    assert push(hub, study, "--public")[0] == 0
+    assert hub.files.keys() == {("dataset", "org/name"), ("model", "org/name-orm")}
 
 
 def test_a_dry_run_says_what_would_go_and_sends_nothing(study: Path) -> None:

@@ -74,6 +74,21 @@ def test_a_name_gives_the_same_digest_as_the_folder(hub: HubServer, folder: Path
         assert Path(ask(hub, tmp_path, source)) == found
 
 
+def test_what_else_the_cache_has_of_a_model_changes_no_digest(hub: HubServer, folder: Path, tmp_path: Path) -> None:
+    """As after `hf download`, which fetches the other forms of the weights too."""
+    cold = folder_digest(Path(ask(hub, tmp_path, "hub:org/model")))
+    snapshot = Path(ask(hub, tmp_path, "hub:org/model"))
+    (snapshot / "pytorch_model.bin").write_bytes(b"a pickle")
+    (snapshot / "onnx").mkdir()
+    (snapshot / "onnx/model.onnx").write_bytes(b"a graph")
+    for _ in range(2):
+        found = Path(ask(hub, tmp_path, "hub:org/model"))
+        assert found.name == COMMIT
+        assert folder_digest(found) == cold
+        assert not list(found.rglob("*.onnx"))
+    assert ask(hub, tmp_path, "hub:org/model", "cached") == str(found)
+
+
 def test_a_warm_cache_fetches_no_file_and_needs_no_hub(hub: HubServer, tmp_path: Path) -> None:
     assert ask(hub, tmp_path, "hub:org/model", "cached") == "not cached"
     found = ask(hub, tmp_path, "hub:org/model")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import email.utils
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +18,7 @@ from components.dataflow.records import stage_of
 from components.dataflow.stage import canonical_json, digest, recipe
 from components.dataflow.storage import Files
 from components.sampling.endpoint import Endpoint, EndpointAccess, read_endpoint
-from components.sampling.endpoint_client import EndpointStopped
+from components.sampling.endpoint_client import EndpointClient, EndpointStopped
 from components.sampling.endpoint_generation import (
     AskForSolutions,
     EndpointConfig,
@@ -25,6 +27,7 @@ from components.sampling.endpoint_generation import (
     first_fingerprint,
     parameters,
 )
+from components.sampling.kept_answers import Spending
 from flows.presets.presets import PRESETS
 from schemas.tables import ENDPOINT_SOLUTIONS, PROBLEMS
 from tests.sampling.endpoint_server import Reply, completion, failure, serving
@@ -120,6 +123,31 @@ def test_a_key_is_sent_and_written_nowhere(tmp_path: Path, monkeypatch: pytest.M
         assert not file.is_file() or b"sk-secret" not in file.read_bytes()
 
 
+@pytest.mark.parametrize("status", [400, 401, 500])
+def test_a_key_that_a_server_repeats_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
+    monkeypatch.setenv("MY_KEY", "sk-secret")
+    said = failure(status, "Incorrect API key provided: sk-secret.")
+    with serving(lambda body, number: said) as server:
+        try:
+            told = str([row["error"] for row in asked(server.url, tmp_path, key_variable="MY_KEY", patience_seconds=0)])
+        except EndpointStopped as error:
+            told = str(error)
+    assert "Incorrect API key provided: …" in told
+    assert "sk-secret" not in told
+
+
+@pytest.mark.parametrize("key", ["sk-secret-1\nsk-secret-2", "sk secret", "sk-sécret"])
+def test_a_key_that_is_none_is_refused_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("MY_KEY", key)
+    with serving(by_seed) as server:
+        with pytest.raises(EndpointStopped, match="MY_KEY holds blanks, line ends") as refused:
+            asked(server.url, tmp_path, key_variable="MY_KEY")
+        assert server.asked == []
+    assert "secret" not in str(refused.value)
+
+
 def flaky(bad: Callable[[int], Reply]) -> Callable[[dict[str, Any], int], Reply]:
     """Every second request fails."""
     return lambda body, number: by_seed(body, number) if number % 2 else bad(number)
@@ -131,6 +159,7 @@ def flaky(bad: Callable[[int], Reply]) -> Callable[[dict[str, Any], int], Reply]
         lambda number: failure(500, "overloaded"),
         lambda number: failure(503, "later", {"Retry-After": "0.02"}),
         lambda number: failure(429, "slow down", {"Retry-After": email.utils.formatdate(time.time(), usegmt=True)}),
+        lambda number: failure(429, "slow down", {"Retry-After": "nan"}),
         lambda number: failure(429, "slow down", {"retry-after-ms": "20", "Retry-After": "not a date"}),
         lambda number: (200, {}, b'{"choices": [{"message": {"content": "half an ans'),
         lambda number: (200, {}, b"<html>gateway</html>"),
@@ -225,6 +254,36 @@ def test_the_budget_of_tokens_is_as_the_server_counts_them(tmp_path: Path) -> No
         assert len(server.asked) == 3  # of 15 tokens each
 
 
+def test_requests_under_way_together_stay_within_the_budget_of_tokens(tmp_path: Path) -> None:
+    """Each may take 40 tokens and takes 15: beside each other as many as surely fit, and over it by one at most."""
+    with serving(by_seed) as server:
+        server.seconds = 0.05
+        with pytest.raises(EndpointStopped, match="the budget of 100 tokens"):
+            asked(server.url, tmp_path, samples=8, at_once=16, max_tokens=100)
+        assert 100 <= 15 * sum(server.answered.values()) <= 115
+
+
+def test_tokens_are_summed_where_a_server_gives_no_total_and_a_budget_needs_them(tmp_path: Path) -> None:
+    def answer(body: dict[str, Any], number: int) -> Reply:
+        status, headers, text = by_seed(body, number)
+        reply = json.loads(text)
+        reply["usage"].pop("total_tokens")
+        return status, headers, json.dumps(reply if number < 4 else reply | {"usage": None}).encode()
+
+    with serving(answer) as server:
+        with pytest.raises(EndpointStopped, match="does not say how many tokens"):
+            asked(server.url, tmp_path, at_once=1, max_tokens=1000)
+        assert Spending(Files(str(tmp_path)), access(server.url).run).tokens == 60
+
+
+@pytest.mark.parametrize("wait", ["0", "-3", "Mon, 01 Jan 2024 00:00:00 GMT"])
+def test_a_server_that_says_at_once_is_still_given_time(tmp_path: Path, wait: str) -> None:
+    with serving(lambda body, number: failure(429, "slow down", {"Retry-After": wait})) as server:
+        with pytest.raises(EndpointStopped, match="slow down"):
+            asked(server.url, tmp_path, at_once=4, backoff_seconds=0.2, patience_seconds=1)
+        assert len(server.asked) < 30
+
+
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
@@ -250,15 +309,72 @@ def test_every_answer_keeps_its_slot(tmp_path: Path, reply: Reply, expected: dic
         assert expected.items() <= row.items()
 
 
-def test_answers_that_cannot_be_read_are_the_rows_error_after_three(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ((200, {}, b'{"choices": 1}'), "its answer cannot be read: no chat completion"),
+        ((200, {}, b'{"choices": [{"mess'), "its answer cannot be read"),
+        (failure(500, "this prompt"), "this prompt"),
+        (completion("half", finish_reason="error"), "its answer cannot be read: it broke off (error)"),
+    ],
+)
+def test_a_request_that_alone_fails_is_a_rows_error_and_stops_nothing(tmp_path: Path, bad: Reply, words: str) -> None:
     def answer(body: dict[str, Any], number: int) -> Reply:
-        return (200, {}, b'{"choices": 1}') if body["messages"][0]["content"][0] == "a" else by_seed(body, number)
+        return bad if body["messages"][0]["content"][0] == "a" else by_seed(body, number)
 
     with serving(answer) as server:
-        rows = asked(server.url, tmp_path, samples=1, at_once=1)
-        assert len(server.asked) == 4
-    assert rows[0]["error"].startswith("the server's answer cannot be read: no chat completion")
+        rows = asked(server.url, tmp_path, samples=1, at_once=1, patience_seconds=600, backoff_seconds=1e-6)
+        assert len(server.asked) == 20 + 1 + 1 + 1  # the row, a short question to the server, the row again, the other
+    assert rows[0]["error"].startswith(f"the server failed on it 21 times, and answered others: {words}")
     assert rows[1]["error"] is None
+
+
+def test_a_server_that_fails_for_a_while_costs_no_row(tmp_path: Path) -> None:
+    """A gateway's page in place of answers, to all that is under way, for longer than one request is tried."""
+    with serving(lambda body, number: (200, {}, b"<html>") if number < 250 else by_seed(body, number)) as server:
+        rows = asked(server.url, tmp_path, samples=4, at_once=8, patience_seconds=600, backoff_seconds=1e-4)
+    assert all(row["error"] is None for row in rows)
+
+
+def test_a_request_that_always_takes_too_long_does_not_stop_every_run(tmp_path: Path) -> None:
+    def answer(body: dict[str, Any], number: int) -> Reply:
+        time.sleep(0.5 if body["messages"][0]["content"][0] == "a" else 0)
+        return by_seed(body, number)
+
+    with serving(answer) as server:
+        rows = asked(server.url, tmp_path, samples=1, at_once=1, timeout_seconds=0.2, patience_seconds=0.5)
+    assert "no answer within 0.2 s" in rows[0]["error"]
+    assert rows[1]["error"] is None
+
+
+def test_a_long_answer_has_more_time(tmp_path: Path) -> None:
+    client = EndpointClient(access("http://127.0.0.1:9/v1", timeout_seconds=600), Spending(Files(str(tmp_path)), "r"))
+    sent: dict[str, Any] = {}
+    client.client = SimpleNamespace(post=lambda path, **given: sent.update(given["options"]))  # type: ignore[assignment]
+    for tokens, seconds in {100: 600, 4096: 600, 32_768: 600 + 28_672 / 10}.items():
+        client._post({}, tokens)
+        assert sent["timeout"] == seconds
+
+
+@pytest.mark.parametrize(("said", "kept"), [
+    ("model_length", "length"), ("max_tokens", "length"), ("eos", "stop"), ("tool_calls", "tool_calls"), (None, None)
+])  # fmt: skip
+def test_why_an_answer_ended_is_not_made_up(tmp_path: Path, said: str | None, kept: str | None) -> None:
+    with serving(lambda body, number: completion("It is 4", finish_reason=said)) as server:
+        assert {row["finish_reason"] for row in asked(server.url, tmp_path)} == {kept}
+
+
+def test_cut_thinking_without_a_marker_is_no_text_where_thinking_is_expected(tmp_path: Path) -> None:
+    """The template opens the thinking, so a server that does not part it gives no marker before it closes."""
+    thinking = config(max_thinking_tokens=9)
+    with serving(lambda body, number: completion("Is it \\boxed{7}?", finish_reason="length")) as server:
+        [row, *_] = asked(server.url, tmp_path / "a", config=thinking)
+        assert (row["text"], row["thinking"], row["steps"]) == ("", "Is it \\boxed{7}?", [])
+        [row, *_] = asked(server.url, tmp_path / "b")
+        assert (row["text"], row["thinking"]) == ("Is it \\boxed{7}?", "")
+        server.answer = lambda body, number: completion("It is 4.")
+        [row, *_] = asked(server.url, tmp_path / "c", config=thinking)
+        assert (row["text"], row["thinking"]) == ("It is 4.", "")
 
 
 def test_what_a_server_does_not_know_is_left_out_or_renamed_and_recorded(tmp_path: Path) -> None:
@@ -300,6 +416,9 @@ def test_addresses_are_read_or_refused() -> None:
         "https://u:secret@h/v1#m": "an address with a password",
         "https://h/v1?key=1#m": "an address with a query",
         "https:///v1#m": "it has no host",
+        "http://u:secret@/v1#m": "it has no host",
+        "https://h/v1?key=secret#m": "an address with a query",
+        "http://h:abc/v1#m": "its port is no number",
     }.items():
         with pytest.raises(ValueError, match=words) as refused:
             read_endpoint(text)
@@ -314,7 +433,7 @@ def test_the_table_of_what_was_asked(tmp_path: Path) -> None:
         return bad[number % 4] if number % 4 < 3 else by_seed(body, number)
 
     with serving(answer) as server:
-        rows = asked(server.url, tmp_path, samples=8, names="abcd", at_once=8, patience_seconds=60)
+        rows = asked(server.url, tmp_path, samples=8, names="abcd", at_once=8, patience_seconds=600)
         assert (sum(server.answered.values()), server.twice) == (32, [])
         assert len(server.asked) >= 4 * 32 - 3
     assert all(row["error"] is None for row in rows)

@@ -113,6 +113,16 @@ def test_options_of_a_placement_reach_vllm(monkeypatch: pytest.MonkeyPatch, tmp_
         assert arguments_of(monkeypatch, tmp_path, gpu, **given).items() >= given.items()
 
 
+def test_a_stage_whose_key_has_no_option_that_changes_tokens_is_opened_without(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As a verifier that is a judge: the options of a placement reach its engine too."""
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=lambda **arguments: arguments))
+    asked = open_vllm(tmp_path, CONFIG, {"max_num_seqs": 7, "quantization": "fp8"})
+    assert asked["max_num_seqs"] == 7
+    assert "quantization" not in asked
+
+
 @pytest.mark.parametrize(("gpus", "parts", "tensor_parallel"), [(1, None, None), (4, None, 4), (8, 2, 4), (2, 2, 1)])
 def test_parts_of_the_layers_share_an_engines_gpus(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpus: int, parts: int | None, tensor_parallel: int | None

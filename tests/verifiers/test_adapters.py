@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,11 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from components.verifiers.verifier import Verifier
+from components.dataflow.errors import StoreError
+from components.dataflow.model_cache import local_folder
+from components.dataflow.storage import Files
+from components.verifiers.verifier import Reading, Verifier
+from flows.command_line.verifier_specs import verifier_specs
 from tests.verifiers.style_models import (
     SIZES,
     make,
@@ -103,6 +108,26 @@ def test_adapters_of_other_models_and_cut_ones_are_refused(folders: dict[str, Pa
     assert "of rank 8" in refusal("math_psa", tmp_path, base=folders["math_psa"])
     (tmp_path / "adapter_model.safetensors").write_bytes(b"")
     assert "has 0 bytes" in refusal("math_psa", tmp_path, base=folders["math_psa"])
+
+
+def test_an_adapter_is_read_as_a_verifier_of_a_command_line(tmp_path: Path) -> None:
+    """Its folder has a digest, comes to an actor as a whole, and costs what its base model costs."""
+    model, _ = make("math_psa", tmp_path / "base")
+    write_adapter(tmp_path / "adapter", model)
+    options = argparse.Namespace(verifier=[f"psa={tmp_path / 'adapter'},style=math_psa,base={tmp_path / 'base'}"])
+    [spec] = verifier_specs(options, ())
+    assert spec.stage is not None
+    files = Files(str(tmp_path / "store"))
+    folders = {name: local_folder(files, each) for name, each in spec.stage.models.items()}
+    assert folders == {"verifier": tmp_path / "adapter", "base": tmp_path / "base"}
+    rows = [{"problem": problem, "steps": steps, "finish_reason": "stop"} for problem, steps in solutions()[:3]]
+    config: Any = spec.stage.config
+    found = Verifier(folders["verifier"], config.style, base=folders["base"]).read(rows)
+    assert all(isinstance(one, Reading) for one in found)
+    weights = tmp_path / "adapter/adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"!")
+    with pytest.raises(StoreError, match="damaged or changed"):
+        local_folder(files, spec.stage.models["verifier"])
 
 
 def test_an_adapter_of_a_shared_embedding_is_refused(tmp_path: Path) -> None:
