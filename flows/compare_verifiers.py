@@ -6,7 +6,7 @@ votes, paired differences with intervals, and a verdict in words.
         --verifier qwen=models/Qwen2.5-Math-PRM-7B,style=qwen_prm --verifier short=length
 
 SAMPLES is a file of samples, scored or not, or the folder of a finished study. Each verifier reads each sample once:
-more samples, or one more verifier, compute what is new.
+one more verifier, more samples of a study, or more problems at the end of a file, compute what is new.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from flows.command_line.errors import run_and_report_errors
 from flows.command_line.options import Parser
 from flows.command_line.verifier_specs import verifier_specs
 from flows.studies import compared_sources, comparison, endpoints, results, study_folder
+from flows.studies.file_notes import notes_of_samples
 from flows.study import VerifierSpec
 
 
@@ -55,8 +56,8 @@ def compare_verifiers(options: argparse.Namespace) -> None:
     if not specs and not given:
         raise InputError("there is nothing to compare: give --verifier NAME=SOURCE, once for each verifier")
     store = study.store if study is not None else checks.open_store(checks.store_root(options.root), begins=True)
-    place = file.place if file is not None else options.samples
-    name = checks.study_name(options.study or f"{study_folder.name_of_file(store, place)}_verifiers")
+    place = file.place if file is not None else store.files.url(f"studies/{study.name}") if study else ""
+    name = checks.study_name(options.study or study_folder.name_of_file(store, place, "_verifiers"))
     run = Runner(store, study=name, max_error_rate=options.max_error_rate)
     run.start_engine = lambda: cli.start_ray(run, options.verbose)
     specs = endpoints.with_fingerprints(run, specs)
@@ -75,7 +76,8 @@ def compare_verifiers(options: argparse.Namespace) -> None:
     run.table(distinct_samples(), solutions=samples.solutions, grades=samples.grades)
     if samples.labels is not None:
         comparison.look_at_steps(run, specs, tables, samples.labels, samples.read)
-    comparison.write(run, place, specs, tables, samples, file.report.notes if file is not None else [])
+    notes = [*file.report.notes, *notes_of_samples(run, samples.grades, file.file)] if file is not None else []
+    comparison.write(run, place, specs, tables, samples, notes)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -21,7 +21,7 @@ if not __package__:  # run as a file, which finds its packages from any folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from components.data.readers import fetch
-from components.data.scored_columns import NO_COLUMN, ScoredFile
+from components.data.scored_columns import ScoredFile
 from components.data.scored_description import describe_scored
 from components.data.scored_samples_file import file_samples, scored_file_attributes, scored_file_samples
 from components.dataflow.datasets import Dataset
@@ -38,6 +38,7 @@ from flows.command_line import checks
 from flows.command_line.errors import run_and_report_errors
 from flows.command_line.options import Parser
 from flows.studies import report_file, results, study_folder, summary
+from flows.studies.file_notes import notes_of_samples
 from flows.studies.study_folder import as_json, errors_of, write_study
 
 
@@ -82,7 +83,7 @@ def _write(run: Runner, samples: Dataset, file: ScoredFile, place: str, notes: l
         raise StudyError("no problem has a sample that can be used; see the errors of file_samples in the store")
     num_problems = int(curves["num_problems"].max())
     verdicts = verdicts_in_words(frames["comparisons"], num_problems) if file.slots > 1 else []
-    notes = [*notes, *_notes(run, samples, file)]
+    notes = [*notes, *notes_of_samples(run, samples, file)]
     details = dict.fromkeys(("problems", "solutions", "grades", "scores"), samples)
     content = {
         "study": run.study,
@@ -100,37 +101,6 @@ def _write(run: Runner, samples: Dataset, file: ScoredFile, place: str, notes: l
     shown = main_study.table(curves, "test", frames["distinct_samples"])
     text = f"% of problems solved by the pick out of N samples\n{shown}"
     write_study(run, files, text, verdicts, notes)
-
-
-def _notes(run: Runner, samples: Dataset, file: ScoredFile) -> list[str]:
-    """Return what a reader of the numbers must know: rows with errors, empty slots, missing answers and scores."""
-    scores = [f"{name}_score" for name in file.names]
-    rows = run.store.read(samples, ["problem_id", "answer", "is_correct", "source_row", "error", *scores]).to_pandas()
-    notes = []
-    if samples.rows_error:
-        first = rows["error"].dropna().iloc[0]
-        notes.append(f"{samples.rows_error} rows have errors and are empty slots; the first: {first}")
-    left_out = int(rows["source_row"].isna().sum())
-    if left_out:
-        short = rows.loc[rows["source_row"].isna(), "problem_id"].nunique()
-        notes.append(f"{left_out} slots of {short} problems are not in the file: they count as empty")
-    sound = rows[rows["error"].isna() & rows["source_row"].notna()]
-    has_answers = file.answer_column != NO_COLUMN or file.text_column is not None
-    right = int((sound["answer"].isna() & sound["is_correct"].eq(True)).sum())
-    if right and has_answers:
-        notes.append(f"{right} samples are marked right and have no answer: they count as right, and have no vote")
-    verdicts = sound[sound["answer"].notna()].groupby(["problem_id", "answer"])["is_correct"].nunique()
-    if (verdicts > 1).any():
-        notes.append(
-            f"{int((verdicts > 1).sum())} extracted answers are right in one row and wrong in another: a vote for such "
-            "an answer is right where most of its samples are"
-        )
-    samples_of_file = sound[sound["answer"].notna()] if has_answers else sound
-    for name in file.names:
-        missing = int(samples_of_file[f"{name}_score"].isna().sum())
-        if missing:
-            notes.append(f"{missing} answered samples have no {name}_score: {name} never picks them")
-    return notes
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

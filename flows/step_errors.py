@@ -53,11 +53,15 @@ def evaluate(options: argparse.Namespace) -> None:
     specs: Sequence[VerifierSpec] = verifier_specs(options, ())
     endpoint_options.refuse_without_endpoint(options, [spec.access for spec in specs], endpoint_options.FOR_JUDGES)
     comparison.tell_origins(specs)
+    if options.prm is not None:
+        options.prm, _ = model_checks.hub_or_folder("--prm", str(options.prm), cached=False)
     if options.prm is None and not specs:
         raise InputError("give --prm FOLDER, or --verifier NAME=SOURCE, once for each verifier")
     for spec in specs:
         if not spec.rates_steps:
-            raise InputError(f"--verifier {spec.name}: it rates whole solutions, and calls no step wrong")
+            raise InputError(
+                f"--verifier {spec.name}: it calls no step wrong: it scores whole solutions, or all tokens so far"
+            )
     files, paths, reports = describe_rated([fetch(name) for name in options.files], options.max_error_rate)
     for report in reports:
         print(printable(report.line("rated solutions")))

@@ -130,6 +130,9 @@ def members_of(methods: Iterable[str]) -> tuple[str, ...]:
 
 
 # Verifiers without a language model, beside those that are trained: the ceiling and the floors.
+# PRMs of sources of step labels that are not the first, beside which a PRM called so stands.
+_SOURCES = ("human", "rule", "alternatives", "rollouts", "rollouts_soft", "rollouts_search", "prm", "judge")
+OTHER_PRMS = tuple(f"prm_{source}" for source in _SOURCES)
 REFERENCES = ("exact_rule", "step_lookup", "outcome_regression", "solution_length")
 REFERENCE_SCORES = table(
     *SAMPLE,

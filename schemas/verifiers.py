@@ -37,7 +37,12 @@ JUDGE_VOTES = table(
     *SAMPLE,
     ("vote", pa.int32(), False, "0-based number of the verdict"),
     ("text", pa.string(), False, "what the judge wrote"),
-    ("status", pa.string(), False, "ok, unparsable (no verdict in the text), no_such_step, or error"),
+    (
+        "status",
+        pa.string(),
+        False,
+        "ok, unparsable (no verdict), no_such_step, no_steps (nothing to judge), or error",
+    ),
     ("first_error", pa.int32(), True, "0-based index of the first wrong step, −1 for none; null without a verdict"),
     ("num_tokens", pa.int32(), False, "tokens that the judge wrote"),
     ERROR,

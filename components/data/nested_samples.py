@@ -18,7 +18,9 @@ from components.data.cells import Record, UnreadableCell, UnreadableRow, cell, c
 PROBLEMS = ("problem", "question", "prompt")
 REFERENCES = ("ground_truth_answer", "expected_answer", "gt", "gt_answer", "reference_answer", "ground_truth")
 _ATTRIBUTES = ("source", "level", "subject")
+# Columns of the texts of several samples; and of one sample's text.
 _TEXTS = ("completions", "code", "responses", "generations", "outputs", "samples", "solutions", "answers", "completion")
+TEXTS = ("text", "completion", "generation", "generated_solution", "response", "output", "model_output", "code")
 _ANSWERS = ("pred", "preds", "predictions", "predicted_answers", "extracted_answers")
 _OUTCOMES = ("is_correct", "score", "label", "labels", "correct", "correctness")
 _ZERO_OR_ONE = ("label", "labels", "is_correct", "correct", "correctness")
@@ -31,8 +33,20 @@ def is_nested(record: Record, needs_scores: bool = True) -> bool:
 
     needs_scores: False: the list of scores may be missing, as in samples that no verifier has read yet.
     """
+    if not needs_scores and _is_one_sample(record):
+        return False
     has_scores = not needs_scores or _scores(record, _SCORES) is not None or _scores(record, _ORM_SCORES) is not None
     return has_scores and _first(record, (*_TEXTS, *_ANSWERS), str) is not None
+
+
+def _is_one_sample(record: Record) -> bool:
+    """Tell whether a row has a text, a grade or a score of its own: lists beside it are of something else, as
+    references."""
+    return (
+        any(isinstance(record.get(name), str) for name in TEXTS)
+        or any(isinstance(record.get(name), bool) for name in _OUTCOMES)
+        or any(isinstance(record.get(name), int | float) for name in ("prm_score", "orm_score"))
+    )
 
 
 def unfold(records: Iterable[Record], needs_scores: bool = True) -> Iterator[tuple[int, Record]]:

@@ -19,9 +19,9 @@ from typing import Any
 import pyarrow as pa
 
 from components.data.cells import Record, UnreadableRow, cell_text, columns_of, short, sound
-from components.data.nested_samples import unfold
+from components.data.nested_samples import TEXTS, unfold
 from components.data.readers import check_unchanged, read_records
-from components.data.scored_columns import TEXTS, ScoredFile, problem_of
+from components.data.scored_columns import ScoredFile, problem_of
 from components.data.scored_rows import SPLIT, UNUSABLE, sample_problem_id
 from components.dataflow.errors import InputError
 from components.dataflow.stage import TableStage

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from components.data.cells import Record, UnreadableRow, cell, columns_of, has_column, number_text, sound
-from components.data.nested_samples import REFERENCES
+from components.data.nested_samples import REFERENCES, TEXTS
 from components.dataflow.errors import InputError
 from components.dataflow.stage import field_added_later
 
@@ -20,7 +20,6 @@ NO_COLUMN = "none"  # of answers: the file has none
 _RESERVED = ("", "majority", "pass", "pass_at_1")  # names of methods that are no verifier
 _PROBLEMS = ("problem", "question")
 _PREDICTIONS = ("given_answer", "predicted_answer", "prediction", "pred", "extracted_answer", "model_answer")
-TEXTS = ("text", "completion", "generation", "generated_solution", "response", "output", "model_output", "code")
 _GRADES = ("is_correct", "final_answer_correct", "symbolic_correct", "correct")  # ProcessBench's, NeMo's, and many's
 _KNOWN = ("steps", "rating_probs", "source", "level", "subject", "sample_index", "finish_reason")
 

@@ -65,8 +65,9 @@ def compared_samples(config: ComparisonConfig) -> TableStage:
     Raises ValueError for a table that has a sample twice.
     """
     reads = {"solutions": [*SAMPLE_KEY, "steps", "text"]}
+    version = 4 if any(verifier.rule == LENGTH for verifier in config.verifiers) else 3
     return TableStage(
-        "scored_samples", 3, config, schema(config.names), _compared, reads=reads, expected_rows=_expected_rows
+        "scored_samples", version, config, schema(config.names), _compared, reads=reads, expected_rows=_expected_rows
     )
 
 
@@ -96,7 +97,8 @@ def _scores(
     if verifier.expression:
         return evaluate(verifier.expression, others)
     if verifier.rule == LENGTH:  # the shorter, the better: negative, and so no weight of votes
-        return -frame["text_length"].to_numpy(dtype=np.float64)
+        lengths = frame["text_length"].to_numpy(dtype=np.float64)
+        return np.where(lengths > 0, -lengths, np.nan)  # no text is not the shortest
     if verifier.rule == RANDOM:
         return -np.array([_random(*key) for key in frame[SAMPLE_KEY].itertuples(index=False)])
     table = tables[verifier.table]

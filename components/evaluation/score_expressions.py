@@ -38,10 +38,11 @@ def is_expression(text: str) -> bool:
     return any(sign in text for sign in "()*+") or " - " in text or " / " in text
 
 
-def names_in(expression: str, known: Collection[str]) -> tuple[str, ...]:
+def names_in(expression: str, known: Collection[str] | None = None) -> tuple[str, ...]:
     """Return the verifiers that an expression is made of, each once, in order.
 
-    Raises ValueError, in one line, for what is no such expression, and for a name that is not among `known`.
+    known: None: any. Raises ValueError, in one line, for what is no such expression, and for a name that is not among
+    `known`.
     """
     names: dict[str, None] = {}
     _evaluate(_parsed(expression), _Names(names, known))
@@ -64,12 +65,12 @@ def evaluate(expression: str, scores: Mapping[str, Floats]) -> Floats:
 class _Names(dict[str, Floats]):
     """Stands in for scores, and notes which of them are asked for."""
 
-    def __init__(self, names: dict[str, None], known: Collection[str]) -> None:
+    def __init__(self, names: dict[str, None], known: Collection[str] | None) -> None:
         super().__init__()
         self.names, self.known = names, known
 
     def __getitem__(self, name: str) -> Floats:
-        if name not in self.known:
+        if self.known is not None and name not in self.known:
             raise KeyError(name)
         self.names[name] = None
         return np.ones(1)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import PositiveInt
 
 from components.dataflow.stage import MapStage, Model, TableStage, seed_for
@@ -23,6 +24,8 @@ from schemas.ratings import NO_ERROR
 from schemas.settings import NoSettings, settings
 from schemas.tables import SAMPLE_KEY
 from schemas.verifiers import JUDGE_VOTES, VERIFIER_SCORES
+
+NO_STEPS = "no_steps"
 
 
 @settings
@@ -76,9 +79,18 @@ class JudgeVotes:
         """Return a row per solution and vote of the item."""
         parts = []
         for vote in range(item["first_vote"], item["first_vote"] + item["votes"]):
-            judged = self.judge.judge(table, seed_for(self.judge.seed, "vote", vote))
+            judged = _without_steps_is_no_error(table, self.judge.judge(table, seed_for(self.judge.seed, "vote", vote)))
             parts.append(judged.append_column("vote", pa.array([vote] * len(judged), pa.int32())))
         return pa.concat_tables(parts).select(JUDGE_VOTES.names).cast(JUDGE_VOTES)
+
+
+def _without_steps_is_no_error(solutions: pa.Table, judged: pa.Table) -> pa.Table:
+    """Give rows about solutions without a step a status of their own: a verifier has no score of them, and no error."""
+    empty = pc.and_(pc.equal(pc.list_value_length(solutions["steps"]), 0), pc.is_null(solutions["error"]))
+    status = pc.if_else(empty, NO_STEPS, judged["status"])
+    error = pc.if_else(empty, pa.scalar(None, pa.string()), judged["error"])
+    judged = judged.set_column(judged.column_names.index("status"), "status", status)
+    return judged.set_column(judged.column_names.index("error"), "error", error)
 
 
 def _open_votes(config: JudgeVotesConfig, models: dict[str, Path], options: Mapping[str, Any] = {}) -> JudgeVotes:

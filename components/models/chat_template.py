@@ -6,6 +6,7 @@ python -m components.models.chat_template FOLDER      ends by SIGALRM where rend
 from __future__ import annotations
 
 import ctypes
+import datetime
 import os
 import signal
 import subprocess
@@ -18,6 +19,9 @@ from typing import Any
 from components.models.model_folder import open_tokenizer
 
 TEMPLATE_SECONDS = 10.0
+# The day that a template writes into a prompt: prompts, and what is computed of them, must not change overnight. It is
+# what the templates of Llama 3.1, and of 3.2 without a clock, write.
+_TODAY = datetime.datetime(2024, 7, 26)
 TOO_SLOW = f"its chat template took longer than {TEMPLATE_SECONDS:.0f} s to render"
 
 
@@ -26,7 +30,11 @@ class TemplateTooSlow(TimeoutError):
 
 
 def apply_chat_template(tokenizer: Any, turns: Sequence[Mapping[str, str]], **options: Any) -> Any:
-    """Call `tokenizer.apply_chat_template`. Raises TemplateTooSlow after TEMPLATE_SECONDS, in any thread."""
+    """Call `tokenizer.apply_chat_template`, on 26 July 2024 whatever the day.
+
+    Raises TemplateTooSlow after TEMPLATE_SECONDS, in any thread.
+    """
+    options = {"date_string": _TODAY.strftime("%d %b %Y"), "strftime_now": _TODAY.strftime} | options
     limit = _Limit(TEMPLATE_SECONDS)
     try:
         with limit:

@@ -8,6 +8,7 @@ of the files, so a hub's name and a folder with the same files are one key.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import re
 import shutil
 import tempfile
@@ -97,10 +98,8 @@ def _wanted_alone(folder: Path) -> Path:
 
     Whatever else was fetched of a model, by other programs, its digest is one.
     """
-    from huggingface_hub.utils import filter_repo_objects
-
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    wanted = set(filter_repo_objects(names, ignore_patterns=_NOT_WANTED))
+    wanted = {name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in _NOT_WANTED)}
     if wanted == names:
         return folder
     linked = folder.parents[1] / "stepverify" / folder.name

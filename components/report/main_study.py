@@ -13,7 +13,7 @@ import pandas as pd
 from components.dataflow.plain_text import printable
 from components.report.figures import figure_png
 from components.report.palette import colours
-from schemas.results import REFERENCES, members_of
+from schemas.results import OTHER_PRMS, REFERENCES, members_of
 
 LABELS = {
     "ensemble_prm": "PRM ensemble (mean score of its trainings)",
@@ -45,8 +45,11 @@ def label(method: str) -> str:
 
 
 def is_other_prm(method: str) -> bool:
-    """Tell whether a method is the PRM of a source of step labels that is not the first: prm_rollouts."""
-    return method.startswith("prm_") and not method.endswith("_weighted")
+    """Tell whether a method is the PRM of a source of step labels that is not the first: prm_rollouts.
+
+    Others may be called prm_… too: they are verifiers like any.
+    """
+    return method in OTHER_PRMS
 
 
 def short_name(method: str) -> str:

@@ -324,10 +324,12 @@ def _total_tokens(reply: object) -> int | None:
     if not isinstance(usage, dict):
         return None
     total = usage.get("total_tokens")
-    parts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
     if isinstance(total, int | float):
         return int(total)
-    return int(sum(parts)) if all(isinstance(part, int | float) for part in parts) else None
+    asked, answered = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not (isinstance(asked, int | float) and isinstance(answered, int | float)):
+        return None
+    return int(asked + answered)
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

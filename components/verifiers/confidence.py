@@ -6,6 +6,7 @@ own or another's. Probabilities are at temperature 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,8 +17,10 @@ from pydantic import PositiveInt
 
 from components.dataflow.stage import MapStage, Model
 from components.models.chat_template import apply_chat_template
+from components.models.model_folder import read_tokenizer_config
 from components.statistics.confidence import LIKELIEST, MEASURES, TokenProbabilities, measures
-from components.text.rendering import Rendered, join_steps, render
+from components.text.rendering import Rendered, end_of_turn_ids, join_steps, render
+from components.verifiers.heads import NO_NUMBER, open_whole_model
 from schemas.settings import Dtype, settings
 from schemas.verifiers import CONFIDENCE_SCORES
 
@@ -43,7 +46,7 @@ def confidence(config: ConfidenceConfig, generator: Model, name: str = "confiden
     """The stage solutions → confidence_scores."""
     return MapStage(
         name,
-        version=1,
+        version=2 if config.prompt == CHAT or (config.prompt == "auto" and _has_template(generator)) else 1,
         config=config,
         schema=CONFIDENCE_SCORES,
         make_worker=Confidence,
@@ -53,6 +56,13 @@ def confidence(config: ConfidenceConfig, generator: Model, name: str = "confiden
     )
 
 
+def _has_template(generator: Model) -> bool:
+    """Tell whether a model's folder has a chat template, as far as names and a local tokenizer_config.json tell."""
+    folder = Path(generator.path)
+    local = read_tokenizer_config(folder) if (folder / "tokenizer_config.json").is_file() else {}
+    return "chat_template.jinja" in generator.files or bool(local.get("chat_template"))
+
+
 class Confidence:
     """The actor of the stage: one causal model, fed a shard of solutions at a time."""
 
@@ -60,12 +70,12 @@ class Confidence:
         import torch
         from transformers import AutoModelForCausalLM
 
-        from components.models.model_folder import open_model, open_tokenizer
+        from components.models.model_folder import open_tokenizer
         from components.training.loop import SelectiveLogits
 
         self.config = config
         self.tokenizer = open_tokenizer(models["generator"])
-        model = open_model(AutoModelForCausalLM, models["generator"], dtype=getattr(torch, config.dtype))
+        model = open_whole_model(AutoModelForCausalLM, models["generator"], config.dtype)
         self.max_tokens = int(model.config.get_text_config().max_position_embeddings)
         self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -92,7 +102,9 @@ class Confidence:
             else:
                 fitting.append((index, solution))
         for index, tokens in self._read(fitting):
-            output[index] |= measures(tokens, self.config.window)
+            found = measures(tokens, self.config.window)
+            sound = all(math.isfinite(value) for value in found.values())
+            output[index] |= found if sound else {"error": NO_NUMBER}
         return pa.Table.from_pylist(output, schema=CONFIDENCE_SCORES)
 
     def _render(self, rows: Sequence[Mapping[str, Any]]) -> list[Rendered]:
@@ -101,9 +113,10 @@ class Confidence:
         has_template = bool(getattr(self.tokenizer, "chat_template", None))
         if self.config.prompt == PLAIN or (self.config.prompt == "auto" and not has_template):
             return render(self.tokenizer, problems, steps, finished)
+        end = end_of_turn_ids(self.tokenizer) or tuple(filter(None, [self.tokenizer.eos_token_id]))[:1]
         return [
-            _render_chat(self.tokenizer, problem, row["text"] or join_steps(row["steps"]))
-            for problem, row in zip(problems, rows, strict=True)
+            _render_chat(self.tokenizer, row["problem"], row["text"] or join_steps(row["steps"]), end if ended else ())
+            for row, ended in zip(rows, finished, strict=True)
         ]
 
     def _read(self, solutions: Sequence[tuple[int, Rendered]]) -> Iterator[tuple[int, TokenProbabilities]]:
@@ -145,10 +158,12 @@ def _token_probabilities(logits_TV: Tensor, ids_T: Tensor) -> np.ndarray:
     return torch.stack([own_T, confidence_T, certainty_T], -1).cpu().numpy()
 
 
-def _render_chat(tokenizer: Any, problem: str, text: str) -> Rendered:
-    """Render a problem as the user's turn and a solution as the model's, by the tokenizer's own template."""
+def _render_chat(tokenizer: Any, problem: str, text: str, end: Sequence[int]) -> Rendered:
+    """Render a problem as the user's turn and a solution as the model's, by the tokenizer's own template.
+
+    end: what closes a turn that is finished: a solution that was cut did not write it.
+    """
     question = [{"role": "user", "content": problem}]
     prompt = str(apply_chat_template(tokenizer, question, add_generation_prompt=True, tokenize=False))
     prompt_ids, ids = tokenizer([prompt, text], add_special_tokens=False)["input_ids"]
-    end = [tokenizer.eos_token_id] if tokenizer.eos_token_id is not None else []
     return Rendered([*prompt_ids, *ids, *end], len(prompt_ids), [])

@@ -14,7 +14,7 @@ from components.text.rendering import PROMPT_SEPARATOR, STEP_SEPARATOR
 from components.verifiers.adapters import is_adapter, read_adapter
 from components.verifiers.gated_head import GATE, check_gated_head
 from components.verifiers.style import OURS, Class, Style, read_style
-from components.verifiers.tokenizer_checks import open_checked_tokenizer, same_tokens
+from components.verifiers.tokenizer_checks import check_any_tokenizer, open_checked_tokenizer, same_tokens
 
 _VOCABULARIES = ("tokenizer.json", SENTENCEPIECE, "vocab.json", "vocab.txt")  # files, one of which a tokenizer has
 _LAYER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")  # the number of a layer, in names of weights
@@ -69,6 +69,21 @@ def open_checked_folder(style: Style, folder: Path, base: Path | None, reference
     if reference is not None:
         _check_reference(reference, tokenizer)
     return tokenizer
+
+
+def check_language_model_folder(folder: Path) -> None:
+    """Check that a folder holds a causal language model with an output embedding of its own, and a tokenizer of it.
+
+    Raises ValueError, in one line. Transformers would make up a head that is not there.
+    """
+    config = _config(folder)
+    named = str((config.get("architectures") or ["no architecture"])[0])
+    if not named.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")):
+        raise ValueError(f"{folder} holds {named}, which writes nothing: a language model is wanted (…ForCausalLM)")
+    tensors, opened = stored_tensors(folder), _computable_config(folder)
+    _check_body(folder, tensors, opened)
+    _check_output_embedding(folder, tensors, opened)
+    check_any_tokenizer(_tokenizer_folder(folder), getattr(opened, "vocab_size", None))
 
 
 def verifier_kind(style: str | Style, folder: Path) -> Literal["process", "outcome"]:

@@ -13,6 +13,8 @@ from components.verifiers.gated_head import open_gated_head
 from components.verifiers.style import Style
 from components.verifiers.styled_rendering import one_token
 
+NO_NUMBER = "the model's output is NaN or infinite: its weights are broken, or too large for the dtype, as for float16"
+
 
 def open_styled_model(style: Style, folder: Path, tokenizer: Any, dtype: str, base: Path | None) -> tuple[Any, Any]:
     """Open a model on the CPU, an adapter merged, and its head: hidden states (positions, hidden) to outputs.

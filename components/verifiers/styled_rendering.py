@@ -15,9 +15,6 @@ from components.models.chat_template import apply_chat_template
 from components.verifiers.style import Style
 
 _SPECIAL = ("bos_token", "eos_token", "pad_token")
-# Llama 3.2's chat template writes the day of the call into the system's turn, if it is given none. Scores must not
-# change overnight: this is the day that the templates of Llama 3.1, and of 3.2 without a clock, write.
-_DATE = "26 Jul 2024"
 
 
 @dataclass(frozen=True)
@@ -154,7 +151,7 @@ def _chat(style: Style, tokenizer: Any, question: str, steps: Sequence[str]) -> 
         turns = [{"role": "system", "content": form.system}] if form.system else []
         answer = form.between_steps.join(step + after for step in steps[:count])
         turns += [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        return str(apply_chat_template(tokenizer, turns, tokenize=False, date_string=_DATE))
+        return str(apply_chat_template(tokenizer, turns, tokenize=False))
 
     ids = _encode(style, tokenizer, chat(len(steps)))
     if style.reading.at == "tag":
@@ -184,7 +181,7 @@ def _turns(style: Style, tokenizer: Any, question: str, steps: Sequence[str]) ->
     for number, step in enumerate(steps):
         said = step if number else question + step
         turns += [{"role": "user", "content": said}, {"role": "assistant", "content": reply}]
-        so_far.append(str(apply_chat_template(tokenizer, turns, tokenize=False, date_string=_DATE)))
+        so_far.append(str(apply_chat_template(tokenizer, turns, tokenize=False)))
     encoded = [_encode(style, tokenizer, text) for text in so_far]
     replied = one_token(tokenizer, reply)
     for ids in encoded:

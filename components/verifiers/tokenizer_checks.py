@@ -49,6 +49,22 @@ def open_checked_tokenizer(style: Style, folder: Path, num_embeddings: int | Non
     return tokenizer
 
 
+def check_any_tokenizer(folder: Path, num_embeddings: int | None = None) -> None:
+    """Check the tokenizer of a folder of no style. Raises ValueError, in one line, as `open_checked_tokenizer` does."""
+    try:
+        tokenizer = open_tokenizer(folder)
+        _check_round_trip(tokenizer)
+        _check_sentencepiece(tokenizer, folder)
+    except TimeoutError:
+        raise
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{folder} has no tokenizer that can be used: {reason}") from error
+    if num_embeddings is not None and tokenizer.vocab_size > num_embeddings:
+        few = f"the model has embeddings for {num_embeddings}"
+        raise ValueError(f"{folder}: its tokenizer has {tokenizer.vocab_size} tokens, and {few}")
+
+
 def same_tokens(tokenizer: Any, other: Any) -> bool:
     """Return whether two tokenizers give the probe texts equal ids."""
     return all(tokenizer.encode(text) == other.encode(text) for text in PROBES)

@@ -23,14 +23,12 @@ from components.training.loop import SelectiveLogits, predict
 from components.training.prefix_tree import PrefixTree, prefix_tree
 from components.verifiers.folder_checks import check_convention, check_verifier_folder, open_checked_folder
 from components.verifiers.gated_head import gated_score
-from components.verifiers.heads import open_reference, open_styled_model, open_whole_model
+from components.verifiers.heads import NO_NUMBER, open_reference, open_styled_model, open_whole_model
 from components.verifiers.log_ratio import answer_log_probabilities, summed_at_steps
 from components.verifiers.solutions_to_score import Solution, SolutionScores, solution_rows
 from components.verifiers.style import OURS, Style, read_style
 from components.verifiers.style_scores import class_probabilities, style_score
 from components.verifiers.styled_rendering import StyledText, render_styled
-
-_NO_NUMBER = "the model's output is NaN or infinite: its weights are broken, or too large for the dtype, as for float16"
 
 
 @dataclass(frozen=True)
@@ -165,7 +163,7 @@ class Verifier:
         read = self._log_ratios if self.reference is not None else self._outputs
         for indices, values in zip(by_problem.values(), read(trees, groups), strict=True):
             for index, one in zip(indices, values, strict=True):
-                results[index] = one if np.isfinite(one).all() else _NO_NUMBER
+                results[index] = one if np.isfinite(one).all() else NO_NUMBER
         return results
 
     def _outputs(self, trees: list[PrefixTree], groups: list[list[Any]]) -> list[list[np.ndarray]]:

@@ -31,7 +31,6 @@ from flows.command_line.errors import end_on_sigterm, run_and_report_errors
 from flows.command_line.options import MoreOptions, parse
 from flows.command_line.preset_options import preset_of
 from flows.command_line.verifier_specs import verifier_specs
-from flows.presets.label_source_names import SOURCES
 from flows.presets.paths import changes, path_of, replaced
 from flows.presets.preset import SAMPLING_PATHS, Preset
 from flows.studies import endpoints
@@ -71,15 +70,15 @@ def open_study(options: argparse.Namespace) -> Study:
     preset = generator_options.with_generator(preset, named, options, notes)
     learns_from_solutions = file_checks.learns_from_solutions(options)
     published_prm = model_checks.published_prm(options)
-    own = ("prm", "orm", *ENSEMBLES, *REFERENCES, *(f"prm_{source}" for source in SOURCES))
-    verifiers = tuple(verifier_specs(options, own, cached=options.command != "run"))
-    of_verifiers = [spec.access for spec in verifiers]
-    endpoint_options.refuse_without_endpoint(options, [*accesses.values(), *of_verifiers], endpoint_options.FOR_STUDIES)
-    hub_models |= {f"--verifier {spec.name}": ", ".join(spec.origins) for spec in verifiers if spec.origins}
     labelled, labelled_paths = file_checks.labelled_files(options, files, held_out, notes)
     graded, graded_paths = file_checks.graded_files(options, files, held_out, notes)
     judge, labelling_prm = model_checks.judge(options), model_checks.labelling_prm(options)
     sources = checks.label_sources(options, preset, files is not None, labelled is not None)
+    own = _own_verifiers(preset, sources, embedded=files is None and not preset.needs_files)
+    verifiers = tuple(verifier_specs(options, own, cached=options.command != "run"))
+    of_verifiers = [spec.access for spec in verifiers]
+    endpoint_options.refuse_without_endpoint(options, [*accesses.values(), *of_verifiers], endpoint_options.FOR_STUDIES)
+    hub_models |= {f"--verifier {spec.name}": ", ".join(spec.origins) for spec in verifiers if spec.origins}
     if small_scale:
         checks.small_scale_labeller(options, preset, sources, files is not None)
     if labelled is not None and "human" not in sources:
@@ -142,6 +141,12 @@ def open_study(options: argparse.Namespace) -> Study:
         runner=runner,
         notes=tuple(notes),
     )
+
+
+def _own_verifiers(preset: Preset, sources: Sequence[str], embedded: bool) -> tuple[str, ...]:
+    """Return the names of the verifiers that a study has by itself."""
+    ensembles = ENSEMBLES if preset.training_seeds > 1 else ()
+    return ("prm", "orm", *ensembles, *(REFERENCES if embedded else ()), *(f"prm_{source}" for source in sources[1:]))
 
 
 def read_placement(given: str) -> placements.Placement | None:

@@ -16,7 +16,7 @@ from components.models.chat_template import TOO_SLOW, template_is_too_slow
 from components.models.hub import HUB, HubModel, hub_model, is_hub_name
 from components.models.model_folder import read_config, read_tokenizer_config
 from components.sampling.endpoint import is_endpoint
-from components.verifiers.folder_checks import check_verifier_folder, verifier_kind
+from components.verifiers.folder_checks import check_language_model_folder, check_verifier_folder, verifier_kind
 from components.verifiers.style import OURS, Style, process_styles
 from flows.presets.preset import CHAT_INSTRUCTION, Preset
 
@@ -142,6 +142,21 @@ def verifier_folder(flag: str, folder: Path) -> Model:
     except StoreError as error:
         raise InputError(f"{flag} {error}") from error
     return Model(str(folder.absolute()), value, files)
+
+
+def language_model(flag: str, folder: Path) -> Model:
+    """Return the model of a folder that must hold a causal language model, its head and chat template checked.
+
+    Raises InputError.
+    """
+    model = model_folder(flag, folder)
+    assert model is not None
+    check_chat_template(flag, Path(model.path))
+    try:
+        check_language_model_folder(Path(model.path))
+    except (ValueError, OSError) as error:
+        raise InputError(f"{flag}: {error}") from error
+    return model
 
 
 def check_verifier(flag: str, style: Style | str, folders: Mapping[str, Path]) -> str:

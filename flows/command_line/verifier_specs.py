@@ -36,6 +36,7 @@ from components.verifiers.style import OURS, read_style
 from components.verifiers.verifier_scores import VerifierConfig, verifier_scores
 from flows.command_line import endpoint_options, model_checks
 from flows.study import VerifierSpec
+from schemas.results import ENSEMBLES, REFERENCES
 from schemas.settings import Dtype
 
 CONFIDENCE, JUDGE = "confidence:", "judge:"
@@ -72,6 +73,8 @@ def _spec(
         raise InputError(f"--verifier {text}: write NAME=SOURCE, where NAME has letters, digits and _")
     if name in _RESERVED or name.endswith("_weighted"):
         raise InputError(f"--verifier {text}: {name} is the name of a vote; choose another")
+    if name in (*ENSEMBLES, *REFERENCES) and name not in known:
+        raise InputError(f"--verifier {text}: {name} is the name of a verifier of studies; choose another")
     if name in known:
         raise InputError(f"--verifier {text}: there is another verifier {name}; each needs a name of its own")
     flag = f"--verifier {name}"
@@ -134,14 +137,14 @@ def _confidence(flag: str, name: str, folders: dict[str, Path], options: dict[st
         config = ConfidenceConfig(**options, **({} if window is None else {"window": int(window)}))  # type: ignore[arg-type]
     except ValueError as error:
         raise InputError(f"{flag}: {_first(error)}") from error
-    stage = confidence(config, model_checks.verifier_folder(flag, folders["verifier"]))
+    stage = confidence(config, model_checks.language_model(flag, folders["verifier"]))
     compared = ComparedVerifier(name, f"scores_{number}", measure)
     return VerifierSpec(name, _shown(stage, f"{name}_scores"), compared, is_trained=False)
 
 
 def _judge(flag: str, name: str, folders: dict[str, Path], options: dict[str, str], number: int) -> VerifierSpec:
     _allow(flag, options, "judge")
-    stage = judge_votes(_votes(flag, options), model_checks.verifier_folder(flag, folders["verifier"]))
+    stage = judge_votes(_votes(flag, options), model_checks.language_model(flag, folders["verifier"]))
     return _by_votes(name, stage, number)
 
 
@@ -205,7 +208,9 @@ def _model(flag: str, name: str, folders: dict[str, Path], options: dict[str, st
     stage = verifier_scores(VerifierConfig(style, dtype), models)  # type: ignore[arg-type]
     column = "" if reduction else "score"
     compared = ComparedVerifier(name, f"scores_{number}", column, reduction, neutral)
-    return VerifierSpec(name, _shown(stage, f"{name}_scores"), compared, kind == "process")
+    # A log-ratio is of all tokens so far: at a step's end it says of the beginning, and not of the step.
+    rates_steps = kind == "process" and not (style is not None and style.needs_reference)
+    return VerifierSpec(name, _shown(stage, f"{name}_scores"), compared, rates_steps)
 
 
 _WAYS = {CONFIDENCE: _confidence, JUDGE: _judge}  # how a source begins that is no folder of a verifier

@@ -15,6 +15,7 @@ from components.dataflow.runner import Runner
 from components.evaluation.compared_samples import ComparisonConfig, compared_samples
 from components.evaluation.compute_cost import INFERENCE, parameters
 from components.evaluation.verifier_step_errors import VerifierStepErrorsConfig, verifier_step_errors
+from components.labels.judge_votes import NO_STEPS
 from components.report import main_study
 from components.report.main_study import Row
 from components.report.parts import Section, listing, named_interval, percent, section
@@ -100,11 +101,12 @@ def write(
     """Print the results and write the study's folder. place: of the samples. tables: verifier → its own scores."""
     frames = report_file.frames(run, report_file.RESULTS)
     curves = frames["best_of_n"]
-    num_problems = int(curves["num_problems"].max())
-    slots = int(curves["n"].max())
+    tested = curves[curves["split"] == "test"]
+    num_problems = int(tested["num_problems"].max())
+    slots = int(tested["n"].max())
     verdicts = summary.in_words(frames["comparisons"], num_problems, specs) if slots > 1 else []
     costs = _costs(run, specs, tables)
-    notes = [*notes, *_missing(run, tables)]
+    notes = [*notes, *_missing(run, tables), *_unreadable(run, specs), *_without_scores(run, specs)]
     content = {
         "study": run.study,
         "samples": place,
@@ -155,6 +157,37 @@ def _missing(run: Runner, tables: Mapping[str, Dataset]) -> list[str]:
             errors = run.store.read(table, ["error"])["error"].drop_null()
             first = errors[0].as_py()
             notes.append(f"{name} has no score of {len(errors):,} of {table.rows:,} samples; the first: {first}")
+    return notes
+
+
+def _without_scores(run: Runner, specs: Sequence[VerifierSpec]) -> list[str]:
+    """Return a note per verifier without any score, as an expression of one that has none."""
+    samples = run.results["scored_samples"]
+    assert isinstance(samples, Dataset)
+    scores = run.store.read(samples, [f"{spec.name}_score" for spec in specs])
+    empty = [spec.name for spec in specs if scores[f"{spec.name}_score"].null_count == len(scores)]
+    return [f"{name} has no score of any sample, and stands in no table" for name in empty]
+
+
+def _unreadable(run: Runner, specs: Sequence[VerifierSpec]) -> list[str]:
+    """Return a note per judge of whose verdicts some could not be read: they are no votes."""
+    notes = []
+    for spec in specs:
+        if spec.reduced is None or spec.stage is None:
+            continue
+        votes = run.results[spec.stage.title]
+        assert isinstance(votes, Dataset)
+        rows = run.store.read(votes, ["problem_id", "sample_index", "status"]).to_pandas()
+        rows = rows[~rows["status"].isin(["error", NO_STEPS])]
+        readable = rows["status"].eq("ok")
+        few = int((readable.groupby([rows["problem_id"], rows["sample_index"]]).mean() < 0.5).sum())
+        if not readable.all():
+            causes = rows.loc[~readable, "status"].value_counts()
+            named = ", ".join(f"{count:,} {status}" for status, count in causes.items())
+            notes.append(
+                f"{spec.name}: {int((~readable).sum()):,} of {len(rows):,} verdicts could not be read ({named}) and "
+                f"are no votes; of {few:,} solutions more than half"
+            )
     return notes
 
 

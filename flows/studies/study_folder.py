@@ -60,13 +60,13 @@ def write_study(
     print(f"\n{store.files.url(folder)}/: {names}")
 
 
-def name_of_file(store: Store, place: str) -> str:
+def name_of_file(store: Store, place: str, suffix: str = "") -> str:
     """Return the name of the study of a file, made of the file's own: another file's study is not overwritten.
 
-    place: the file's path or URL, which the study's summary.json says.
+    place: the file's path or URL, which the study's summary.json says. suffix: of the name.
     """
     stem = place.rstrip("/").rpartition("/")[2].split(".")[0]
-    name = re.sub(r"[^\w-]+", "_", stem).strip("_")[:_LONGEST_NAME] or "samples"
+    name = (re.sub(r"[^\w-]+", "_", stem).strip("_")[:_LONGEST_NAME] or "samples") + suffix
     try:
         summary = json.loads(store.files.read(f"studies/{name}/summary.json"))
         is_other = summary.get("file", place) != place or "preset" in summary

@@ -69,10 +69,9 @@ def write(study: Study) -> None:
 def in_words(comparisons: pd.DataFrame, num_problems: int, specs: Sequence[VerifierSpec]) -> list[str]:
     """Return the verdicts in words. Length and random stand in tables alone."""
     floors = [*REFERENCES, *(spec.name for spec in specs if spec.is_floor)]
-    known = {*comparisons["method"], *(spec.name for spec in specs)}
     given: dict[str, bool] = {}
     for spec in specs:
-        read = names_in(spec.compared.expression, known) if spec.compared.expression else ()
+        read = names_in(spec.compared.expression) if spec.compared.expression else ()
         if all(name in given for name in read):  # else a score of the study's own trainings is in it
             given[spec.name] = any(given[name] for name in read) if read else spec.is_trained
     return verdicts_in_words(comparisons, num_problems, floors, given)

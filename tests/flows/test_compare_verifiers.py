@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
+from safetensors.torch import load_file, save_file
 
 from components.dataflow.runner import Runner
+from components.dataflow.store import Store
 from flows import compare_verifiers, evaluate, step_errors
 from tests.flows.test_scored_files import four, nested, write
 from tests.flows.test_verifier_specs import folders  # noqa: F401 # the fixture
@@ -33,9 +38,19 @@ def inputs(tmp_path: Path, folders: dict[str, Path]) -> dict[str, str]:  # noqa:
     for path in folders["prm"].iterdir():
         content = path.read_bytes()
         (cut / path.name).write_bytes(content[: len(content) // 2] if path.suffix == ".safetensors" else content)
+    headless = tmp_path / "headless"
+    shutil.copytree(folders["generator"], headless)
+    weights = load_file(headless / "model.safetensors")
+    save_file(
+        {name: value for name, value in weights.items() if name != "lm_head.weight"}, headless / "model.safetensors"
+    )
     (tmp_path / "bad.toml").write_text('name = "mine"\nkind = "proces"\n')
     places = {name.partition(".")[0]: str(tmp_path / name) for name in texts}
-    return places | {name: str(folder) for name, folder in folders.items()} | {"cut": str(cut), "here": str(tmp_path)}
+    return (
+        places
+        | {name: str(folder) for name, folder in folders.items()}
+        | {"cut": str(cut), "headless": str(headless), "here": str(tmp_path)}
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,6 +78,11 @@ def inputs(tmp_path: Path, folders: dict[str, Path]) -> dict[str, str]:  # noqa:
         (["{good}", "--verifier=a={prm},dtype=int8"], ["dtype int8", "bfloat16"]),
         (["{good}", "--verifier=a=confidence:{generator},measure=entropy"], ["measure entropy", "self_certainty"]),
         (["{good}", "--verifier=a=confidence:{generator},window=0"], ["--verifier a", "window"]),
+        (["{good}", "--verifier=a=confidence:{prm}"], ["--verifier a", "ForTokenClassification, which writes nothing"]),
+        (["{good}", "--verifier=a=judge:{orm}"], ["--verifier a", "ForTokenClassification, which writes nothing"]),
+        (["{good}", "--verifier=a=confidence:{headless}"], ["--verifier a", "lacks weights of a language model"]),
+        (["{good}", "--verifier=ensemble_prm=length"], ["ensemble_prm", "name of a verifier of studies"]),
+        (["{good}", "--verifier=solution_length=length"], ["solution_length", "name of a verifier of studies"]),
         (["{good}", "--verifier=a=judge:{generator},votes=0"], ["--verifier a", "votes"]),
         (["{good}", "--verifier=a=judge:{generator},temperature=0"], ["several votes at temperature 0"]),
         (["{good}", "--verifier=a=judge:{generator},prompt={here}/none.txt"], ["none.txt"]),
@@ -93,9 +113,9 @@ def test_bad_input_gives_one_line_before_any_work(
     ("argv", "words"),
     [
         ([], ["--prm FOLDER", "--verifier NAME=SOURCE"]),
-        (["--verifier=a={orm}"], ["--verifier a", "it rates whole solutions"]),
-        (["--verifier=a=length"], ["--verifier a", "it rates whole solutions"]),
-        (["--verifier=a={prm}", "--verifier=b=1 - a"], ["--verifier b", "it rates whole solutions"]),
+        (["--verifier=a={orm}"], ["--verifier a", "it calls no step wrong"]),
+        (["--verifier=a=length"], ["--verifier a", "it calls no step wrong"]),
+        (["--verifier=a={prm}", "--verifier=b=1 - a"], ["--verifier b", "it calls no step wrong"]),
     ],
 )
 def test_step_errors_wants_verifiers_that_rate_steps(
@@ -155,3 +175,72 @@ def test_files_of_others_are_read_as_evaluate_reads_them(tmp_path: Path, columns
     assert set(both) - set(theirs) == {"short"}
     assert both["short"]["1"] == both["pass"]["1"]
     assert both["short"]["4"] != both["pass"]["4"]
+
+
+def compared(file: Path, root: Path, *verifiers: str) -> dict[str, Any]:
+    """The summary of a comparison that needs no model, and so no engine."""
+    argv = [str(file), "--root", str(root), *(f"--verifier={one}" for one in verifiers)]
+    assert compare_verifiers.main(argv) == 0
+    [folder] = [each for each in (root / "studies").iterdir() if read(each)["file"] == str(file)]
+    return read(folder)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+    return summary
+
+
+def test_verifiers_of_any_name_are_compared_and_what_a_file_lacks_is_told(tmp_path: Path) -> None:
+    """prm_a is no PRM of a label source here; a column without a score is in an expression; a problem has a sample
+    less, and one sample no text."""
+    rows: list[dict[str, Any]] = [
+        {"problem": f"{n} + 2?", "text": f"So {n + 2 + wrong}." * (1 + wrong), "answer": str(n + 2 + wrong)}
+        | {"is_correct": not wrong, "prm_a_score": 0.5 - 0.1 * wrong, "lost_score": None}
+        for n in range(12)
+        for wrong in (0, 1)
+    ]
+    rows[2] |= {"text": None, "answer": None, "is_correct": False}
+    names = ("prm_b=random", "short=length", "mix=mean(lost, prm_a)", "both=min(prm_a, prm_b)")
+    for folder in ("one", "two"):  # of one name, and two studies
+        (tmp_path / folder).mkdir()
+        file = tmp_path / folder / "samples.jsonl"
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows[: -1 if folder == "one" else -3]))
+        summary = compared(file, tmp_path / "out", *names)
+        assert "1 slots of 1 problems are not in the file: they count as empty" in summary["notes"]
+        assert "mix has no score of any sample, and stands in no table" in summary["notes"]
+        said = [verdict.partition(" at N")[0] for verdict in summary["verdicts"]]
+        assert "prm_a shows no clear difference from both" in said
+        assert "prm_a shows no clear difference from majority voting" in said
+    assert sorted(each.name.partition("_")[0] for each in (tmp_path / "out/studies").iterdir()) == ["samples"] * 2
+    scored = pd.read_parquet(
+        json.loads((tmp_path / "out/studies/samples_verifiers/index.json").read_text())["scored_samples"]
+    )
+    assert scored["short_score"].isna().sum() == 2  # the empty slot, and the sample without a text
+
+
+def test_a_list_beside_a_sample_s_own_text_is_no_list_of_samples(tmp_path: Path) -> None:
+    row = {"problem": "1 + 1?", "completion": "It is \\boxed{3}.", "answer": "3", "is_correct": False}
+    rows = [
+        row | {"solutions": ["It is 2."], "answers": ["2"]},
+        row | {"completion": "2", "answer": "2", "is_correct": True},
+    ]
+    file = tmp_path / "samples.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    compared(file, tmp_path / "out", "a=length")
+    index = json.loads((tmp_path / "out/studies/samples_verifiers/index.json").read_text())
+    samples = pd.read_parquet(index["file_samples"])
+    assert samples[["answer", "is_correct"]].values.tolist() == [["3", False], ["2", True]]
+    assert pd.read_parquet(index["file_solutions"])["text"].tolist() == ["It is \\boxed{3}.", "2"]
+
+
+def test_new_problems_at_a_file_s_end_leave_the_shards_before_as_they_were(tmp_path: Path) -> None:
+    rows = [ROWS[n % 2] | {"problem": f"{n // 2} + 2?"} for n in range(1400)]
+    file, shards = tmp_path / "samples.jsonl", list[set[str]]()
+    for count in (1000, 1400):
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows[:count]))
+        compared(file, tmp_path / "out", "a=length")
+        folder = json.loads((tmp_path / "out/studies/samples_verifiers/index.json").read_text())["file_solutions"]
+        manifest = Store(tmp_path / "out").manifest("/".join(folder.split("/")[-2:])) or {}
+        shards.append({shard["digest"] for shard in manifest["shards"]})
+    assert len(shards[0]) == 2
+    assert shards[0] < shards[1]

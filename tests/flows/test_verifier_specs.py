@@ -17,6 +17,7 @@ from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY
 from flows.command_line.verifier_specs import verifier_specs
 from flows.study import VerifierSpec
+from tests.verifiers.style_models import make
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +53,12 @@ def test_models_trained_here_say_themselves_whether_they_rate_steps(folders: dic
     assert other.stage is not None
     assert prm.stage is not None
     assert recipe(other.stage) == recipe(prm.stage), "another reduction, or name, reads no solution anew"
+
+
+def test_a_log_ratio_of_all_tokens_so_far_calls_no_step_wrong(tmp_path: Path) -> None:
+    make("implicit_prm", tmp_path / "model")
+    [spec] = specs(f"a={tmp_path / 'model'},style=implicit_prm,reference={tmp_path / 'model'}")
+    assert not spec.rates_steps
 
 
 def test_what_needs_no_training(folders: dict[str, Path]) -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from components.dataflow.stage import MapStage, Model, recipe
-from components.labels.judge_labels import JudgeConfig
+from components.labels.judge_labels import Judge, JudgeConfig, Written
 from components.labels.judge_votes import JudgeVotes, JudgeVotesConfig, judge_votes, verdict_scores
 from components.sampling.engines import SamplingConfig
 from schemas.settings import NoSettings
@@ -79,6 +79,17 @@ def test_each_vote_has_a_seed_of_its_own_whatever_its_block() -> None:
     assert whole == parts
     assert len({row["text"] for row in whole}) == 4
     assert [row["vote"] for row in whole] == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_a_solution_without_steps_is_no_error_and_has_no_vote() -> None:
+    judge = Judge("{problem}{steps}", 0, lambda prompts, seeds: [Written('{"first_wrong_step": null}')] * len(prompts))
+    table = solutions(["a"], [])
+    rows = JudgeVotes(judge)(table, {"first_vote": 0, "votes": 2}).to_pylist()
+    assert [(row["status"], row["error"]) for row in rows] == [("ok", None), ("no_steps", None)] * 2
+    votes = pa.Table.from_pylist(rows, schema=JUDGE_VOTES)
+    found = verdict_scores().compute(NoSettings(), table, votes)
+    assert isinstance(found, pa.Table)
+    assert [(row["score"], row["error"]) for row in found.to_pylist()] == [(1.0, None), (None, None)]
 
 
 def scored(verdicts: list[tuple[str, int | None]], steps: list[str]) -> dict[str, Any]:

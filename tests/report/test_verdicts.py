@@ -12,6 +12,8 @@ from scipy.special import ndtr
 
 from components.report.verdicts import compared, holm, verdicts
 from components.statistics.bootstrap import BootstrapConfig, estimates, two_way_interval
+from flows.presets.label_source_names import SOURCES
+from schemas.results import OTHER_PRMS
 
 CONFIG = BootstrapConfig(resamples=500)
 PROBLEMS, STUDIES = 200, 400
@@ -132,3 +134,20 @@ def test_without_a_difference_reports_seldom_say_that_there_is_one(seeds: int, s
         said = verdicts(pd.DataFrame(rows), PROBLEMS)
         wrong += any(" beats " in line or " loses to " in line for line in said[:-1])
     assert wrong / STUDIES <= 0.1
+
+
+def test_verifiers_whose_names_begin_with_prm_are_compared_like_any() -> None:
+    """A PRM of a label source is compared with the first PRM and the ORM alone; prm_qwen is no such PRM."""
+    names = ["prm_qwen", "prm_sky", "majority", "pass_at_1"]
+    pairs = [pair for pair in itertools.permutations(names, 2) if pair[0] != "pass_at_1"]
+    rows = [row(method, baseline, 0.1, 0.05, 0.15, 0.001) for method, baseline in pairs]
+    said = verdicts(pd.DataFrame(rows), 500)
+    assert said[0].startswith("prm_qwen beats prm_sky at N = 64")
+    assert len(said) == 1 + 2 + 2 + 1  # each pair, each against both baselines, and the line on the correction
+    sources = ["prm", "prm_rollouts", "majority"]
+    rows = [row(a, b, 0.1, 0.05, 0.15, 0.001) for a, b in itertools.permutations(sources, 2)]
+    assert not any("PRM by rollouts" in one and "majority" in one for one in verdicts(pd.DataFrame(rows), 500))
+
+
+def test_the_prms_of_all_label_sources_are_known_as_such() -> None:
+    assert set(OTHER_PRMS) == {f"prm_{source}" for source in SOURCES}

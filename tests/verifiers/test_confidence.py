@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 import torch
 import transformers
 
+from components.dataflow.stage import Model
 from components.statistics.confidence import MEASURES
 from components.text.rendering import join_steps
-from components.verifiers.confidence import Confidence, ConfidenceConfig
+from components.verifiers.confidence import Confidence, ConfidenceConfig, confidence
 from components.worlds.tokenizer import build_tokenizer
 from components.worlds.worked_arithmetic import VOCABULARY
 from schemas.tables import SOLUTIONS
@@ -95,11 +97,46 @@ def test_a_chat_model_is_asked_by_its_own_template(folder: Path, tmp_path: Path)
     tokenizer.save_pretrained(tmp_path)
     transformers.AutoModelForCausalLM.from_pretrained(folder).save_pretrained(tmp_path)
     rows = Confidence(ConfidenceConfig(), {"generator": tmp_path})(shard(), {}).to_pylist()
-    problem, [steps, _] = next(iter(SOLUTIONS_OF.items()))
-    wanted = plain(tmp_path, f"{problem}.So ", join_steps(steps), True, 2048)
-    assert {name: rows[0][name] for name in MEASURES} == pytest.approx(wanted, abs=1e-5)
+    problem, solutions = next(iter(SOLUTIONS_OF.items()))
+    for row, steps, ended in zip(rows, solutions, (True, False), strict=False):  # a cut one did not write its end
+        wanted = plain(tmp_path, f"{problem}.So ", join_steps(steps), ended, 2048)
+        assert {name: row[name] for name in MEASURES} == pytest.approx(wanted, abs=1e-5)
     plainly = Confidence(ConfidenceConfig(prompt="plain"), {"generator": tmp_path})(shard(), {}).to_pylist()
     assert plainly[0]["mean_log_probability"] != pytest.approx(rows[0]["mean_log_probability"])
+
+
+def test_a_turn_is_closed_by_the_template_s_own_token(folder: Path, tmp_path: Path) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ m.content }}<end_of_turn>{% endfor %}{% if add_generation_prompt %}So {% endif %}"
+    )
+    tokenizer.save_pretrained(tmp_path)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(tmp_path)
+    worker = Confidence(ConfidenceConfig(), {"generator": tmp_path})
+    [rendered, cut] = worker._render(shard().to_pylist()[:2])
+    closing = tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    assert rendered.ids[-1] == closing
+    assert cut.ids[cut.prompt_length :].count(closing) == 0
+
+
+def test_the_key_moves_where_a_chat_is_read_and_not_elsewhere(folder: Path) -> None:
+    generator = Model(str(folder), "d" * 64)
+    chat = dataclasses.replace(generator, files={"chat_template.jinja": "e" * 64})
+    assert [confidence(ConfidenceConfig(prompt="plain"), each).version for each in (generator, chat)] == [1, 1]
+    assert [confidence(ConfidenceConfig(), each).version for each in (generator, chat)] == [1, 2]
+
+
+def test_broken_weights_give_errors_and_no_scores(folder: Path, tmp_path: Path) -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    model.lm_head.weight.data[0, 0] = float("nan")
+    model.save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    [row, *_] = Confidence(ConfidenceConfig(), {"generator": tmp_path})(shard(), {}).to_pylist()
+    assert "NaN or infinite" in row["error"]
+    assert row["mean_log_probability"] is None
 
 
 def test_a_solution_that_does_not_fit_is_an_error_of_its_row(folder: Path) -> None:
