@@ -71,8 +71,8 @@ def read_gpus(text: str) -> Gpus:
     match = re.fullmatch(r"gpu=(\d+(?:\.\d+)?)(GB|GiB)(?:,count=([1-9]\d{0,3}))?", text)
     if match is None:
         raise InputError(f"--fits {text}: gpu=24GB is wanted, or gpu=80GB,count=8 for GPUs that share a training")
-    if float(match[1]) < 1:
-        raise InputError(f"--fits {text}: a GPU of less than 1 GB holds no model")
+    if not float(match[1]):
+        raise InputError(f"--fits {text}: a GPU without memory holds no model")
     return Gpus(float(match[1]) * (1e9 if match[2] == "GB" else 2**30), int(match[3] or 1))
 
 

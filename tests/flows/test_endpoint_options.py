@@ -84,6 +84,12 @@ def test_a_judge_can_be_one_too(folder: Path) -> None:
     [
         (["--base-model", "{folder}"], "--generator is sampled as it is, and --base-model is finetuned first"),
         (["--max-requests", "0"], "--max-requests 0: must be 1 or more"),
+        (["--key-variable", "sk-not-a-name"], "--key-variable: the name of an environment variable is wanted"),
+        (["--thinking-markers", "", "</think>"], "--thinking-markers: thinking_markers must be two texts"),
+        (["--max-thinking-tokens", "0"], "--max-thinking-tokens 0 is for a model in a folder"),
+        (["--verifier", "x=min(prm_judge,orm)"], "there is no verifier 'prm_judge'"),
+        (["--verifier", "x=min(exact_rule,orm)"], "there is no verifier 'exact_rule'"),
+        (["--verifier", "x=min(ensemble_prm,orm)", "--training-seeds", "1"], "there is no verifier 'ensemble_prm'"),
         (["--requests-at-once", "-2"], "--requests-at-once -2: must be 1 or more"),
         (["--label-sources", "rollouts"], "--label-sources rollouts goes on from the middle of solutions"),
         (["--label-sources=judge", "--judge", ADDRESS, "--judge-structured"], "--judge-structured is for a judge in a"),

@@ -65,6 +65,8 @@ def test_what_does_not_fit_is_told_with_the_number_to_change(
     assert needs["solutions"] < 0.9 * 24
     assert f"does not fit into 24 GB, of which 90% can be used: orm, prm: {needs['orm']} GB: weights, gradients" in said
     assert "and moments of 1.5 billion parameters are 24 GB: --sharding fsdp over 2 such GPUs, or a smaller" in said
+    _, said = planned(capsys, *files, "--preset", "one_gpu", *HUB, "--fits", "gpu=0.5GB")
+    assert "larger GPUs, or a smaller --reward-base" in said  # no number of so small ones holds an example
     _, said = planned(capsys, *files, "--preset", "node_8gpu", *HUB, "--fits", "gpu=12GB")
     assert "solutions, rollouts_search: 14.2 GB: its weights alone are 14.0 GB: [engines] gpus = 2" in said
     assert "scores: 29.1 GB: [scorers] gpus = 4 shares it" in said
@@ -98,6 +100,7 @@ def test_a_model_that_is_here_is_reckoned_by_its_own_shape(
     [
         (["--fits", "24"], "--fits 24: gpu=24GB is wanted"),
         (["--fits", "gpu=24GB,count=0"], "gpu=24GB is wanted"),
+        (["--fits", "gpu=0GB"], "--fits gpu=0GB: a GPU without memory holds no model"),
     ],
 )
 def test_what_cannot_be_read_is_refused(files: list[str], argv: list[str], words: str) -> None:
