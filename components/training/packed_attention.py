@@ -8,7 +8,7 @@ kernel, causal where a tree is a single sequence. The two are equal to rounding,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class PackedRow:
     """One row of N tokens. ids_1N, positions_1N; and either `block_mask`, for flex attention, or `groups`.
 
     take_P: for every slot of the groups, laid end to end, the token that stands there (any token in a padding slot).
-    place_N: for every token its slot.
+    place_N: for every token its slot. until_N: of `block_mask`, which is made of it. copies: by device, of `to`.
     """
 
     ids_1N: Tensor
@@ -49,6 +49,23 @@ class PackedRow:
     groups: tuple[Group, ...]
     take_P: Tensor
     place_N: Tensor
+    until_N: Ints | None = None
+    copies: dict[torch.device, PackedRow] = field(default_factory=dict, compare=False)
+
+    def to(self, device: torch.device) -> PackedRow:
+        """Return the row on a device; one copy for each, however many layers ask for it."""
+        if device == self.take_P.device:
+            return self
+        if device not in self.copies:
+            masks = (
+                Group(each.trees, each.width, None if each.mask_T1WW is None else each.mask_T1WW.to(device))
+                for each in self.groups
+            )
+            parts = (part.to(device) for part in (self.ids_1N, self.positions_1N, self.take_P, self.place_N))
+            ids_1N, positions_1N, take_P, place_N = parts
+            block_mask = None if self.until_N is None else _block_mask(self.until_N, device)
+            self.copies[device] = PackedRow(ids_1N, positions_1N, block_mask, tuple(masks), take_P, place_N)
+        return self.copies[device]
 
 
 def pack(trees: Sequence[PrefixTree], device: torch.device, flex: bool | None = None) -> PackedRow:
@@ -121,7 +138,7 @@ def _flex_row(ids: np.ndarray, positions: np.ndarray, until: np.ndarray, device:
     ids_1N = torch.from_numpy(np.pad(ids, (0, filling))[None]).to(device)
     positions_1N = torch.from_numpy(np.pad(positions, (0, filling))[None]).to(device)
     nowhere = torch.empty(0, dtype=torch.long, device=device)
-    return PackedRow(ids_1N, positions_1N, _block_mask(until, device), (), nowhere, nowhere)
+    return PackedRow(ids_1N, positions_1N, _block_mask(until, device), (), nowhere, nowhere, until)
 
 
 def _block_mask(until: np.ndarray, device: torch.device) -> BlockMask:

@@ -67,9 +67,9 @@ class Confidence:
     """The actor of the stage: one causal model, fed a shard of solutions at a time."""
 
     def __init__(self, config: ConfidenceConfig, models: dict[str, Path]) -> None:
-        import torch
         from transformers import AutoModelForCausalLM
 
+        from components.models.layers_on_gpus import on_devices
         from components.models.model_folder import open_tokenizer
         from components.training.loop import SelectiveLogits
 
@@ -78,8 +78,8 @@ class Confidence:
         model = open_whole_model(AutoModelForCausalLM, models["generator"], config.dtype)
         self.max_tokens = int(model.config.get_text_config().max_position_embeddings)
         self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.logits = SelectiveLogits(model, self.max_tokens).to(self.device).eval()
+        self.logits = on_devices(SelectiveLogits(model, self.max_tokens), model)
+        self.device = next(self.logits.parameters()).device
 
     def __call__(self, table: pa.Table, item: Mapping[str, int]) -> pa.Table:
         """Return a row per solution, with each measure."""

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForTokenClassification
 
+from components.models.layers_on_gpus import on_devices
 from components.models.model_folder import open_tokenizer
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_score
 from components.text.rendering import Rendered, render
@@ -45,7 +46,7 @@ class Reading:
 
 
 class Verifier:
-    """A reward model in evaluation mode, on a GPU where there is one.
+    """A reward model in evaluation mode, on a GPU where there is one, or its layers on as many as its weights need.
 
     style: "stepverify", the name of a style of ours, the path of a style's file, or a style. base: the folder of an
     adapter's base model. reference: the folder of the reference model, for a style that reads a log-ratio. Raises
@@ -74,7 +75,6 @@ class Verifier:
         self.max_tokens = _max_tokens(model)
         self.num_embeddings = model.get_input_embeddings().num_embeddings
         self.padding_id = getattr(model.config, "pad_token_id", None)
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.reference: Any = None
         if self.style is not None and self.style.needs_reference:
             assert reference is not None
@@ -82,9 +82,9 @@ class Verifier:
             other, self._reference_vocabulary = open_reference(reference, dtype)
             self.max_tokens = min(self.max_tokens, _max_tokens(other))
             self.num_embeddings = min(self.num_embeddings, other.get_input_embeddings().num_embeddings)
-            self.reference = SelectiveLogits(other, self.max_tokens, torch.nn.Identity()).to(device).eval()
+            self.reference = on_devices(SelectiveLogits(other, self.max_tokens, torch.nn.Identity()), other)
             head = torch.nn.Identity()
-        self.logits = SelectiveLogits(model, self.max_tokens, head).to(device).eval()
+        self.logits = on_devices(SelectiveLogits(model, self.max_tokens, head), model)
 
     def score(self, solutions: Iterable[Solution]) -> SolutionScores:
         """Return the step probabilities and the score of each solution.

@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForTokenClassification
 
+from components.models.layers_on_gpus import spread
 from components.training.config import TrainingConfig
 from components.training.examples import Example
 from components.training.loop import SelectiveLogits, batch_of, optimise, predict, weighted_loss
@@ -128,3 +129,14 @@ def test_bfloat16_learns_as_float32_does() -> None:
         losses[device] = np.array(found)
     assert losses["cpu"][-8:].mean() < 0.7 * losses["cpu"][:8].mean()
     np.testing.assert_allclose(losses["cuda"][-8:].mean(), losses["cpu"][-8:].mean(), rtol=0.1)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+@torch.inference_mode()
+def test_layers_on_two_gpus_give_what_one_gives() -> None:
+    one, two = small_model().to("cuda:0").eval(), small_model().eval()
+    spread(two, two.model, [torch.device("cuda", 0), torch.device("cuda", 1)])
+    trees = random_trees(12, 300, 3)
+    at = [np.arange(len(tree)) for tree in trees]
+    for found, wanted in zip(predict(two, trees, at), predict(one, trees, at), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
