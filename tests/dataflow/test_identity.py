@@ -230,6 +230,26 @@ def test_golden_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {name: digest(value)[:12] for name, value in recipes.items()} == GOLDEN
 
 
+# The same of every preset, all stages of its plan in one.
+GOLDEN_PLANS = {
+    "smoke": (29, "8dd91a7bc9d2"),
+    "laptop": (37, "6aa671564e4a"),
+    "label_sources": (48, "f6b9a5ba2916"),
+    "one_gpu": (26, "20d3cfe3307f"),
+    "node_8gpu": (26, "e65233007d66"),
+    "math_7b": (23, "598e649f754f"),
+}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_golden_keys_of_every_preset(preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "engine_versions", lambda distributions: {"engines": str(len(distributions))})
+    study = cli.open_study(parse(["plan", "--preset", preset, "--root", str(tmp_path), "--engine", "vllm"], ""))
+    full_study.full_study(study)
+    recipes = {run.name: digest(recipe(run.stage))[:12] for run in study.runner.runs if run.stage is not None}
+    assert (len(recipes), digest(recipes)[:12]) == GOLDEN_PLANS[preset]
+
+
 def test_golden_shard_keys() -> None:
     sampling = dataclasses.replace(PRESETS["smoke"].sampling, samples_per_problem={"test": 8})
     shard = Shard("problems", "any", "d" * 64, 1, 4, 0, {"split": "test"})
