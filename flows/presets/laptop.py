@@ -51,14 +51,13 @@ def _small_scale(sampling: SamplingConfig) -> SmallScaleConfig:
     # end lower, and at 5e-4 one in three process verifiers learns little.
     """Return the small-scale study's numbers. sampling: the main study's."""
     training = TrainingConfig(
-        epochs=3, batch_size=4, learning_rate=3e-4, warmup_share=0.1, decay_share=0.4, solutions_together=2
+        epochs=3, batch_size=4, learning_rate=3e-4, warmup_share=0.03, decay_share=0.4, solutions_together=2
     )
     return SmallScaleConfig(
         train_problems=600,
         generator=GeneratorConfig(
             TrainingConfig(epochs=1, batch_size=16, learning_rate=2e-3, shuffle=False, max_tokens=256),
-            # As deep as the main generator, and narrower: with three layers of 96 a verifier looks up less.
-            Architecture(hidden_size=64, layers=6, heads=2, intermediate_size=192),
+            Architecture(hidden_size=96, layers=3, heads=3, intermediate_size=256),
         ),
         # A pool that is large against what is chosen of it: the paper's has 1,000, of which it labels up to 200.
         sampling=dataclasses.replace(sampling, samples_per_problem={"train": 64, "test": 32}),
