@@ -10,7 +10,8 @@ from typing import Any
 from components.dataflow.stage import digest
 from components.dataflow.storage import Files
 from components.sampling.endpoint import EndpointAccess
-from components.sampling.endpoint_client import Answer, EndpointClient
+from components.sampling.endpoint_answers import Answer
+from components.sampling.endpoint_client import EndpointClient
 from components.sampling.kept_answers import KeptAnswers, Spending
 
 

@@ -6,17 +6,15 @@ Retries are ours and not the openai client's, which gives up after seconds: a st
 
 from __future__ import annotations
 
-import email.utils
-import math
 import os
 import random
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from components.sampling.endpoint import EndpointAccess
+from components.sampling.endpoint_answers import Answer, Failed, error_message, read_answer, retry_after, total_tokens
 from components.sampling.kept_answers import Spending
 
 _LONGEST_BACKOFF = 60.0  # seconds
@@ -27,30 +25,11 @@ _OWN_FAILURES, _OF_A_TIMEOUT = 20, 5
 PROBE, PROBE_TOKENS = "What is 1 + 1?", 16
 _SHORT_TOKENS, _SLOWEST = 4096, 10.0  # an answer of more tokens has a second more for each so many
 _REFUSED = (400, 413, 422)  # the request itself: another would fare no better
-# Other words of servers for why an answer ended, and those that say that it was not finished.
-_SAME_REASON = {"eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop"}
-_SAME_REASON |= {"max_tokens": "length", "model_length": "length"}
-_BROKEN_OFF = ("error", "abort")
 _NOT_LET_IN = {401: "the key is missing or wrong", 403: "the key is not enough for it", 404: "there is no such model"}
 
 
 class EndpointStopped(OSError):
     """No more is asked: the budget is used, or the server does not answer. What was answered is kept."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a server answered to one request, or why it refused it (error)."""
-
-    text: str = ""
-    thinking: str = ""
-    finish_reason: str | None = None  # stop, length, or content_filter: it would not answer
-    num_tokens: int = 0
-    num_thinking_tokens: int = 0
-    fingerprint: str = ""
-    met_stop: bool = False  # one of the texts before which a sample ends, as far as the server says
-    seed_sent: bool = False
-    error: str | None = None
 
 
 class EndpointClient:
@@ -85,11 +64,11 @@ class EndpointClient:
             began, spent = time.monotonic(), None
             try:
                 reply = self._post(body, most)
-                spent = _total_tokens(reply)
+                spent = total_tokens(reply)
                 answer = read_answer(reply, seed_sent)
-            except (_Failed, ValueError) as error:
+            except (Failed, ValueError) as error:
                 unread = f"its answer cannot be read: {error}"
-                failure = error if isinstance(error, _Failed) else self._failed(unread)
+                failure = error if isinstance(error, Failed) else self._failed(unread)
                 if failure.status in _REFUSED and self._adapts(failure, body):
                     continue
                 if failure.status in _REFUSED:
@@ -130,9 +109,9 @@ class EndpointClient:
         spent = None
         try:
             reply = self._post(body, PROBE_TOKENS)
-            spent = _total_tokens(reply)
+            spent = total_tokens(reply)
             read_answer(reply, seed_sent)
-        except (_Failed, ValueError):
+        except (Failed, ValueError):
             return False
         finally:
             self._release(PROBE_TOKENS, spent or 0)
@@ -141,15 +120,15 @@ class EndpointClient:
         return True
 
     def _post(self, body: Mapping[str, Any], most: int) -> object:
-        """Send one request. most: tokens of the answer. Raises _Failed."""
+        """Send one request. most: tokens of the answer. Raises Failed."""
         from openai import APIConnectionError, APIStatusError, APITimeoutError, OpenAIError
 
         seconds = self.access.timeout_seconds + max(0, most - _SHORT_TOKENS) / _SLOWEST
         try:
             return self.client.post("/chat/completions", cast_to=object, body=dict(body), options={"timeout": seconds})
         except APIStatusError as error:
-            said = _message(error.body) or str(error.message)
-            failure = self._failed(said, error.status_code, _retry_after(error.response.headers))
+            said = error_message(error.body) or str(error.message)
+            failure = self._failed(said, error.status_code, retry_after(error.response.headers))
             failure.code, failure.param = str(error.code or ""), str(error.param or "")
             raise failure from error
         except APITimeoutError as error:
@@ -161,9 +140,9 @@ class EndpointClient:
         except (OpenAIError, ValueError) as error:  # JSON that is none
             raise self._failed(f"its answer cannot be read: {error}") from error
 
-    def _failed(self, said: str, status: int = 0, retry_after: float | None = None) -> _Failed:
+    def _failed(self, said: str, status: int = 0, retry_after: float | None = None) -> Failed:
         """Return a failure without the key in it, which a server or a proxy may repeat."""
-        return _Failed(said.replace(self.key, "…") if self.key else said, status, retry_after)
+        return Failed(said.replace(self.key, "…") if self.key else said, status, retry_after)
 
     def _body(
         self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any], seed: int
@@ -174,7 +153,7 @@ class EndpointClient:
         body[tokens_name] = body.pop("max_tokens")
         return body | ({"seed": seed} if seed_sent else {}), seed_sent
 
-    def _adapts(self, failure: _Failed, body: Mapping[str, Any]) -> bool:
+    def _adapts(self, failure: Failed, body: Mapping[str, Any]) -> bool:
         """Leave out or rename what a server does not know. Return whether there is another way to ask."""
         with self.lock:
             if "max_completion_tokens" in str(failure) and "max_tokens" in body:
@@ -185,7 +164,7 @@ class EndpointClient:
                 return True
         return False
 
-    def _refused(self, failure: _Failed, seed_sent: bool) -> Answer:
+    def _refused(self, failure: Failed, seed_sent: bool) -> Answer:
         """Return the answer to a request that the server refuses. A refused content keeps its slot of N, empty."""
         with self.lock:
             self.failures = 0
@@ -241,7 +220,7 @@ class EndpointClient:
             self.reserved -= most
             self.lock.notify_all()
 
-    def _pause(self, failure: _Failed, began: float) -> None:
+    def _pause(self, failure: Failed, began: float) -> None:
         """Let all threads wait before the next request. Raises EndpointStopped where patience is at its end.
 
         began: when the request was sent.
@@ -268,83 +247,3 @@ class EndpointClient:
         """Stop all threads; called with the lock held."""
         self.stopped = self.stopped or EndpointStopped(f"{self.access.endpoint.source}: {why}")
         raise EndpointStopped(str(self.stopped))
-
-
-class _Failed(Exception):
-    """A request that failed. status: of HTTP, 0 where there was none. retry_after: seconds that the server asks for."""
-
-    def __init__(self, message: str, status: int = 0, retry_after: float | None = None) -> None:
-        super().__init__(" ".join(message.split())[:300])
-        self.status, self.retry_after = status, retry_after
-        self.code = self.param = ""
-        self.weight = int(status != 429)  # a pace that is too fast is no fault of the request
-
-
-def _message(body: object) -> str:
-    """Return what a server says of an error, as OpenAI's and vLLM's form have it; "" for another form."""
-    inner = body.get("error", body) if isinstance(body, dict) else body
-    return str(inner.get("message") or "") if isinstance(inner, dict) else ""
-
-
-def read_answer(reply: object, seed_sent: bool) -> Answer:
-    """Read a chat completion. Raises ValueError for what is none."""
-    try:
-        choice = reply["choices"][0]  # type: ignore[index]
-        message = choice["message"]
-        content, refusal = message.get("content"), message.get("refusal")
-        thinking = message.get("reasoning_content") or message.get("reasoning") or ""
-        finish_reason, usage = choice.get("finish_reason"), reply.get("usage") or {}  # type: ignore[attr-defined]
-        details = usage.get("completion_tokens_details") or {}
-        fingerprint = reply.get("system_fingerprint") or ""  # type: ignore[attr-defined]
-        counts = int(usage.get("completion_tokens") or 0), int(details.get("reasoning_tokens") or 0)
-    except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
-        raise ValueError(f"no chat completion: {' '.join(repr(reply).split())[:100]}") from error
-    if choice.get("error") or finish_reason in _BROKEN_OFF:
-        raise ValueError(f"it broke off ({choice.get('error') or finish_reason})")
-    texts = (content, refusal, thinking, finish_reason, fingerprint)
-    if not all(text is None or isinstance(text, str) for text in texts):
-        raise ValueError(f"no chat completion: {' '.join(repr(reply).split())[:100]}")
-    if refusal and not content:
-        finish_reason = "content_filter"
-    return Answer(
-        text=content or "",
-        thinking=thinking,
-        finish_reason=_SAME_REASON.get(finish_reason, finish_reason),
-        num_tokens=counts[0],
-        num_thinking_tokens=counts[1],
-        fingerprint=fingerprint,
-        met_stop=isinstance(choice.get("stop_reason"), str),
-        seed_sent=seed_sent,
-    )
-
-
-def _total_tokens(reply: object) -> int | None:
-    """Return the tokens of prompt and answer, as the server counts them; None where it does not say."""
-    usage = reply.get("usage") if isinstance(reply, dict) else None
-    if not isinstance(usage, dict):
-        return None
-    total = usage.get("total_tokens")
-    if isinstance(total, int | float):
-        return int(total)
-    asked, answered = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not (isinstance(asked, int | float) and isinstance(answered, int | float)):
-        return None
-    return int(asked + answered)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds after which a server wants to be asked again; None where it does not say."""
-    for name, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
-        text = headers.get(name)
-        if text is None:
-            continue
-        try:
-            seconds = float(text) / unit
-            return None if math.isnan(seconds) else max(0.0, seconds)
-        except ValueError:
-            pass
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-        except ValueError:
-            continue
-    return None

@@ -19,8 +19,9 @@ import pyarrow as pa
 from components.dataflow.stage import MapStage, field_added_later, seed_for
 from components.dataflow.storage import Files
 from components.sampling.endpoint import EndpointAccess
+from components.sampling.endpoint_answers import Answer
 from components.sampling.endpoint_asker import EndpointAsker
-from components.sampling.endpoint_client import PROBE, PROBE_TOKENS, Answer, EndpointClient
+from components.sampling.endpoint_client import PROBE, PROBE_TOKENS, EndpointClient
 from components.sampling.engines import SamplingConfig, StepsOf
 from components.sampling.generation import before, cut_into_steps, sample_blocks
 from components.sampling.kept_answers import Spending
