@@ -83,6 +83,13 @@ def _from_hub(name: str, folder: Path) -> Path:
     parts = name.split(":")
     if len(parts) > 3:
         raise InputError("write hub:DATASET, hub:DATASET:SPLIT or hub:DATASET:CONFIG:SPLIT")
+    if len(parts) == 1 and (about := _file_of_hub(name, ABOUT)) is not None:  # a sample set, checked by its digests
+        rows = _file_of_hub(name, ROWS)
+        if rows is None:
+            raise InputError(f"it has {ABOUT} and no {ROWS}: no whole sample set")
+        shutil.copyfile(about, folder / ABOUT)
+        shutil.copyfile(rows, folder / ROWS)
+        return folder
     dataset = datasets.load_dataset(*(parts[:-1] or parts), split=parts[-1] if len(parts) > 1 else None)
     if isinstance(dataset, dict):
         if len(dataset) > 1:
@@ -91,6 +98,19 @@ def _from_hub(name: str, folder: Path) -> Path:
     path = folder / f"{parts[0].replace('/', '--')}.jsonl"
     dataset.to_json(path)
     return path
+
+
+def _file_of_hub(name: str, file: str) -> Path | None:
+    """Return a file of a data set on a hub, or of a folder; None where it has none, or where nobody answers."""
+    if Path(name).is_dir():
+        return Path(name) / file if (Path(name) / file).is_file() else None
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        return Path(huggingface_hub.hf_hub_download(name, file, repo_type="dataset"))
+    except (errors.HfHubHTTPError, errors.EntryNotFoundError, errors.HFValidationError, OSError):
+        return None
 
 
 _ENDINGS = (".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".arrow", ".csv", ".tsv")

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pandas as pd
 import pytest
 
@@ -96,6 +97,22 @@ def test_it_is_read_by_its_address(folder: Path, address: str) -> None:
         assert by_address.place == f"{address}/{name}"
     with pytest.raises(InputError, match=f"{address}/none.jsonl: cannot be fetched: .*404"):
         fetch(f"{address}/none.jsonl")
+
+
+def test_it_is_read_and_checked_by_its_name_on_a_hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(name: str, file: str, repo_type: str) -> str:
+        assert (name, repo_type) == ("org/mine", "dataset")
+        return str(folder / file)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    fetch.cache_clear()
+    found = sample_checks.describe_file(options("hub:org/mine"))
+    assert isinstance(found, SamplesFile)
+    assert found.file.slots == 3
+    (folder / "samples.parquet").write_bytes((folder / "samples.parquet").read_bytes() + b" ")
+    fetch.cache_clear()
+    with pytest.raises(InputError, match=r"samples\.parquet"):
+        sample_checks.describe_file(options("hub:org/mine"))
 
 
 def test_rows_that_were_changed_are_refused(folder: Path) -> None:
