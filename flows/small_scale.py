@@ -32,11 +32,13 @@ from flows.studies import (
     generators,
     inputs,
     label_sources,
+    reward_models,
     small_scale_budget,
     small_scale_policies,
     small_scale_summary,
 )
 from flows.studies.label_sources import Labels
+from flows.studies.reward_models import Rival
 from flows.studies.small_scale_series import (
     ActiveLearningRound,
     Chosen,
@@ -109,7 +111,9 @@ def prm_large(study: Study, problems: Dataset, labelled: Dataset | None) -> Mode
     if study.label_sources[0] != "human":
         [solutions] = run.map(problems.select(split="train"), generate(preset.sampling, base))
     inputs = label_sources.step_supervision(study, base, Labels(solutions, labelled))
-    return run.train(reward_model(preset.prm, base), **inputs or {})
+    # At the best of the main study's rates, as there: where that study is in the store its PRM is used.
+    [rival] = reward_models.at_best_rates(study, base, [Rival("prm", preset.prm, inputs or {})])
+    return rival.swept or run.train(reward_model(preset.prm, base), **rival.inputs)
 
 
 def train_small_generator(study: Study, problems: Dataset) -> Model:

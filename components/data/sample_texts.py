@@ -74,7 +74,8 @@ def file_solutions(config: SampleTexts, path: Path) -> TableStage:
     what solutions of a shard begin alike.
     """
     compute = functools.partial(_file_solutions, path=path)
-    return TableStage("file_solutions", 1, config, SOLUTIONS, compute, shard_rows=_ROWS_OF_A_SHARD)
+    version = 2 if config.nested else 1  # which rows hold several samples was read otherwise
+    return TableStage("file_solutions", version, config, SOLUTIONS, compute, shard_rows=_ROWS_OF_A_SHARD)
 
 
 def _file_solutions(config: SampleTexts, path: Path) -> Iterator[pa.Table]:

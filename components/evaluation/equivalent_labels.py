@@ -60,7 +60,7 @@ def equivalent_labels(config: EquivalentLabelsConfig) -> TableStage:
     reads = {"verifier_accuracy": ["problem_id", "series", "size", "training_seed", "n", "accuracy"]}
     for line in config.lines:
         reads |= {name: READS for name in (line.supervised, line.selector_supervised) if name is not None}
-    return TableStage("equivalent_labels", 2, config, EQUIVALENT_LABELS, _equivalent_labels, reads=reads)
+    return TableStage("equivalent_labels", 3, config, EQUIVALENT_LABELS, _equivalent_labels, reads=reads)
 
 
 def _equivalent_labels(config: EquivalentLabelsConfig, verifier_accuracy: pa.Table, **supervised: pa.Table) -> pa.Table:
@@ -117,7 +117,9 @@ def _of_size(
         row |= {"labels": spent, "selector_labels": spent - own, "num_seeds": len(seeds), "error": None}
         row |= {"accuracy": float(median_training(policy_SP[:, :, None])[0]), "num_problems": policy_SP.shape[1]}
         row |= {"outside": found.outside, "efficiency_without_selector": _by(found.ends[0], own)}
-        level_SP = uniform_SPK @ _weights(np.log2([spent]), log_labels_K)[0]
+        # Where there is no number, that it lies outside is to be told: of what was measured the nearest accuracy.
+        at = np.log2(spent) if found.outside is None else found.nearest
+        level_SP = uniform_SPK @ _weights(np.array([at]), log_labels_K)[0]
         row["p_value"] = median_training_p_value(policy_SP - level_SP, config, DIFFERENCES)
         for end, value in zip(("", "_low", "_high"), found.ends, strict=True):
             row |= {f"equivalent{end or '_labels'}": value, f"efficiency{end}": _by(value, spent)}
@@ -133,6 +135,7 @@ def _by(value: float | None, labels: float) -> float | None:
 class _Equivalent:
     ends: tuple[float | None, float | None, float | None]  # itself, and its interval's low and high; None: outside
     outside: str | None  # why there is none: above or below what was measured, or no_rise of the curve
+    nearest: float = 0.0  # log2 of the labels whose accuracy is nearest to the policy's
 
 
 def _equivalent(config: BootstrapConfig, policy_SP: Floats, uniform_SPK: Floats, log_labels_K: Floats) -> _Equivalent:
@@ -143,8 +146,9 @@ def _equivalent(config: BootstrapConfig, policy_SP: Floats, uniform_SPK: Floats,
     low_G, high_G = median_training_interval(ahead_SPG, config, DIFFERENCES)
     fewest, most = (float(np.exp2(log_labels_G[end])) for end in (0, -1))
     crossing: float | None = float(np.exp2(log_labels_G[0] + _where_ahead(log_labels_G, ahead_G)))
+    nearest = float(log_labels_G[np.abs(ahead_G).argmin()])
     if median_training(uniform_SPK[:, :, -1:] - uniform_SPK[:, :, :1])[0] <= _EPSILON:
-        return _Equivalent((None, None, None), "no_rise")
+        return _Equivalent((None, None, None), "no_rise", nearest)
     outside = "above" if ahead_G.min() > _EPSILON else "below" if ahead_G.max() < -_EPSILON else None
     if outside is not None:
         crossing = None
@@ -153,10 +157,10 @@ def _equivalent(config: BootstrapConfig, policy_SP: Floats, uniform_SPK: Floats,
         last = len(log_labels_G) - 1
         low = None if plausible[0] == 0 else float(np.exp2(log_labels_G[plausible[0] - 1]))
         high = None if plausible[-1] == last else float(np.exp2(log_labels_G[plausible[-1] + 1]))
-        return _Equivalent((crossing, low, high), outside)
+        return _Equivalent((crossing, low, high), outside, nearest)
     if crossing is not None:  # the intervals are shorter than a step of the grid
         return _Equivalent((crossing, crossing, crossing), None)
-    return _Equivalent((None, most, None) if outside == "above" else (None, None, fewest), outside)
+    return _Equivalent((None, most, None) if outside == "above" else (None, None, fewest), outside, nearest)
 
 
 def _weights(log_labels_G: Floats, log_labels_K: Floats) -> Floats:

@@ -98,23 +98,33 @@ def _wanted_alone(folder: Path) -> Path:
 
     Whatever else was fetched of a model, by other programs, its digest is one.
     """
-    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    names = _files_in(folder)
     wanted = {name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in _NOT_WANTED)}
     if wanted == names:
         return folder
     linked = folder.parents[1] / "stepverify" / folder.name
-    there = {path.relative_to(linked).as_posix() for path in linked.rglob("*") if path.is_file()}
-    if there != wanted:
+    if _files_in(linked) != wanted:
         linked.parent.mkdir(exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=linked.parent))
         for name in wanted:
             (made / name).parent.mkdir(parents=True, exist_ok=True)
             (made / name).symlink_to((folder / name).resolve())
-        shutil.rmtree(linked, ignore_errors=True)
-        with contextlib.suppress(OSError):  # another process was faster
+        made.chmod(0o755)
+        try:
             made.rename(linked)
-        shutil.rmtree(made, ignore_errors=True)
+        except OSError:  # one is there: another process was faster, or it is of other files
+            aside = made.with_name(f"{made.name}.old")
+            if _files_in(linked) != wanted:
+                with contextlib.suppress(OSError):
+                    linked.rename(aside)
+                    made.rename(linked)
+            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(made, ignore_errors=True)
     return linked
+
+
+def _files_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def _commit_now(name: str, revision: str | None) -> str | None:

@@ -5,6 +5,7 @@ The GPUs work in turn, so several add memory and no speed: they are for models t
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -22,6 +23,10 @@ def on_devices(module: Module, model: Any) -> Module:
     """
     if not torch.cuda.is_available():
         return module.eval()
+    if torch.cuda.device_count() == 1:
+        return module.to("cuda").eval()
+    gc.collect()
+    torch.cuda.empty_cache()  # what a model before this one held counts as taken else
     free = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
     size = sum(part.numel() * part.element_size() for part in [*module.parameters(), *module.buffers()])
     devices = [torch.device("cuda", index) for index in needed(size, free)]
@@ -32,14 +37,15 @@ def on_devices(module: Module, model: Any) -> Module:
 
 
 def needed(size: float, free: Sequence[float]) -> list[int]:
-    """Return the GPUs that weights of so many bytes are put on: the one with most room if it holds them, else more.
+    """Return the GPUs that weights of so many bytes are put on, the one with most room first: that one if it holds
+    them, else more, each with an equal part.
 
-    free: bytes of each. Raises ValueError where all together are too small.
+    free: bytes of each. Raises ValueError where no number of them holds its part.
     """
     order = sorted(range(len(free)), key=lambda index: -free[index])
     for count in range(1, len(order) + 1):
-        if size <= USABLE * sum(free[index] for index in order[:count]):
-            return sorted(order[:count])
+        if size / count <= USABLE * free[order[count - 1]]:
+            return order[:count]
     room = f"{USABLE:.0%} of the {sum(free) / 1e9:.1f} GB that are free on {len(free)} GPUs"
     raise ValueError(
         f"weights of {size / 1e9:.1f} GB do not fit into {room}: give [scorers] more gpus, or dtype=bfloat16"

@@ -53,13 +53,18 @@ def _of_comparisons_and_equivalents(frames: Mapping[str, pd.DataFrame]) -> list[
     """Return the sentences that claim a difference, with Holm's correction for all of them, and a line on it."""
     compared = _comparisons(frames["series_comparisons"]) if "series_comparisons" in frames else []
     equivalents = _equivalents(frames["equivalent_labels"]) if "equivalent_labels" in frames else []
-    judged = [row for row, _ in equivalents if not isinstance(row["outside"], str)]
+    judged = [row for row in equivalents if row["outside"] != "no_rise"]
     p_values = holm([row["p_value"] for row in [*compared, *judged]])
     families = iter([Family(p, len(p_values)) for p in p_values])
     sentences = [_compared(row, next(families)) for row in compared]
-    for row, more in equivalents:
-        sentence = _outside(row) if isinstance(row["outside"], str) else _equivalent(row, next(families))
-        sentences.append(sentence + more)
+    for row in equivalents:
+        if row["outside"] == "no_rise":
+            name = _in_sentence(row["series"])
+            why = "process supervision does not gain from more labels"
+            sentences.append(f"what the labels of {name} are worth is not known: {why}")
+        else:
+            tell = _outside if isinstance(row["outside"], str) else _equivalent
+            sentences.append(tell(row, next(families)))
     lines = correction(len(p_values))
     return [*sentences, *(f"{line}; so for fewer and more labels" if judged else line for line in lines)]
 
@@ -96,35 +101,35 @@ def _compared(row: Row, family: Family) -> str:
     )
 
 
-def _equivalents(frame: pd.DataFrame) -> list[tuple[Row, str]]:
-    """Return each policy's row at the largest size where the labels of equal accuracy were measured, else at its
-    largest; and the end of its sentence."""
+def _equivalents(frame: pd.DataFrame) -> list[Row]:
+    """Return each policy's row at the largest size where the labels of equal accuracy were measured, and at its
+    largest where that is above what was measured, or where there is no other."""
     rows = frame[frame["unit"] == "step_labels"]
     told = []
     for series in in_order(rows):
         own = rows[rows["series"] == series].sort_values("size")
-        within = own[own["outside"].isna()]
-        last, more = records(own)[-1], ""
-        if len(within) and last["outside"] == "above":
-            more = (
-                f"; at {last['size']} solutions per problem it is more accurate than process supervision with any "
-                "labels that were measured"
-            )
-        told.append((records(within if len(within) else own)[-1], more))
+        within, last = records(own[own["outside"].isna()]), records(own)[-1]
+        told += within[-1:]
+        if not within or last["outside"] == "above":
+            told.append(last)
     return told
 
 
-def _outside(row: Row) -> str:
-    """Return in words why it is not known what a policy's labels are worth."""
-    name = _in_sentence(row["series"])
-    if row["outside"] == "no_rise":
-        return f"what the labels of {name} are worth is not known: process supervision does not gain from more labels"
-    side = "less" if row["outside"] == "below" else "more"
+def _outside(row: Row, family: Family) -> str:
+    """Return in words that a policy's labels are worth more, or less, than any that were measured, or may be."""
+    name, side = _in_sentence(row["series"]), "less" if row["outside"] == "below" else "more"
     interval = _between(row["efficiency_low"], row["efficiency_high"])
     bound = f" (95 % interval of their worth: {interval})" if interval else ""
+    where = f"at {row['size']} solutions per problem and with {_spent(row)}"
+    if row["num_problems"] >= _FEWEST_PROBLEMS and family.p_value <= LEVEL:
+        return (
+            f"{name} is, {where}, {side} accurate than process supervision with any labels that were measured: what "
+            f"its labels are worth is outside{bound}"
+        )
     return (
-        f"{name} is, at {row['size']} solutions per problem and with {_spent(row)}, {side} accurate than process "
-        f"supervision with any labels that were measured: what its labels are worth is outside{bound}"
+        f"{name} shows, {where}, no clear difference from process supervision with the labels that come nearest, and "
+        f"its accuracy is {'below' if row['outside'] == 'below' else 'above'} all that were measured: what its labels "
+        f"are worth is not known{bound}"
     )
 
 

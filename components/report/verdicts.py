@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from components.report.main_study import Row, is_other_prm, records, short_name
+from components.statistics.bootstrap import BootstrapConfig
 from schemas.results import ENSEMBLES, members_of
 
 LEVEL = 0.05
+SMALLEST_P = 1 / BootstrapConfig().resamples  # that the draws can tell, of which there are two for each resample
 _FEWEST_PROBLEMS = 5  # fewer problems support no verdict, however alike their differences are
 _NOT_TRAINED = ("majority", "pass_at_1")
 
@@ -43,10 +45,16 @@ def correction(sentences: int) -> list[str]:
     """Return the line under a report's verdicts that says how they are corrected; none under a single one."""
     if sentences < 2:
         return []
-    return [
+    line = (
         f"{sentences} comparisons are made here. Beats and loses to are said where Holm's correction for all of them "
         f"allows it at {100 * LEVEL:.0f} %; the intervals are each comparison's own"
-    ]
+    )
+    if sentences * SMALLEST_P > LEVEL:
+        line += (
+            f". They are too many for any to be said: no p-value is below {SMALLEST_P:g}; compare fewer at a time, or "
+            "read the intervals"
+        )
+    return [line]
 
 
 def verdicts(

@@ -75,7 +75,7 @@ class EndpointClient:
                     return self._refused(failure, seed_sent)
                 if failure.status in _NOT_LET_IN:
                     self._stop(f"{_NOT_LET_IN[failure.status]} ({failure}){self._about_the_key(failure.status)}")
-                if others_are_answered:
+                if others_are_answered and failure.weight and self._answers():
                     what = f"the server failed on it {tries + 1} times, and answered others: {failure}"
                     return Answer(error=what, seed_sent=seed_sent)
                 successes = successes if failures else self.successes
@@ -105,7 +105,7 @@ class EndpointClient:
     def _answers(self) -> bool:
         """Ask the server one short question: does it answer at all?"""
         body, seed_sent = self._body([{"role": "user", "content": PROBE}], {"max_tokens": PROBE_TOKENS}, seed=0)
-        self._spend(PROBE_TOKENS)
+        self._spend(PROBE_TOKENS, waits=False)  # the request that failed holds its own part of the budget
         spent = None
         try:
             reply = self._post(body, PROBE_TOKENS)
@@ -189,14 +189,14 @@ class EndpointClient:
                 return
             time.sleep(min(seconds, 1.0))
 
-    def _spend(self, most: int) -> None:
+    def _spend(self, most: int, waits: bool = True) -> None:
         """Count a request of at most so many tokens. Raises EndpointStopped where the budget is used.
 
         Within a budget of tokens it waits until those under way leave it room; alone it may go over by its own.
         """
         access = self.access
         with self.lock:
-            while self.stopped is None and self.reserved and self._over(most):
+            while waits and self.stopped is None and self.reserved and self._over(most):
                 self.lock.wait(1.0)
             if self.stopped is not None:
                 raise EndpointStopped(str(self.stopped))
@@ -214,11 +214,13 @@ class EndpointClient:
 
     def _release(self, most: int, spent: int) -> None:
         """Count what a request has spent, in place of what it might have."""
-        if spent:
-            self.tally.add(tokens=spent)
-        with self.lock:
-            self.reserved -= most
-            self.lock.notify_all()
+        try:
+            if spent:
+                self.tally.add(tokens=spent)
+        finally:
+            with self.lock:
+                self.reserved -= most
+                self.lock.notify_all()
 
     def _pause(self, failure: Failed, began: float) -> None:
         """Let all threads wait before the next request. Raises EndpointStopped where patience is at its end.

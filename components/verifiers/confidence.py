@@ -113,7 +113,8 @@ class Confidence:
         has_template = bool(getattr(self.tokenizer, "chat_template", None))
         if self.config.prompt == PLAIN or (self.config.prompt == "auto" and not has_template):
             return render(self.tokenizer, problems, steps, finished)
-        end = end_of_turn_ids(self.tokenizer) or tuple(filter(None, [self.tokenizer.eos_token_id]))[:1]
+        eos = self.tokenizer.eos_token_id
+        end = end_of_turn_ids(self.tokenizer) or (() if eos is None else (eos,))
         return [
             _render_chat(self.tokenizer, row["problem"], row["text"] or join_steps(row["steps"]), end if ended else ())
             for row, ended in zip(rows, finished, strict=True)

@@ -71,18 +71,19 @@ def open_checked_folder(style: Style, folder: Path, base: Path | None, reference
     return tokenizer
 
 
-def check_language_model_folder(folder: Path) -> None:
+def check_language_model_folder(folder: Path, packed: bool) -> None:
     """Check that a folder holds a causal language model with an output embedding of its own, and a tokenizer of it.
 
-    Raises ValueError, in one line. Transformers would make up a head that is not there.
+    packed: it is computed here, by packed attention, and not by an engine, which reads more architectures and weights
+    in fewer bits. Raises ValueError, in one line. Transformers would make up a head that is not there.
     """
     config = _config(folder)
     named = str((config.get("architectures") or ["no architecture"])[0])
     if not named.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")):
         raise ValueError(f"{folder} holds {named}, which writes nothing: a language model is wanted (…ForCausalLM)")
-    tensors, opened = stored_tensors(folder), _computable_config(folder)
+    tensors, opened = stored_tensors(folder), _computable_config(folder) if packed else _text_config(folder)
     _check_body(folder, tensors, opened)
-    _check_output_embedding(folder, tensors, opened)
+    _check_output_embedding(folder, tensors, opened, as_it_is=packed)
     check_any_tokenizer(_tokenizer_folder(folder), getattr(opened, "vocab_size", None))
 
 
@@ -159,14 +160,18 @@ def _check_config(style: Style, folder: Path, config: dict[str, Any]) -> None:
                 )
 
 
-def _computable_config(folder: Path) -> Any:
-    """Return a folder's config as Transformers reads it, of the text model. Raises ValueError for what is not computed
-    here."""
+def _text_config(folder: Path) -> Any:
+    """Return a folder's config as Transformers reads it, of the text model. Raises ValueError, in one line."""
     try:
-        config = open_config(folder).get_text_config()
+        return open_config(folder).get_text_config()
     except Exception as error:  # each class of config checks its fields in its own way
         reason = str(error).partition("\n")[0]
         raise ValueError(f"{folder / 'config.json'} cannot be read by Transformers: {reason}") from error
+
+
+def _computable_config(folder: Path) -> Any:
+    """Return `_text_config`. Raises ValueError for what is not computed here."""
+    config = _text_config(folder)
     if getattr(config, "attn_logit_softcapping", None):
         raise ValueError(f"{folder} has attn_logit_softcapping, which packed attention does not compute")
     if getattr(config, "quantization_config", None):
@@ -183,12 +188,12 @@ def _check_body(folder: Path, tensors: dict[str, StoredTensor], config: Any) -> 
         raise ValueError(f"{folder} lacks weights: layer {min(missing)} of the {count} that its config.json says")
 
 
-def _check_output_embedding(folder: Path, tensors: dict[str, StoredTensor], config: Any) -> None:
-    """Check that a language model has an output embedding, and that logits are its outputs as they are."""
+def _check_output_embedding(folder: Path, tensors: dict[str, StoredTensor], config: Any, as_it_is: bool = True) -> None:
+    """Check that a language model has an output embedding. as_it_is: and that logits are its very outputs."""
     has_one = any(name.endswith(("lm_head.weight", "embed_out.weight")) for name in tensors)
     if not has_one and not config.tie_word_embeddings:
         raise ValueError(f"{folder} lacks weights of a language model: lm_head.weight")
-    for name in AFTER_THE_HEAD:
+    for name in AFTER_THE_HEAD if as_it_is else ():
         value = getattr(config, name, None)
         if value not in (None, 1):
             raise ValueError(f"{folder / 'config.json'}: {name} is {value}, which changes logits after the head")

@@ -69,7 +69,8 @@ class WorldConfig:
     misconception_share: Share = 0.2  # of the kinds of facts
     misconception_rate: Share = 0.6  # of the times that the teacher states such a fact
     carry_slip_share: Share = 0.4  # of the misconceptions are off by ten, which "% 10" hides
-    misreading_rate: Share = 0.12  # of the teacher's steps have another operand or operation than the problem
+    # Of the teacher's steps but "%" have another operand or operation than the problem.
+    misreading_rate: Share = 0.12
     filler_rate: Share = 0.08  # of the steps are followed by a neutral "So far …"
     new_facts_share: Share = 0.08  # of the kinds of facts are in the problems of new_facts alone
 

@@ -144,16 +144,16 @@ def verifier_folder(flag: str, folder: Path) -> Model:
     return Model(str(folder.absolute()), value, files)
 
 
-def language_model(flag: str, folder: Path) -> Model:
+def language_model(flag: str, folder: Path, packed: bool) -> Model:
     """Return the model of a folder that must hold a causal language model, its head and chat template checked.
 
-    Raises InputError.
+    packed: as of `check_language_model_folder`. Raises InputError.
     """
     model = model_folder(flag, folder)
     assert model is not None
     check_chat_template(flag, Path(model.path))
     try:
-        check_language_model_folder(Path(model.path))
+        check_language_model_folder(Path(model.path), packed)
     except (ValueError, OSError) as error:
         raise InputError(f"{flag}: {error}") from error
     return model

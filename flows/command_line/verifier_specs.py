@@ -36,7 +36,7 @@ from components.verifiers.style import OURS, read_style
 from components.verifiers.verifier_scores import VerifierConfig, verifier_scores
 from flows.command_line import endpoint_options, model_checks
 from flows.study import VerifierSpec
-from schemas.results import ENSEMBLES, REFERENCES
+from schemas.results import ENSEMBLES, OTHER_PRMS, REFERENCES
 from schemas.settings import Dtype
 
 CONFIDENCE, JUDGE = "confidence:", "judge:"
@@ -73,7 +73,7 @@ def _spec(
         raise InputError(f"--verifier {text}: write NAME=SOURCE, where NAME has letters, digits and _")
     if name in _RESERVED or name.endswith("_weighted"):
         raise InputError(f"--verifier {text}: {name} is the name of a vote; choose another")
-    if name in (*ENSEMBLES, *REFERENCES) and name not in known:
+    if name in (*ENSEMBLES, *REFERENCES, *OTHER_PRMS) and name not in known:
         raise InputError(f"--verifier {text}: {name} is the name of a verifier of studies; choose another")
     if name in known:
         raise InputError(f"--verifier {text}: there is another verifier {name}; each needs a name of its own")
@@ -137,14 +137,14 @@ def _confidence(flag: str, name: str, folders: dict[str, Path], options: dict[st
         config = ConfidenceConfig(**options, **({} if window is None else {"window": int(window)}))  # type: ignore[arg-type]
     except ValueError as error:
         raise InputError(f"{flag}: {_first(error)}") from error
-    stage = confidence(config, model_checks.language_model(flag, folders["verifier"]))
+    stage = confidence(config, model_checks.language_model(flag, folders["verifier"], packed=True))
     compared = ComparedVerifier(name, f"scores_{number}", measure)
     return VerifierSpec(name, _shown(stage, f"{name}_scores"), compared, is_trained=False)
 
 
 def _judge(flag: str, name: str, folders: dict[str, Path], options: dict[str, str], number: int) -> VerifierSpec:
     _allow(flag, options, "judge")
-    stage = judge_votes(_votes(flag, options), model_checks.language_model(flag, folders["verifier"]))
+    stage = judge_votes(_votes(flag, options), model_checks.language_model(flag, folders["verifier"], packed=False))
     return _by_votes(name, stage, number)
 
 

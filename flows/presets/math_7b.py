@@ -23,7 +23,7 @@ def _small_scale(sampling: SamplingConfig, finetuning: GeneratorConfig) -> Small
         generator=finetuning,
         sampling=dataclasses.replace(sampling, samples_per_problem={"train": 1000, "test": 500}),
         process=RewardModelConfig("prm", training, NO_EVALUATION),
-        outcome=RewardModelConfig("orm", dataclasses.replace(training, epochs=1), NO_EVALUATION),
+        outcome=RewardModelConfig("orm", training, NO_EVALUATION),
         sizes=(1, 5, 10, 20, 50, 100, 200),
         round_sizes=(10, 50, 200),
     )

@@ -100,6 +100,11 @@ def _notes(study: Study) -> list[str]:
             f"{small.training_seeds} training seeds say nothing of other trainings: the intervals are of these trained "
             "models alone (--training-seeds 3, as in the paper, or 5)"
         )
+    if small.process.training != small.outcome.training:
+        notes.append(
+            "process and outcome verifiers have other training settings (small_scale.process, small_scale.outcome): "
+            "their difference is not of supervision alone"
+        )
     short = {name: counts.get("instead_of_a_wrong_answer", 0) for name, counts in shortages(study).items()}
     if worst := max(short.values(), default=0):
         name = max(short, key=short.__getitem__)

@@ -34,9 +34,15 @@ def write(study: Study) -> None:
     grades, best_of_n = frames["grades"], frames["best_of_n"]
     curves = best_of_n[best_of_n["split"] == "test"]
     num_problems = int(curves["num_problems"].max())
-    verdicts = in_words(frames["comparisons"], num_problems, study.verifiers)
+    published = {"prm": True} if study.published_prm is not None else {}
+    verdicts = in_words(frames["comparisons"], num_problems, study.verifiers, published)
     given = supervision.given(run)
-    notes = [*_notes(study, grades, curves), *supervision.unmatched(given)]
+    notes = [*_notes(study, grades, curves), *supervision.unmatched(given, study.label_sources)]
+    if study.published_prm is not None:
+        notes.append(
+            "the PRM was given (--prm): others trained it, on other data; its difference from the ORM is not "
+            "of supervision alone"
+        )
     disagreement = _graders_disagree(run, tables["problems"], grades)
     spent, cost_section = costs(study, best_of_n)
     results = {
@@ -66,10 +72,18 @@ def write(study: Study) -> None:
     write_study(run, files, text, verdicts, notes, study)
 
 
-def in_words(comparisons: pd.DataFrame, num_problems: int, specs: Sequence[VerifierSpec]) -> list[str]:
-    """Return the verdicts in words. Length and random stand in tables alone."""
+def in_words(
+    comparisons: pd.DataFrame,
+    num_problems: int,
+    specs: Sequence[VerifierSpec],
+    published: Mapping[str, bool] | None = None,
+) -> list[str]:
+    """Return the verdicts in words. Length and random stand in tables alone.
+
+    published: verifiers besides the specs that no training of the study made → whether each is a trained model.
+    """
     floors = [*REFERENCES, *(spec.name for spec in specs if spec.is_floor)]
-    given: dict[str, bool] = {}
+    given: dict[str, bool] = dict(published or {})
     for spec in specs:
         read = names_in(spec.compared.expression) if spec.compared.expression else ()
         if all(name in given for name in read):  # else a score of the study's own trainings is in it

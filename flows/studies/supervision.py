@@ -7,7 +7,7 @@ says so: their difference is then not of supervision alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,6 +18,7 @@ from components.report.main_study import Row, table_name
 from components.report.parts import Section, listing, section
 from schemas.ratings import ORM_LABELS, PRM_LABELS
 
+_NOT_ALONE = "their difference is not of supervision alone"
 _KINDS = {"orm": ORM_LABELS, "prm": PRM_LABELS}
 
 
@@ -25,7 +26,8 @@ def given(run: Runner) -> pd.DataFrame:
     """Return a row per reward model that the study trained, those of the sweep included.
 
     Columns: stage, kind, learning_rate, rows (solutions), labels (in an epoch) and of them right, neutral and wrong,
-    bits, epochs, updates, tokens, held_out_loss, held_out_auc. bits is an upper bound on what the labels say: their
+    bits, epochs, updates, tokens, held_out_loss, held_out_auc, solutions (the digest of the samples that it learned
+    from, "" for others). bits is an upper bound on what the labels say: their
     number times the entropy of their shares, log2; labels of one solution are not independent.
     """
     rows = []
@@ -54,6 +56,7 @@ def given(run: Runner) -> pd.DataFrame:
                 "tokens": int(metrics.get("tokens_trained", 0)),
                 "held_out_loss": metrics.get("held_out_loss"),
                 "held_out_auc": metrics.get("held_out_within_problem_auc"),
+                "solutions": manifest.get("inputs", {}).get("solutions", {}).get("digest", ""),
             }
         )
     return pd.DataFrame(rows)
@@ -64,10 +67,11 @@ def _bits(counts: list[int]) -> float:
     return -sum(count * math.log2(count / total) for count in counts if count)
 
 
-def unmatched(table: pd.DataFrame) -> list[str]:
-    """Return a note where the first ORM and PRM differ in solutions or updates; none where they are matched.
+def unmatched(table: pd.DataFrame, sources: Sequence[str] = ()) -> list[str]:
+    """Return notes where the first ORM and PRM differ in solutions, updates or alternatives; none where they are
+    matched.
 
-    table: as `given` returns it.
+    table: as `given` returns it. sources: of step labels; the first one's PRM is compared.
     """
     first = {kind: rows.iloc[0] for kind, rows in table.groupby("kind")} if len(table) else {}
     if set(first) != set(_KINDS):
@@ -77,18 +81,22 @@ def unmatched(table: pd.DataFrame) -> list[str]:
         for what in ("rows", "updates")
         if abs(first["prm"][what] - first["orm"][what]) > 0.02 * first["orm"][what]
     ]
-    if not differ:
-        return []
-    return [
-        f"PRM and ORM were not trained on the same number of {' and '.join(differ)}: their difference is not of "
-        "supervision alone"
-    ]
+    notes = []
+    if differ:
+        notes.append(f"PRM and ORM were not trained on the same number of {' and '.join(differ)}: {_NOT_ALONE}")
+    if first["prm"]["solutions"] != first["orm"]["solutions"]:
+        notes.append(f"PRM and ORM were trained on different solutions: {_NOT_ALONE}")
+    if sources[:1] == ("alternatives",):
+        notes.append(f"the PRM learned from alternatives to steps too, which the ORM has not: {_NOT_ALONE}")
+    return notes
 
 
 def given_section(table: pd.DataFrame) -> Section:
     """Return the section of report.html with the table."""
     note = "Bits: an upper bound, labels × the entropy of their shares. Rates named _at_: a sweep; the best is kept."
-    text = "Both learn from the same solutions. A label of a step is one of several that a solution has."
+    is_same = len(table) > 0 and table["solutions"].nunique() == 1 and bool(table["solutions"].iloc[0])
+    same = "All learn from the same solutions, of which a PRM reads each through its first wrong step. "
+    text = f"{same if is_same else ''}A label of a step is one of several that a solution has."
     return section("What each was given", text, [], [listing("Supervision and training", table, _GIVEN, note)])
 
 

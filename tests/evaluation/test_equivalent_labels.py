@@ -113,6 +113,17 @@ def test_a_head_start_of_the_selectors_solutions_is_not_called_less_efficient() 
     assert slopes["active"]["efficiency_high"] < 1
 
 
+def test_a_policy_that_is_as_good_is_seldom_said_to_be_outside_of_what_was_measured() -> None:
+    """The medians alone call it above in half of the studies at the largest size; a sentence has a p-value."""
+    above = told = 0
+    for seed in range(60):
+        row = computed(uniform, selector=False, noise=0.03, seed=seed, problems=40)["step_labels", 8]
+        above += row["outside"] == "above"
+        told += row["outside"] in ("above", "below") and row["p_value"] <= 0.05
+    assert above > 15
+    assert told <= 6  # of 60; 3 are expected at most
+
+
 def test_labels_that_are_shorter_count_as_what_they_are() -> None:
     """Wrong solutions end at their first wrong step: one label of them for three."""
     row = computed(uniform, steps=1, selector=False)["step_labels", 4]

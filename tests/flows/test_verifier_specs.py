@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,16 @@ def test_a_log_ratio_of_all_tokens_so_far_calls_no_step_wrong(tmp_path: Path) ->
     assert not spec.rates_steps
 
 
+def test_a_judge_may_be_of_more_kinds_than_confidence_reads(folders: dict[str, Path], tmp_path: Path) -> None:
+    """An engine computes what packed attention does not."""
+    shutil.copytree(folders["generator"], tmp_path / "capped")
+    config = json.loads((tmp_path / "capped/config.json").read_text())
+    (tmp_path / "capped/config.json").write_text(json.dumps(config | {"final_logit_softcapping": 30.0}))
+    assert specs(f"a=judge:{tmp_path / 'capped'}")
+    with pytest.raises(InputError, match="final_logit_softcapping"):
+        specs(f"a=confidence:{tmp_path / 'capped'}")
+
+
 def test_what_needs_no_training(folders: dict[str, Path]) -> None:
     sure, short, guess, safe = specs(
         f"sure=confidence:{folders['generator']},measure=tail_confidence,window=8",
@@ -112,6 +124,7 @@ def test_a_judge_behind_an_address_is_asked_as_the_command_line_says() -> None:
         ("majority=length", "the name of a vote"),
         ("x_weighted=length", "the name of a vote"),
         ("old=length", "there is another verifier old"),
+        ("prm_judge=length", "the name of a verifier of studies"),
         ("a=min(old, new)", "there is no verifier 'new'"),
         ("a=min(old", "is no expression"),
         ("a=length,style=trl", "no option style of such a verifier"),

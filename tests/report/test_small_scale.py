@@ -123,9 +123,11 @@ def test_verdicts_say_what_is_clear_and_what_is_not() -> None:
         f"95 % interval 1.0 to 5.0, {about}",
         "Active learning needs fewer labels than process supervision: at 2 solutions per problem, its 3,000 step "
         "labels (1,000 of them the selector's alone) reach what 5,400 labels of process supervision reach, 1.8 times "
-        "as many (95 % interval 1.2 to 2.6; without the selector's 2.7 times); at 4 solutions per problem it is more "
-        "accurate than process supervision with any labels that were measured",
-        "4 comparisons are made here. Beats and loses to are said where Holm's correction for all of them allows it at "
+        "as many (95 % interval 1.2 to 2.6; without the selector's 2.7 times)",
+        "Active learning is, at 4 solutions per problem and with 5,000 step labels (1,000 of them the selector's "
+        "alone), more accurate than process supervision with any labels that were measured: what its labels are worth "
+        "is outside (95 % interval of their worth: 1.1 or more)",
+        "5 comparisons are made here. Beats and loses to are said where Holm's correction for all of them allows it at "
         "5 %; the intervals are each comparison's own; so for fewer and more labels",
         "The ratio of slopes, which cannot see a constant factor, of active learning to process supervision is 1.8 "
         "(95 % interval 1.3 to 2.9; the paper found 2.6), +3.6 against +2.0 points per doubling",
@@ -156,6 +158,11 @@ def test_verdicts_say_what_is_clear_and_what_is_not() -> None:
         (equivalent(2, (None, None, None), outside="below"), "less accurate than process supervision with any labels"),
         (equivalent(2, (None, None, None), outside="no_rise"), "active learning are worth is not known: process"),
         (equivalent(2, (None, 1.3, None), outside="above"), "more accurate .* outside .* 1.3 or more"),
+        (
+            equivalent(2, (None, 0.8, None), outside="above", p_value=0.3),
+            "no clear difference .* above all .* not known",
+        ),
+        (equivalent(2, (None, None, 0.7), outside="below", num_problems=4), "no clear difference .* below all"),
     ],
 )
 def test_the_labels_of_equal_accuracy_are_told_as_far_as_they_were_measured(row: dict[str, Any], said: str) -> None:
@@ -200,11 +207,11 @@ def test_comparisons_are_corrected_for_their_number() -> None:
     labels = pd.DataFrame(
         [equivalent(2, (1.8, 1.2, 2.6), p_value=0.02), equivalent(4, (None, 1.1, None), outside="above")]
     )
-    *_, by_labels, correction = scaling_verdicts(
+    *_, by_labels, _, correction = scaling_verdicts(
         {"series_comparisons": pd.DataFrame(rows), "equivalent_labels": labels}
     )
     assert "no clear difference from process supervision in the labels" in by_labels
-    assert correction.startswith("4 comparisons are made here.")
+    assert correction.startswith("5 comparisons are made here.")
     [alone] = scaling_verdicts({"series_comparisons": pd.DataFrame(rows[1:2])})
     assert alone.startswith("Process supervision beats outcome supervision by the labeller")
 

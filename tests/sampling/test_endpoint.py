@@ -324,7 +324,7 @@ def test_a_request_that_alone_fails_is_a_rows_error_and_stops_nothing(tmp_path: 
 
     with serving(answer) as server:
         rows = asked(server.url, tmp_path, samples=1, at_once=1, patience_seconds=600, backoff_seconds=1e-6)
-        assert len(server.asked) == 20 + 1 + 1 + 1  # the row, a short question to the server, the row again, the other
+        assert len(server.asked) == 20 + 1 + 1 + 1 + 1  # the row, a short question, the row, the question, the other
     assert rows[0]["error"].startswith(f"the server failed on it 21 times, and answered others: {words}")
     assert rows[1]["error"] is None
 
@@ -345,6 +345,43 @@ def test_a_request_that_always_takes_too_long_does_not_stop_every_run(tmp_path: 
         rows = asked(server.url, tmp_path, samples=1, at_once=1, timeout_seconds=0.2, patience_seconds=0.5)
     assert "no answer within 0.2 s" in rows[0]["error"]
     assert rows[1]["error"] is None
+
+
+def test_a_request_that_fails_within_a_budget_of_tokens_waits_for_nobody(tmp_path: Path) -> None:
+    """It holds its own part of the budget while the server is asked whether it answers at all."""
+
+    def answer(body: dict[str, Any], number: int) -> Reply:
+        return failure(500) if body["messages"][0]["content"][0] == "a" else by_seed(body, number)
+
+    with serving(answer) as server:
+        about = {"at_once": 2, "max_tokens": 90, "patience_seconds": 600, "backoff_seconds": 1e-6}
+        rows = asked(server.url, tmp_path, samples=1, **about)
+    assert "the server failed on it" in rows[0]["error"]
+    assert rows[1]["error"] is None
+
+
+def test_a_server_that_is_back_and_busy_costs_no_row(tmp_path: Path) -> None:
+    """After an outage the first answers are 429: a pace that is too fast is no fault of a request."""
+    bad = [failure(500)] * 20
+
+    def answer(body: dict[str, Any], number: int) -> Reply:
+        if body["messages"][0]["content"].startswith("What is"):
+            return completion("2")
+        return bad.pop() if bad else busy.pop() if busy else by_seed(body, number)
+
+    busy = [failure(429, "slow down")] * 3
+    with serving(answer) as server:
+        rows = asked(server.url, tmp_path, samples=1, names="b", at_once=1, patience_seconds=600, backoff_seconds=1e-6)
+    assert [row["error"] for row in rows] == [None]
+
+
+def test_a_tally_that_cannot_be_written_leaves_no_reservation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = EndpointClient(access("http://127.0.0.1:9/v1", max_tokens=100), Spending(Files(str(tmp_path)), "r"))
+    client._spend(90)
+    monkeypatch.setattr(client.tally, "add", lambda **_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        client._release(90, 15)
+    assert client.reserved == 0
 
 
 def test_a_long_answer_has_more_time(tmp_path: Path) -> None:

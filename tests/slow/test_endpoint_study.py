@@ -3,9 +3,12 @@ twice. And the endpoint of a real vLLM server."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import http.client
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -172,14 +175,21 @@ def test_a_judge_behind_an_address_stops_in_order_and_is_asked_for_each_vote_onc
     assert sorted(scores["score"]) == [0.25] * 4 + [0.75] * 4
 
 
+def a_port() -> int:
+    """A free port from 20,000 on: neither Ray's, which ends before, nor one that the system gives to others, as a port
+    that was free a moment ago may be."""
+    for port in random.sample(range(20_000, 30_000), 100):
+        with contextlib.suppress(OSError), socket.socket() as free:
+            free.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")
+
+
 class Served:
     """A vLLM server of a tiny model, on this machine's CPU."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.folder = folder
+        self.port, self.folder = a_port(), folder
         self.start()
 
     def start(self) -> None:
@@ -209,7 +219,7 @@ class Served:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/v1/models", timeout=5) as reply:
                 return reply.status == 200
-        except OSError:
+        except (OSError, http.client.HTTPException):
             return False
 
     def kill(self) -> None:
