@@ -46,9 +46,10 @@ def needed(size: float, free: Sequence[float]) -> list[int]:
     for count in range(1, len(order) + 1):
         if size / count <= USABLE * free[order[count - 1]]:
             return order[:count]
-    room = f"{USABLE:.0%} of the {sum(free) / 1e9:.1f} GB that are free on {len(free)} GPUs"
     raise ValueError(
-        f"weights of {size / 1e9:.1f} GB do not fit into {room}: give [scorers] more gpus, or dtype=bfloat16"
+        f"weights of {size / 1e9:.1f} GB do not fit, in equal parts, into {USABLE:.0%} of what is free on each of "
+        f"{len(free)} GPUs ({', '.join(f'{each / 1e9:.1f}' for each in free)} GB): give [scorers] more gpus, or "
+        "dtype=bfloat16"
     )
 
 

@@ -24,6 +24,7 @@ _LONGEST_BACKOFF = 60.0  # seconds
 _OWN_FAILURES, _OF_A_TIMEOUT = 20, 5
 PROBE, PROBE_TOKENS = "What is 1 + 1?", 16
 _SHORT_TOKENS, _SLOWEST = 4096, 10.0  # an answer of more tokens has a second more for each so many
+_TOO_FAST = 429
 _REFUSED = (400, 413, 422)  # the request itself: another would fare no better
 _NOT_LET_IN = {401: "the key is missing or wrong", 403: "the key is not enough for it", 404: "there is no such model"}
 
@@ -111,7 +112,10 @@ class EndpointClient:
             reply = self._post(body, PROBE_TOKENS)
             spent = total_tokens(reply)
             read_answer(reply, seed_sent)
-        except (Failed, ValueError):
+        except Failed as failure:
+            if failure.status not in (*_REFUSED, _TOO_FAST):  # it answers, if not with an answer
+                return False
+        except ValueError:
             return False
         finally:
             self._release(PROBE_TOKENS, spent or 0)

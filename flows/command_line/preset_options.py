@@ -53,7 +53,6 @@ _SETS_SMALL_SCALE = {
     "--labeller": ("small_scale.labeller",),
 }
 _NOT_IN_SMALL_SCALE: dict[str, object] = {
-    "--learning-rates": None,
     "--graded-solutions": [],
     "--ood-problems": None,
     "--prm": None,

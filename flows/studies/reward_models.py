@@ -116,7 +116,7 @@ def _best(study: Study, name: str, models: list[Model]) -> int:
     best = max(range(len(rates)), key=values.__getitem__)
     if math.isinf(values[best]):
         raise StudyError(
-            f"--learning-rates {' '.join(map(str, rates))}: no {name} of these has a {metric}: no problem is "
+            f"learning_rates {' '.join(map(str, rates))}: no {name} of these has a {metric}: no problem is "
             "for validation (give more train problems), or every rate is too high"
         )
     for rate, value in zip(rates, values, strict=True):

@@ -7,7 +7,7 @@ says so: their difference is then not of supervision alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -26,8 +26,8 @@ def given(run: Runner) -> pd.DataFrame:
     """Return a row per reward model that the study trained, those of the sweep included.
 
     Columns: stage, kind, learning_rate, rows (solutions), labels (in an epoch) and of them right, neutral and wrong,
-    bits, epochs, updates, tokens, held_out_loss, held_out_auc, solutions (the digest of the samples that it learned
-    from, "" for others). bits is an upper bound on what the labels say: their
+    bits, epochs, updates, tokens, held_out_loss, held_out_auc, solutions (which ones it learned from: input and
+    digest). bits is an upper bound on what the labels say: their
     number times the entropy of their shares, log2; labels of one solution are not independent.
     """
     rows = []
@@ -56,10 +56,16 @@ def given(run: Runner) -> pd.DataFrame:
                 "tokens": int(metrics.get("tokens_trained", 0)),
                 "held_out_loss": metrics.get("held_out_loss"),
                 "held_out_auc": metrics.get("held_out_within_problem_auc"),
-                "solutions": manifest.get("inputs", {}).get("solutions", {}).get("digest", ""),
+                "solutions": _solutions(manifest.get("inputs", {})),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _solutions(inputs: Mapping[str, Mapping[str, str]]) -> str:
+    """Return which solutions a model learned from: sampled ones, or those of a file."""
+    names = ("solutions", "labelled_solutions", "graded_solutions")
+    return ", ".join(f"{name} {inputs[name]['digest']}" for name in names if name in inputs)
 
 
 def _bits(counts: list[int]) -> float:
@@ -94,7 +100,7 @@ def unmatched(table: pd.DataFrame, sources: Sequence[str] = ()) -> list[str]:
 def given_section(table: pd.DataFrame) -> Section:
     """Return the section of report.html with the table."""
     note = "Bits: an upper bound, labels × the entropy of their shares. Rates named _at_: a sweep; the best is kept."
-    is_same = len(table) > 0 and table["solutions"].nunique() == 1 and bool(table["solutions"].iloc[0])
+    is_same = len(table) > 0 and table["solutions"].nunique() == 1
     same = "All learn from the same solutions, of which a PRM reads each through its first wrong step. "
     text = f"{same if is_same else ''}A label of a step is one of several that a solution has."
     return section("What each was given", text, [], [listing("Supervision and training", table, _GIVEN, note)])

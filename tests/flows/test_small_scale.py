@@ -194,7 +194,7 @@ def test_adding_a_policy_or_a_seed_leaves_the_rest_as_it_is(tmp_path: Path) -> N
         (["--solutions-per-problem", "4", "2"], "each must be larger than the one before"),
         (["--solutions-per-problem", "1", "64"], "give a larger --pool too"),
         (["--pool", "0"], "--pool 0: must be 1 or more"),
-        (["--learning-rates", "1e-3"], "the small-scale study has no use for it"),
+        (["--reward-base", "x"], "the small-scale study has no use for it"),
         (["--labeller", "rule", "--preset", "math_7b"], "no exact rule"),
     ],
 )

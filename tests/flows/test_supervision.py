@@ -14,10 +14,10 @@ from flows.studies.supervision import given, given_section, unmatched
 
 
 def run_of(**models: tuple[str, dict[str, Any]]) -> Any:
-    """A run with these models: name → (kind, metrics, and `of`: the digest of the solutions)."""
+    """A run with these models: name → (kind, metrics, and `of`: what its solutions are called)."""
     recipes = {
         name: {"recipe": {"config": {"kind": kind, "training": {"learning_rate": 3e-4, "epochs": 2}}}}
-        | {"inputs": {"solutions": {"stage": "solutions", "digest": metrics.get("of", "s")}}}
+        | {"inputs": {metrics.get("of", "solutions"): {"stage": "solutions", "digest": "s"}}}
         for name, (kind, metrics) in models.items()
     }
     results = {name: Model(name, "d", metrics=metrics) for name, (_, metrics) in models.items()}
@@ -49,8 +49,10 @@ def test_rivals_with_other_solutions_or_updates_are_told() -> None:
 
 
 def test_rivals_with_different_solutions_or_alternatives_are_told() -> None:
-    table = given(run_of(orm=("orm", ORM), prm=("prm", PRM | {"of": "of people"})))
-    assert unmatched(table) == [f"PRM and ORM were trained on different solutions: {ALONE}"]
+    for of_orm in ("solutions", "graded_solutions"):
+        models = {"orm": ("orm", ORM | {"of": of_orm}), "prm": ("prm", PRM | {"of": "labelled_solutions"})}
+        table = given(run_of(**models))
+        assert unmatched(table) == [f"PRM and ORM were trained on different solutions: {ALONE}"]
     assert "same solutions" not in str(given_section(table))
     table = given(run_of(orm=("orm", ORM), prm=("prm", PRM)))
     [note] = unmatched(table, ("alternatives", "rule"))

@@ -474,3 +474,17 @@ def test_the_table_of_what_was_asked(tmp_path: Path) -> None:
         assert (sum(server.answered.values()), server.twice) == (32, [])
         assert len(server.asked) >= 4 * 32 - 3
     assert all(row["error"] is None for row in rows)
+
+
+@pytest.mark.parametrize("status", [400, 429])
+def test_a_server_that_refuses_the_short_question_is_there_all_the_same(tmp_path: Path, status: int) -> None:
+    """As a reasoning model's, which has no answer of sixteen tokens: else one bad row would stop every run."""
+
+    def answer(body: dict[str, Any], number: int) -> Reply:
+        text = body["messages"][0]["content"]
+        return failure(status) if text.startswith("What") else failure(500) if text[0] == "a" else by_seed(body, number)
+
+    with serving(answer) as server:
+        rows = asked(server.url, tmp_path, samples=1, at_once=1, patience_seconds=600, backoff_seconds=1e-6)
+    assert "the server failed on it" in rows[0]["error"]
+    assert rows[1]["error"] is None

@@ -58,7 +58,7 @@ def test_a_sweep_keeps_the_best_by_what_is_watched() -> None:
 
 def test_without_the_metric_that_is_watched_the_loss_decides_and_without_any_the_study_ends() -> None:
     assert chosen({1e-3: {"held_out_loss": 0.4}, 1e-4: {"held_out_loss": 0.3}}) == 1e-4
-    with pytest.raises(StudyError, match=r"--learning-rates 0\.001 0\.01: no prm of these has a held_out_loss"):
+    with pytest.raises(StudyError, match=r"learning_rates 0\.001 0\.01: no prm of these has a held_out_loss"):
         chosen({1e-3: {}, 1e-2: {}})
 
 
