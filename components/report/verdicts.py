@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from components.report.main_study import Row, is_other_prm, records, short_name
-from components.statistics.bootstrap import BootstrapConfig
 from schemas.results import ENSEMBLES, members_of
 
 LEVEL = 0.05
-SMALLEST_P = 1 / BootstrapConfig().resamples  # that the draws can tell, of which there are two for each resample
+SMALLEST_P = 1 / 4000  # that the draws of a study can tell: two of 8,000
 _FEWEST_PROBLEMS = 5  # fewer problems support no verdict, however alike their differences are
 _NOT_TRAINED = ("majority", "pass_at_1")
 

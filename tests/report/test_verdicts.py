@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy.special import ndtr
 
-from components.report.verdicts import compared, holm, verdicts
+from components.report.verdicts import SMALLEST_P, compared, correction, holm, verdicts
 from components.statistics.bootstrap import BootstrapConfig, estimates, two_way_interval
 from flows.presets.label_source_names import SOURCES
 from schemas.results import OTHER_PRMS
@@ -147,6 +147,14 @@ def test_verifiers_whose_names_begin_with_prm_are_compared_like_any() -> None:
     sources = ["prm", "prm_rollouts", "majority"]
     rows = [row(a, b, 0.1, 0.05, 0.15, 0.001) for a, b in itertools.permutations(sources, 2)]
     assert not any("PRM by rollouts" in one and "majority" in one for one in verdicts(pd.DataFrame(rows), 500))
+
+
+def test_more_sentences_than_the_draws_can_tell_are_told_of() -> None:
+    assert 2 / (2 * BootstrapConfig().resamples) == SMALLEST_P
+    [line] = correction(200)
+    assert "too many" not in line
+    [line] = correction(201)
+    assert "too many for any to be said: no p-value is below 0.00025" in line
 
 
 def test_the_prms_of_all_label_sources_are_known_as_such() -> None:
