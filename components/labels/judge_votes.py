@@ -50,7 +50,7 @@ def judge_votes(config: JudgeVotesConfig, judge: Model, name: str = "judge_votes
     """The stage solutions → judge_votes, a row per solution and vote."""
     return MapStage(
         name,
-        version=2,
+        version=1,
         config=config,
         schema=JUDGE_VOTES,
         make_worker=_open_votes,
