@@ -66,6 +66,7 @@ _MANIFEST: dict[str, tuple[type | tuple[type, ...], Any]] = {
     "rows_in": (int, 0),
     "rows_out": (int, 0),
     "rows_error": (int, 0),
+    "shards_reused": (int, 0),
     "metrics": (dict, {}),
     "training_workers": ((int, type(None)), None),
 }
@@ -165,7 +166,7 @@ def manifest_of(record: dict[str, Any], name: str, stage: str | None = None, key
             raise _refused(name, "an input is not a stage and a digest")
     if not all(isinstance(files, dict) for files in record["model_files"].values()):
         raise _refused(name, "its model_files are not files by model")
-    if not all(_is_count(record[field]) for field in ("rows_in", "rows_out", "rows_error")):
+    if not all(_is_count(record[field]) for field in ("rows_in", "rows_out", "rows_error", "shards_reused")):
         raise _refused(name, "its counts are not possible")
     if not _is_count(record["training_workers"] or 0):
         raise _refused(name, "its training_workers is not a number of workers")

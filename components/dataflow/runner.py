@@ -251,6 +251,7 @@ class Runner:
             done |= self._stream(stage, key, pending, following)
         pool = pool_of(stage, self.pools)
         fields = manifest_fields(stage, inputs, rows_in, spent + time.perf_counter() - began, pool)
+        fields["shards_reused"] = reused
         dataset = self.store.write_dataset(stage.name, key, [done[task.key] for task in tasks], fields)
         return self._end(run, dataset), len(tasks) - reused
 

@@ -1,7 +1,8 @@
 """The cost of a study, stage by stage, and of accuracy at inference.
 
 Seconds are those of the stage when it was computed (of stages that stream together, the later one's are those after the
-earlier one's end). CPU- and GPU-seconds are what its workers held.
+earlier one's end). Where that run found some shards done, they count as its own did: its seconds are scaled to all
+shards, and None where it found all. CPU- and GPU-seconds are what its workers held.
 
 FLOPs are 6 per parameter and token in training, 2 in sampling and scoring (Kaplan et al. 2020, §2.1); attention is left
 out. The tokens are those that a model computes (`computed_tokens.py`): prompts count where they are computed, which is
@@ -48,6 +49,14 @@ def _relative(store: Store, model: Model) -> str:
     return model.path.removeprefix(store.root + "/")
 
 
+def seconds_of(manifest: Mapping[str, Any], shards: int) -> float | None:
+    """Return the seconds that a stage's shards take at the pace of the run that ended the stage; None: not known."""
+    computed = shards - manifest.get("shards_reused", 0)
+    if "seconds" not in manifest or (shards and computed <= 0):
+        return None
+    return float(manifest["seconds"]) * (shards / computed if shards else 1)
+
+
 def stage_costs(
     store: Store, results: Mapping[str, Dataset | Model], work: Mapping[str, tuple[float | None, float]]
 ) -> pd.DataFrame:
@@ -59,7 +68,8 @@ def stage_costs(
     rows = []
     for name, result in results.items():
         manifest = store.manifest(store.folder_of(result)) or {}
-        seconds, held = manifest.get("seconds"), manifest.get("placement")
+        seconds = seconds_of(manifest, len(result.shards) if isinstance(result, Dataset) else 0)
+        held = manifest.get("placement")
         tokens, per_token = work.get(name, (None, 0.0))
         rows.append(
             {
@@ -67,8 +77,8 @@ def stage_costs(
                 "rows": result.rows if isinstance(result, Dataset) else None,
                 "tokens": tokens,
                 "seconds": seconds,
-                "cpu_seconds": None if held is None else seconds * held["cpus"],
-                "gpu_seconds": None if held is None else seconds * held["gpus"],
+                "cpu_seconds": None if held is None or seconds is None else seconds * held["cpus"],
+                "gpu_seconds": None if held is None or seconds is None else seconds * held["gpus"],
                 "flops": None if tokens is None else tokens * per_token,
             }
         )

@@ -13,7 +13,7 @@ from components.dataflow.datasets import Dataset
 from components.dataflow.plain_text import printable
 from components.dataflow.runner import Runner
 from components.evaluation.compared_samples import ComparisonConfig, compared_samples
-from components.evaluation.compute_cost import INFERENCE, parameters
+from components.evaluation.compute_cost import INFERENCE, parameters, seconds_of
 from components.evaluation.verifier_step_errors import VerifierStepErrorsConfig, verifier_step_errors
 from components.labels.judge_votes import NO_STEPS
 from components.report import main_study
@@ -200,6 +200,7 @@ def _costs(run: Runner, specs: Sequence[VerifierSpec], tables: Mapping[str, Data
         table = tables[spec.name]
         tokens = run.store.read(table, ["num_tokens"])["num_tokens"].to_pandas().sum()
         read = run.results[spec.stage.title]  # of a judge the votes, of which its scores are made
+        assert isinstance(read, Dataset)
         manifest = run.store.manifest(run.store.folder_of(read)) or {}
         models = dict(spec.stage.models)
         if "base" in models:  # an adapter is merged into it: it alone is computed
@@ -211,7 +212,7 @@ def _costs(run: Runner, specs: Sequence[VerifierSpec], tables: Mapping[str, Data
                 "parameters": size or None,  # behind an address nobody tells
                 "tokens": int(tokens),
                 "flops": INFERENCE * size * float(tokens) if size else None,
-                "seconds": manifest.get("seconds"),
+                "seconds": seconds_of(manifest, len(read.shards)),
             }
         )
     return pd.DataFrame(rows)
@@ -221,7 +222,7 @@ def _cost_section(costs: pd.DataFrame) -> Section:
     note = (
         "Tokens: those of each sample, with its problem; what samples begin alike is computed once, and counted for "
         "each; of a judge those that it wrote. FLOPs: 2 per parameter and token. Seconds: of the run that computed "
-        "them."
+        "them; where that run found some shards done, at its pace for all; – where it found all of them."
     )
     text = "What it took each verifier to read the samples."
     return section("Cost of the verifiers", text, [], [listing("Verifiers", costs, _COSTS, note)])
@@ -232,5 +233,5 @@ _COSTS: dict[str, Callable[[Row], Any]] = {
     "parameters": lambda row: "–" if pd.isna(row["parameters"]) else f"{row['parameters']:,.0f}",
     "tokens": lambda row: f"{row['tokens']:,}",
     "FLOPs": lambda row: "–" if pd.isna(row["flops"]) else f"{row['flops']:.2e}",
-    "seconds": lambda row: "–" if row["seconds"] is None else f"{row['seconds']:,.1f}",
+    "seconds": lambda row: "–" if pd.isna(row["seconds"]) else f"{row['seconds']:,.1f}",
 }

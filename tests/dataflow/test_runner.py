@@ -26,6 +26,7 @@ from components.dataflow.runner import Runner
 from components.dataflow.stage import MapStage, Model, TableStage, canonical_json, digest, recipe, seed_for
 from components.dataflow.stage_run import StageRun
 from components.dataflow.store import Store
+from components.evaluation.compute_cost import seconds_of
 
 ROWS = pa.schema(
     [pa.field("number", pa.int64(), nullable=False), ("split", pa.string()), pa.field("error", pa.string())]
@@ -195,6 +196,11 @@ def test_a_failed_run_keeps_its_shards_and_has_no_manifest(store: Store) -> None
     FAULTS.clear()
     runner, _, resumed = run_all(store)
     assert (runner.runs[1].status, runner.runs[1].shards_reused) == ("PARTIAL", 5)
+    manifest = store.manifest(resumed.folder) or {}
+    assert (manifest["shards_reused"], len(resumed.shards)) == (5, 14)
+    assert seconds_of(manifest | {"seconds": 3.0}, 14) == pytest.approx(3.0 * 14 / 9)
+    assert seconds_of(manifest, 5) is None, "a run that found all shards done took no time that says anything"
+    assert seconds_of({"seconds": 3.0}, 7) == 3.0
     assert resumed.digest == run_all(Store(f"{store.root}/undisturbed"))[2].digest
 
 
