@@ -199,3 +199,12 @@ def test_making_examples_with_the_embedded_tokenizer_imports_no_torch(tmp_path: 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == f"{tokenizer('one, two').input_ids} False"
+
+
+def test_every_benchmark_finds_the_project_by_itself() -> None:
+    scripts = sorted(ROOT.glob("tests/benchmarks/*.py"))
+    assert scripts
+    for script in scripts:
+        text = script.read_text()
+        if any(f"\nfrom {package}." in text for package in ("components", "flows", "cluster", "schemas")):
+            assert "sys.path.insert(0, str(Path(__file__).resolve().parents[2]))" in text, script

@@ -6,7 +6,11 @@ of the released evaluation (400 trials for each of 14 N). Both sides in turn, se
 
 from __future__ import annotations
 
+import sys
 import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 
