@@ -77,7 +77,9 @@ def push(options: argparse.Namespace) -> None:
             print("nothing was sent (--dry-run)")
             return
         api = _hub()
-        made = [_made(api, one, options.public) for one in pushes]  # all, before anything is sent
+        for one in pushes:  # all, before anything is made
+            _check_visibility(api, one, options.public)
+        made = [_made(api, one, options.public) for one in pushes]
         for one, address in zip(pushes, made, strict=True):
             _send(api, one, study.name)
             print(address)
@@ -117,19 +119,30 @@ def _hub() -> Any:
 
 
 def _made(api: Any, one: Push, public: bool) -> str:
-    """Make a repository where it is not there. Return its address.
-
-    Raises InputError for one that is there and public, unless that is asked for: the hub leaves it as it is. Raises
-    StudyError, in one line, where the hub refuses or does not answer.
-    """
+    """Make a repository where it is not there. Return its address. Raises StudyError, as `_told` does."""
     with _told(one):
-        made = api.create_repo(one.repository, repo_type=one.kind, private=not public, exist_ok=True)
-        is_private = api.repo_info(one.repository, repo_type=one.kind).private
+        return str(api.create_repo(one.repository, repo_type=one.kind, private=not public, exist_ok=True))
+
+
+def _check_visibility(api: Any, one: Push, public: bool) -> None:
+    """Raise InputError for a repository that is there and public, or private, unless that is asked for: the hub leaves
+    it as it is. Raises StudyError, as `_told` does."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    with _told(one):
+        try:
+            is_private = api.repo_info(one.repository, repo_type=one.kind).private
+        except RepositoryNotFoundError:
+            return
     if not public and not is_private:
         raise InputError(
             f"{one.kind} {one.repository} is there, and public: give --public, or another name; nothing was sent"
         )
-    return str(made)
+    if public and is_private:
+        raise InputError(
+            f"{one.kind} {one.repository} is there, and private: make it public on the hub, or leave out --public; "
+            "nothing was sent"
+        )
 
 
 def _send(api: Any, one: Push, study: str) -> None:

@@ -133,6 +133,11 @@ def csv_value(value: Any) -> Any:
         return value
 
 
+def is_blank(value: object) -> bool:
+    """Tell whether a cell holds nothing: null, NaN, or a text of white space."""
+    return value is None or value != value or (isinstance(value, str) and not value.strip())
+
+
 def sound(text: str) -> str:
     """Replace lone surrogates, which JSON can hold and no file of text can, by question marks."""
     return text.encode("utf-8", "replace").decode()

@@ -26,6 +26,7 @@ _OUTCOMES = ("is_correct", "score", "label", "labels", "correct", "correctness")
 _ZERO_OR_ONE = ("label", "labels", "is_correct", "correct", "correctness")
 _SCORES = ("agg_scores", "scores", "pred_score", "step_scores", "prm_scores", "prm_score", "rewards")
 _ORM_SCORES = ("orm_scores", "orm_score")
+_LISTS = frozenset((*_TEXTS, *_ANSWERS))
 
 
 def is_nested(record: Record, needs_scores: bool = True) -> bool:
@@ -33,17 +34,20 @@ def is_nested(record: Record, needs_scores: bool = True) -> bool:
 
     needs_scores: False: the list of scores may be missing, as in samples that no verifier has read yet.
     """
-    if not needs_scores and _is_one_sample(record):
+    if _LISTS.isdisjoint(record) or _first(record, (*_TEXTS, *_ANSWERS), str) is None:
         return False
-    has_scores = not needs_scores or _scores(record, _SCORES) is not None or _scores(record, _ORM_SCORES) is not None
-    return has_scores and _first(record, (*_TEXTS, *_ANSWERS), str) is not None
+    if _scores(record, _SCORES) is not None or _scores(record, _ORM_SCORES) is not None:
+        return True
+    return not needs_scores and not _is_one_sample(record)
 
 
 def _is_one_sample(record: Record) -> bool:
-    """Tell whether a row has a text, a grade or a score of its own: lists beside it are of something else, as
-    references."""
+    """Tell whether a row has a text, a grade or a score of its own, or rated steps as TRL has them (without a
+    reference): its lists are of something else than samples."""
+    is_stepwise = {"completions", "labels"} <= record.keys() and record.keys().isdisjoint((*REFERENCES, "answer"))
     return (
-        any(isinstance(record.get(name), str) for name in TEXTS)
+        is_stepwise
+        or any(isinstance(record.get(name), str) for name in TEXTS)
         or any(isinstance(record.get(name), bool) for name in _OUTCOMES)
         or any(isinstance(record.get(name), int | float) for name in ("prm_score", "orm_score"))
     )

@@ -24,7 +24,6 @@ from components.data.cells import cell_text, first_readable, number_text, short,
 from components.data.file_report import FileReport, quoted
 from components.data.problem_columns import (
     ANSWER_FORMATS,
-    BOX,
     GSM8K_MARK,
     ProblemFile,
     find_columns,
@@ -34,17 +33,14 @@ from components.data.problem_columns import (
     refuse_choices,
 )
 from components.data.readers import read_records, rows_digest
+from components.data.reference_answers import reference_in
 from components.dataflow.errors import InputError
 from components.dataflow.model_files import file_digest
 from components.dataflow.stage import digest
-from components.text.answer_boxes import last_box
-from components.text.answer_extraction import to_text
 from components.text.problem_matching import same_text
 
 ATTRIBUTES = ("source", "level", "subject")
 EXCLUDED = "excluded"  # the split of rows from which nothing is sampled: duplicates, and contaminated train problems
-# A few of MATH's are \boxed 9, and a few \fbox{9}.
-_BARE_BOX = re.compile(r"\\(?:boxed|fbox)\s+([^\s{}$.,]+)")
 _COUNT_AND_UNIT = re.compile(r"([-+]?[\d.,]*\d) \([A-Za-z][A-Za-z .'-]*\)")  # ASDiv's "9 (apples)"
 _NO_REFERENCE = {"none", "null", "nan", "n/a", "na", "proof", "notfound", "not found", "unknown", "no answer"}
 
@@ -203,15 +199,8 @@ def _answer(record: Mapping[str, Any], file: ProblemFile) -> tuple[str | None, s
     text, error = cell_text(record, column)
     if error is not None:
         return text, error
-    reference: str | None = text
-    if form in ("gsm8k", "auto"):
-        *_, after = GSM8K_MARK.split(text)
-        reference = after.strip().partition("\n")[0].strip() if GSM8K_MARK.search(text) else None
-    if form == "boxed" or (form == "auto" and not reference):
-        reference = last_box(to_text(_BARE_BOX.sub(r"\\boxed{\1}", text)))
-    if form == "auto" and not reference and not is_prose(text) and not BOX.search(text):
-        reference = text
-    if not reference:
+    reference = reference_in(text, form)
+    if reference is None:
         return None, f"'{column}' has no answer ({ANSWER_FORMATS[form]})"
     reference, listed = _item_of_list(reference)
     if listed > 1:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from components.data.cells import Record, UnreadableRow, cell_text, columns_of, short, sound
+from components.data.cells import Record, UnreadableRow, cell_text, columns_of, is_blank, short, sound
 from components.data.nested_samples import TEXTS, unfold
 from components.data.readers import check_unchanged, read_records
 from components.data.scored_columns import ScoredFile, problem_of
@@ -51,7 +51,7 @@ def describe_texts(path: Path, file: ScoredFile, segmentation: str) -> SampleTex
 
     file: how the file's answers and grades are read. segmentation: rule that cuts texts; not of a column of steps.
     """
-    nested = not file.scores
+    nested = not file.needs_scores
     records = (record for _, record in unfold(read_records(path), needs_scores=not nested))
     first = next((record for record in records if not isinstance(record, UnreadableRow)), None)
     if first is None:
@@ -74,7 +74,7 @@ def file_solutions(config: SampleTexts, path: Path) -> TableStage:
     what solutions of a shard begin alike.
     """
     compute = functools.partial(_file_solutions, path=path)
-    version = 2 if config.nested else 1  # which rows hold several samples was read otherwise
+    version = 3 if config.nested else 2  # which rows hold several samples was read otherwise
     return TableStage("file_solutions", version, config, SOLUTIONS, compute, shard_rows=_ROWS_OF_A_SHARD)
 
 
@@ -113,7 +113,7 @@ def read_solution(config: SampleTexts, record: Record, number: int) -> dict[str,
 def _solution(config: SampleTexts, record: Record) -> tuple[str, list[str], str | None]:
     """Return a record's text, its steps, and the error of a cell that is none. A sample without a text has no step."""
     text, error = "", None
-    if config.text_column is not None and record.get(config.text_column) is not None:
+    if config.text_column is not None and not is_blank(record.get(config.text_column)):
         text, error = cell_text(record, config.text_column)
     if error is not None:
         return "", [], error

@@ -38,6 +38,15 @@ class ScoredFile:
     # The column of the samples' texts, from which answers are extracted where there is no column of answers.
     text_column: str | None = field_added_later(None, value_before=None)
     reference_column: str = field_added_later("ground_truth_answer", value_before="ground_truth_answer")
+    # Of a reference that answers are graded against: a key of problem_columns.ANSWER_FORMATS.
+    reference_format: str = field_added_later("text", value_before="text")
+    # Rows of several samples may lack the scores that others have.
+    lists_without_scores: bool = field_added_later(False, value_before=False)
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether a list of texts is one of samples only with a list of scores beside it (`nested_samples`)."""
+        return bool(self.scores) and not self.lists_without_scores
 
     @property
     def names(self) -> tuple[str, ...]:

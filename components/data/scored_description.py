@@ -10,6 +10,7 @@ from pathlib import Path
 from components.data.cells import Record, first_readable, short
 from components.data.file_report import FileReport, container
 from components.data.nested_samples import is_nested, told, unfold
+from components.data.problem_columns import find_format
 from components.data.readers import read_records, rows_digest
 from components.data.scored_columns import NO_COLUMN, SUFFIX, ScoredColumns, ScoredFile
 from components.data.scored_rows import SPLIT, read_sample
@@ -47,6 +48,8 @@ def describe_scored(
         path, next(unfold([first], needs_scores))[1], {name: value for name, value in columns.items() if value}
     )
     file = found.file(found.scores(scores, [name for name in found.first if _is_score(name)], needs_scores))
+    if file.correct_column is None:
+        file = replace(file, reference_format=_format_of_references(path, file.reference_column, needs_scores))
     read = _Read()
     for number, record in records:
         read.add(file, record, number)
@@ -60,12 +63,37 @@ def describe_scored(
         raise InputError(f"--samples-per-problem {slots}: {path} has up to {most} samples of a problem")
     pairs = found.scores(scores, list(read.score_columns), needs_scores)
     version = grader_version if file.correct_column is None or file.text_column is not None else 0
-    file = replace(file, digest=rows_digest(path), scores=tuple(pairs), slots=slots or most, grader_version=version)
+    lists_without_scores = not needs_scores and bool(pairs) and any(map(_is_list_without_scores, read_records(path)))
+    file = replace(
+        file,
+        digest=rows_digest(path),
+        scores=tuple(pairs),
+        slots=slots or most,
+        grader_version=version,
+        lists_without_scores=lists_without_scores,
+    )
     line = f"{path}: {container(path)}, {read.rows:,} samples of {len(read.counts):,} problems, up to {most:,} each; "
     line += found.told(pairs)
+    if file.correct_column is None and read.references:
+        line += f"; the first references: {', '.join(short(reference) for reference in read.references)}"
     if is_nested(first, needs_scores):
         line += f"; {told(first)}"
     return file, ScoredFileReport(line, _notes(file, read))
+
+
+def _format_of_references(path: Path, column: str, needs_scores: bool) -> str:
+    """Return in which form answers to grade against are: a key of ANSWER_FORMATS. Raises InputError for prose."""
+    try:
+        return find_format(path, (record for _, record in unfold(read_records(path), needs_scores)), column)
+    except InputError:
+        raise InputError(
+            f"{path}: '{column}' holds prose in most rows, and no answer would equal it: give the final answer alone, "
+            r"after #### or in \boxed{}, or grades (--correct-column)"
+        ) from None
+
+
+def _is_list_without_scores(record: Record) -> bool:
+    return is_nested(record, needs_scores=False) and not is_nested(record)
 
 
 def _is_score(name: str) -> bool:
@@ -83,6 +111,7 @@ class _Read:
     contradictions: list[str] = field(default_factory=list)
     copies: Counter[int] = field(default_factory=Counter)  # rows that are alike in all columns
     score_columns: dict[str, None] = field(default_factory=dict)
+    references: dict[str, None] = field(default_factory=dict)  # the first three
     negative: set[str] = field(default_factory=set)  # columns of numbers below 0
 
     def add(self, file: ScoredFile, record: Record, number: int) -> None:
@@ -94,6 +123,8 @@ class _Read:
         self.negative |= {name for name, value in record.items() if isinstance(value, int | float) and value < 0}
         if row["split"] == SPLIT:
             self.counts[row["problem_id"]] += 1
+        if len(self.references) < 3 and row["ground_truth_answer"] is not None:
+            self.references[row["ground_truth_answer"]] = None
         if row["error"] is not None:
             self.errors.append(row["error"])
         elif row["answer"] is not None and file.text_column is None and file.correct_column is not None:

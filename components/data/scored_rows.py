@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from components.data.cells import Record, UnreadableRow, cell, cell_text, csv_value, short, sound
+from components.data.cells import Record, UnreadableRow, cell, cell_text, csv_value, is_blank, short, sound
+from components.data.reference_answers import reference_in
 from components.data.scored_columns import NO_COLUMN, ScoredFile, problem_of
 from components.statistics.score_reduction import PAPER_NEUTRAL, PAPER_REDUCTION, solution_score
 
@@ -34,7 +35,7 @@ def read_sample(config: ScoredFile, record: Record, number: int, extracted: str 
     row: Row = {"problem_id": sample_problem_id(problem, number), "problem": text, "source_row": number}
     row["split"] = SPLIT if problem is not None else UNUSABLE
     row |= {name: _attribute(record.get(name)) for name in ATTRIBUTES}
-    row["ground_truth_answer"], no_reference = _answer_text(record, config.reference_column)
+    row["ground_truth_answer"], no_reference = _reference(config, record)
     row["answer"], no_answer = _answer(config, record, extracted)
     error = error or no_answer or (no_reference if config.correct_column is None else None)
     row["steps"] = _steps(record.get("steps"))
@@ -82,17 +83,26 @@ def _answer(config: ScoredFile, record: Record, extracted: str | None) -> tuple[
     return (None, None) if config.answer_column == NO_COLUMN else _answer_text(record, config.answer_column)
 
 
+def _reference(config: ScoredFile, record: Record) -> tuple[str | None, str | None]:
+    """Return the reference answer, None where there is none, and the error of a cell that is none."""
+    text, error = _answer_text(record, config.reference_column)
+    if text is None or error is not None:
+        return None, error
+    reference = reference_in(text, config.reference_format)
+    return reference, None if reference else f"'{config.reference_column}' has no answer: {short(text)}"
+
+
 def _answer_text(record: Record, column: str) -> tuple[str | None, str | None]:
     """Return a cell as text, None for one that is empty; and the error of a cell that is no text and no number."""
     value = cell(record, column)
-    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+    if is_blank(value):
         return None, None
     text, error = cell_text(record, column)
     return (text, None) if error is None else (None, error)
 
 
 def _attribute(value: object) -> str | None:
-    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+    if is_blank(value):
         return None
     return sound(str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
 

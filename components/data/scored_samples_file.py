@@ -40,18 +40,24 @@ _ROWS_AT_ONCE = 10_000
 def file_samples(config: ScoredFile, path: Path) -> TableStage:
     """Make the stage that reads the file; every problem has as many slots as the config says."""
     compute = functools.partial(_file_samples, path=path)
-    return TableStage("file_samples", 2, config, schema(config.names), compute)
+    return TableStage("file_samples", 2 + _grades_texts(config), config, schema(config.names), compute)
 
 
 def scored_file_samples(config: ScoredFile) -> TableStage:
     """Make the stage (file_samples, candidates) → scored_samples."""
-    return TableStage("scored_samples", 2, config, scored_samples(config.names), _scored_file_samples)
+    version = 2 + _grades_texts(config)
+    return TableStage("scored_samples", version, config, scored_samples(config.names), _scored_file_samples)
 
 
 def scored_file_attributes(config: ScoredFile) -> TableStage:
     """Make the stage file_samples → problem_attributes, from the columns source, level and subject, if any."""
     reads = {"file_samples": ["problem_id", "split", *ATTRIBUTES]}
     return TableStage("problem_attributes", 1, config, PROBLEM_ATTRIBUTES, _attributes, reads=reads)
+
+
+def _grades_texts(config: ScoredFile) -> bool:
+    """Tell whether the file says of texts whether they are right, and not of answers."""
+    return config.text_column is not None and config.correct_column is not None
 
 
 def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
@@ -62,13 +68,16 @@ def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
     tables = []
     pool = GradingSandbox()
     try:
-        for records in _chunks(path, bool(config.scores)):
+        for records in _chunks(path, config.needs_scores):
             texts = [text_of(config, record) for _, record in records] if config.text_column is not None else []
             answers = [answer for answer, _ in pool.answers(texts)] if texts else [None] * len(records)
             rows = [
                 read_sample(config, record, number, answer)
                 for (number, record), answer in zip(records, answers, strict=True)
             ]
+            if _grades_texts(config):
+                for row, (text, _) in zip(rows, texts, strict=True):
+                    row["is_correct"] = row["is_correct"] if text or row["is_correct"] else None  # no text: no sample
             if config.correct_column is None:
                 _grade(rows, config.reference_column, pool)
             for row in rows:
@@ -92,9 +101,9 @@ def _file_samples(config: ScoredFile, path: Path) -> pa.Table:
     return pa.concat_tables([*tables, pa.Table.from_pylist(empty, schema=table_schema)])
 
 
-def _chunks(path: Path, has_scores: bool) -> Iterator[list[tuple[int, Record]]]:
+def _chunks(path: Path, needs_scores: bool) -> Iterator[list[tuple[int, Record]]]:
     """Yield (number of the row, row of one sample), at most _ROWS_AT_ONCE at a time."""
-    records = unfold(read_records(path), has_scores)
+    records = unfold(read_records(path), needs_scores)
     while chunk := list(itertools.islice(records, _ROWS_AT_ONCE)):
         yield chunk
 
@@ -123,10 +132,12 @@ def _scored_file_samples(config: ScoredFile, file_samples: pa.Table, candidates:
     frame["num_steps"] = pc.list_value_length(file_samples["steps"]).to_pandas()
     frame = frame[frame["split"] == SPLIT]
     frame["answer"] = frame["answer"].where(frame["error"].isna())
-    # A sample that is called right, or any of a file without answers, is a sample without a vote. Any other slot
-    # without an answer is empty.
+    # A sample that is called right, any text that is graded, and any row of a file without answers is a sample without
+    # a vote. Any other slot without an answer is empty.
     is_sample = frame["error"].isna() & frame["source_row"].notna() & frame["answer"].isna()
-    if config.answer_column != NO_COLUMN or config.text_column is not None:
+    if _grades_texts(config):
+        is_sample &= frame["is_correct"].notna()
+    elif config.answer_column != NO_COLUMN or config.text_column is not None:
         is_sample &= frame["is_correct"].eq(True)
     frame["is_correct"] = frame["is_correct"].where(frame["answer"].notna() | is_sample, False)
     by_answer = candidates.select([*_OF_ANSWER, "candidate", "candidate_is_correct", "candidate_answer"]).to_pandas()

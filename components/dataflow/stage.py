@@ -8,6 +8,7 @@ version, its config, its row schema, the digests of its models, the versions of 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -77,7 +78,12 @@ def seed_for(*parts: str | int) -> int:
 
 def engine_versions(distributions: tuple[str, ...]) -> dict[str, str]:
     """Read the versions of installed distributions, without importing them."""
-    return {name: importlib.metadata.version(name) for name in distributions}
+    return {name: _version(name) for name in distributions}
+
+
+@functools.cache  # a recipe is asked for once per shard
+def _version(distribution: str) -> str:
+    return importlib.metadata.version(distribution)
 
 
 @dataclass(frozen=True)

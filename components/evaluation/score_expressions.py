@@ -11,6 +11,7 @@ A sample that lacks a score of one of them has none.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -33,9 +34,14 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 _LONGEST = 500  # characters
 
 
-def is_expression(text: str) -> bool:
-    """Tell whether a text is meant as an expression, and not as a folder's name or a verifier's."""
-    return any(sign in text for sign in "()*+") or " - " in text or " / " in text
+def is_expression(text: str, known: Collection[str] = ()) -> bool:
+    """Tell whether a text is meant as an expression, and not as a folder's name or a verifier's.
+
+    known: verifiers. A minus or a slash without blanks may be a folder's, but not between these alone: a-b.
+    """
+    names = re.findall(r"[A-Za-z_]\w*", text)
+    of_known = bool(names) and all(name in known for name in names) and any(sign in text for sign in "-/")
+    return of_known or any(sign in text for sign in "()*+") or " - " in text or " / " in text
 
 
 def names_in(expression: str, known: Collection[str] | None = None) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.dataflow.model_cache import own_cache
+
 HUB = "hub:"
 # The same weights in other forms, which are not read here, and what is of no use to a model.
 _NOT_WANTED = [
@@ -88,7 +90,8 @@ def hub_model(source: str, cached: bool = False) -> HubModel | None:
         try:
             wanted = _wanted_alone(Path(folder))
         except OSError as error:
-            raise ValueError(f"{source}: its files cannot be linked in {constants.HF_HUB_CACHE}: {error}") from error
+            where = f"{constants.HF_HUB_CACHE} or {own_cache()}"
+            raise ValueError(f"{source}: its files cannot be linked in {where}: {error}") from error
         return HubModel(name, commit, wanted, is_confirmed=commit in (now, revision))
     raise ValueError(f"{source}: {why}")
 
@@ -102,9 +105,16 @@ def _wanted_alone(folder: Path) -> Path:
     wanted = {name for name in names if not any(fnmatch.fnmatch(name, pattern) for pattern in _NOT_WANTED)}
     if wanted == names:
         return folder
-    linked = folder.parents[1] / "stepverify" / folder.name
+    try:
+        return _links(folder, wanted, folder.parents[1] / "stepverify" / folder.name)
+    except OSError:  # a cache that is shared, and not to be written to
+        return _links(folder, wanted, own_cache() / "hub" / folder.parents[1].name / folder.name)
+
+
+def _links(folder: Path, wanted: set[str], linked: Path) -> Path:
+    """Return a folder of links to these files of another, made where it is not there."""
     if _files_in(linked) != wanted:
-        linked.parent.mkdir(exist_ok=True)
+        linked.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=linked.parent))
         for name in wanted:
             (made / name).parent.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,9 @@ def _contents(
     grouped = dict(list(samples[samples["problem_id"].isin(ids)].groupby("problem_id", sort=False)))
     picks = {problem_id: _picks(grouped[problem_id], methods) for problem_id in ids}
     chosen = pd.concat([_chosen(grouped[at], picks[at], seed_for("report", seed, at)) for at in ids])
-    shown = dict(list(_details(tables, chosen).groupby("problem_id", sort=False)))
+    shown: dict[str, list[Mapping[str, Any]]] = {problem_id: [] for problem_id in ids}
+    for row in records(_details(tables, chosen)):  # at once: a conversion for each problem takes longer than the rest
+        shown[row["problem_id"]].append(row)
     for problem_id in ids:
         of_it = known[problem_id], grouped[problem_id], picks[problem_id], shown[problem_id]
         yield problem_id, _problem(*of_it, methods)
@@ -136,7 +138,11 @@ def _details(tables: Mapping[str, pa.Table], chosen: pd.DataFrame) -> pd.DataFra
 
 
 def _problem(
-    known: Mapping[str, Any], every: pd.DataFrame, picks: dict[str, int], shown: pd.DataFrame, methods: list[str]
+    known: Mapping[str, Any],
+    every: pd.DataFrame,
+    picks: dict[str, int],
+    shown: list[Mapping[str, Any]],
+    methods: list[str],
 ) -> dict[str, Any]:
     """Return the data of one problem."""
     return {
@@ -146,7 +152,7 @@ def _problem(
         "passRate": round(float(every["is_correct"].eq(True).mean()), 4),
         "slots": len(every),
         "picks": picks,
-        "samples": {str(row["sample_index"]): _sample(row, methods) for row in records(shown)},
+        "samples": {str(row["sample_index"]): _sample(row, methods) for row in shown},
     }
 
 

@@ -73,6 +73,8 @@ def verdicts(
     rows = comparisons[comparisons["split"] == "test"]
     if not rows["method"].isin(references).all():
         rows = rows[~rows["method"].isin(references)]
+    if rows.empty:  # one method alone
+        return []
     largest = int(rows["n"].max())
     of_pairs = {(row["method"], row["baseline"]): row for row in records(rows[rows["n"] == largest])}
     pairs = [pair for pair in _questions(list(dict.fromkeys(rows["method"]))) if pair in of_pairs]
@@ -95,7 +97,8 @@ def _questions(methods: list[str]) -> list[tuple[str, str]]:
     Where trainings have an ensemble, it stands for them; beside another source's trainings they stand themselves.
     """
     names = [name for name in methods if name != "majority" and not name.endswith("_weighted")]
-    others = [name for name in names if is_other_prm(name)]
+    has_own = "prm" in names or "ensemble_prm" in names  # else columns of a file are called so
+    others = [name for name in names if has_own and is_other_prm(name)]
     members = members_of(names)
     named = [name for name in names if name not in (*others, *members)]
     questions = list(itertools.combinations(named, 2))

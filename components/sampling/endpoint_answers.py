@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 # Other words of servers for why an answer ended, and those that say that it was not finished.
 _SAME_REASON = {"eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop"}
-_SAME_REASON |= {"max_tokens": "length", "model_length": "length"}
+_SAME_REASON |= {"max_tokens": "length", "model_length": "length", "tool_calls": "stop", "function_call": "stop"}
+_SAME_REASON |= {"safety": "content_filter"}
 _BROKEN_OFF = ("error", "abort")
 
 
@@ -45,8 +46,11 @@ def error_message(body: object) -> str:
     return str(inner.get("message") or "") if isinstance(inner, dict) else ""
 
 
-def read_answer(reply: object, seed_sent: bool) -> Answer:
-    """Read a chat completion. Raises ValueError for what is none."""
+def read_answer(reply: object, seed_sent: bool, most: int) -> Answer:
+    """Read a chat completion of at most so many tokens. Raises ValueError for what is none.
+
+    An answer without a reason why it ended is finished where it has fewer tokens, as far as the server counts them.
+    """
     try:
         choice = reply["choices"][0]  # type: ignore[index]
         message = choice["message"]
@@ -58,17 +62,20 @@ def read_answer(reply: object, seed_sent: bool) -> Answer:
         counts = int(usage.get("completion_tokens") or 0), int(details.get("reasoning_tokens") or 0)
     except (TypeError, KeyError, IndexError, AttributeError, ValueError) as error:
         raise ValueError(f"no chat completion: {' '.join(repr(reply).split())[:100]}") from error
-    if choice.get("error") or finish_reason in _BROKEN_OFF:
+    if choice.get("error") or str(finish_reason).lower() in _BROKEN_OFF:
         raise ValueError(f"it broke off ({choice.get('error') or finish_reason})")
     texts = (content, refusal, thinking, finish_reason, fingerprint)
     if not all(text is None or isinstance(text, str) for text in texts):
         raise ValueError(f"no chat completion: {' '.join(repr(reply).split())[:100]}")
     if refusal and not content:
         finish_reason = "content_filter"
+    if not finish_reason and counts[0]:
+        finish_reason = "stop" if counts[0] < most else "length"
+    word = (finish_reason or "").lower()
     return Answer(
         text=content or "",
         thinking=thinking,
-        finish_reason=_SAME_REASON.get(finish_reason, finish_reason),
+        finish_reason=_SAME_REASON.get(word, word) or None,
         num_tokens=counts[0],
         num_thinking_tokens=counts[1],
         fingerprint=fingerprint,

@@ -26,7 +26,13 @@ PROBE, PROBE_TOKENS = "What is 1 + 1?", 16
 _SHORT_TOKENS, _SLOWEST = 4096, 10.0  # an answer of more tokens has a second more for each so many
 _TOO_FAST = 429
 _REFUSED = (400, 413, 422)  # the request itself: another would fare no better
-_NOT_LET_IN = {401: "the key is missing or wrong", 403: "the key is not enough for it", 404: "there is no such model"}
+_NOT_LET_IN = {
+    401: "the key is missing or wrong",
+    402: "it wants to be paid first",
+    403: "the key is not enough for it",
+    404: "there is no such model",
+}
+_LEAST_SECRET = 8  # characters of a key that is one: shorter ones ("none", "x") are given to servers that ask for none
 
 
 class EndpointStopped(OSError):
@@ -47,7 +53,8 @@ class EndpointClient:
             self.stopped = EndpointStopped(f"{access.endpoint.source}: {access.key_variable} {why}")
         self.client = OpenAI(base_url=access.endpoint.url, api_key=self.key or "none", max_retries=0)
         self.lock = threading.Condition()
-        self.successes, self.reserved = 0, 0  # reserved: tokens that the requests under way may have
+        self.successes, self.reserved = 0, 0  # reserved: tokens that the requests under way may take
+        self.given_up = 0
         self.not_before = 0.0  # when the server wants to be asked again
         # In a row, and since when. Requests that were under way together when one failed are one failure.
         self.failures, self.failing_since, self.paused_at = 0, 0.0, 0.0
@@ -58,15 +65,14 @@ class EndpointClient:
         """Ask once for one answer, and again as long as that can help. Raises EndpointStopped."""
         tries, failures, successes, others_are_answered = 0, 0, 0, False
         while True:
-            self._wait()
-            body, seed_sent = self._body(messages, parameters, seed)
             most = int(parameters["max_tokens"])
-            self._spend(most)
+            reserved = self._spend(most, messages)
+            body, seed_sent = self._body(messages, parameters, seed)
             began, spent = time.monotonic(), None
             try:
                 reply = self._post(body, most)
                 spent = total_tokens(reply)
-                answer = read_answer(reply, seed_sent)
+                answer = read_answer(reply, seed_sent, most)
             except (Failed, ValueError) as error:
                 unread = f"its answer cannot be read: {error}"
                 failure = error if isinstance(error, Failed) else self._failed(unread)
@@ -76,7 +82,7 @@ class EndpointClient:
                     return self._refused(failure, seed_sent)
                 if failure.status in _NOT_LET_IN:
                     self._stop(f"{_NOT_LET_IN[failure.status]} ({failure}){self._about_the_key(failure.status)}")
-                if others_are_answered and failure.weight and self._answers():
+                if others_are_answered and failure.weight and self._answers() and self._gives_up():
                     what = f"the server failed on it {tries + 1} times, and answered others: {failure}"
                     return Answer(error=what, seed_sent=seed_sent)
                 successes = successes if failures else self.successes
@@ -86,7 +92,7 @@ class EndpointClient:
                 self._pause(failure, began)
                 continue
             finally:
-                self._release(most, spent or 0)
+                self._release(reserved, spent or 0)
             if spent is None and self.access.max_tokens is not None:
                 self._stop("it does not say how many tokens an answer took, and --max-tokens-total is a budget of them")
             with self.lock:
@@ -98,27 +104,38 @@ class EndpointClient:
         with self.lock:
             since = time.monotonic() - self.failing_since if self.failures else 0.0
             others = self.successes - successes
+            if self.given_up > self.successes:
+                return False
         is_last_chance = failures > 1 and since >= self.access.patience_seconds - _LONGEST_BACKOFF
         if failures < _OWN_FAILURES and not is_last_chance:
             return False
         return others >= _OWN_FAILURES or self._answers()
 
+    def _gives_up(self) -> bool:
+        """Count a row that is given up: one more than requests succeeded at most. Where none does, it is the server."""
+        with self.lock:
+            if self.given_up > self.successes:
+                return False
+            self.given_up += 1
+            return True
+
     def _answers(self) -> bool:
         """Ask the server one short question: does it answer at all?"""
-        body, seed_sent = self._body([{"role": "user", "content": PROBE}], {"max_tokens": PROBE_TOKENS}, seed=0)
-        self._spend(PROBE_TOKENS, waits=False)  # the request that failed holds its own part of the budget
+        messages = [{"role": "user", "content": PROBE}]
+        reserved = self._spend(PROBE_TOKENS, messages, waits=False)  # what failed holds its own part of the budget
+        body, seed_sent = self._body(messages, {"max_tokens": PROBE_TOKENS}, seed=0)
         spent = None
         try:
             reply = self._post(body, PROBE_TOKENS)
             spent = total_tokens(reply)
-            read_answer(reply, seed_sent)
+            read_answer(reply, seed_sent, PROBE_TOKENS)
         except Failed as failure:
             if failure.status not in (*_REFUSED, _TOO_FAST):  # it answers, if not with an answer
                 return False
         except ValueError:
             return False
         finally:
-            self._release(PROBE_TOKENS, spent or 0)
+            self._release(reserved, spent or 0)
         with self.lock:
             self.failures = 0
         return True
@@ -146,7 +163,8 @@ class EndpointClient:
 
     def _failed(self, said: str, status: int = 0, retry_after: float | None = None) -> Failed:
         """Return a failure without the key in it, which a server or a proxy may repeat."""
-        return Failed(said.replace(self.key, "…") if self.key else said, status, retry_after)
+        is_secret = len(self.key) >= _LEAST_SECRET
+        return Failed(said.replace(self.key, "…") if is_secret else said, status, retry_after)
 
     def _body(
         self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any], seed: int
@@ -182,26 +200,18 @@ class EndpointClient:
         variable = self.access.key_variable
         return f"; it is read from {variable}" + ("" if self.key else ", which is not set where requests are made")
 
-    def _wait(self) -> None:
-        """Wait until the server wants to be asked. Raises EndpointStopped where no more is to be asked."""
-        while True:
-            with self.lock:
-                if self.stopped is not None:
-                    raise EndpointStopped(str(self.stopped))
-                seconds = self.not_before - time.monotonic()
-            if seconds <= 0:
-                return
-            time.sleep(min(seconds, 1.0))
+    def _spend(self, most: int, messages: Sequence[Mapping[str, str]], waits: bool = True) -> int:
+        """Count a request, and return the tokens that are reserved for it: of the answer at most `most`, of the prompt
+        at most its bytes. Raises EndpointStopped where no more is to be asked.
 
-    def _spend(self, most: int, waits: bool = True) -> None:
-        """Count a request of at most so many tokens. Raises EndpointStopped where the budget is used.
-
-        Within a budget of tokens it waits until those under way leave it room; alone it may go over by its own.
+        It waits until the server wants to be asked, and, within a budget of tokens, until requests under way leave it
+        room; alone it may go over by its own.
         """
         access = self.access
+        reserved = most + sum(len(str(message["content"]).encode(errors="replace")) for message in messages)
         with self.lock:
-            while waits and self.stopped is None and self.reserved and self._over(most):
-                self.lock.wait(1.0)
+            while waits and self.stopped is None and (seconds := self._seconds_to_wait(reserved)) > 0:
+                self.lock.wait(min(seconds, 1.0))
             if self.stopped is not None:
                 raise EndpointStopped(str(self.stopped))
             if self.tally.requests >= (access.max_requests or 2**62):
@@ -209,21 +219,22 @@ class EndpointClient:
             if self.tally.tokens >= (access.max_tokens or 2**62):
                 self._stop_with(f"the budget of {access.max_tokens:,} tokens (--max-tokens-total) is used")
             self.tally.add(requests=1)
-            self.reserved += most
+            self.reserved += reserved
+        return reserved
 
-    def _over(self, most: int) -> bool:
-        return self.access.max_tokens is not None and (
-            self.tally.tokens + self.reserved + most > self.access.max_tokens
-        )
+    def _seconds_to_wait(self, reserved: int) -> float:
+        total = self.tally.tokens + self.reserved + reserved
+        has_room = not self.reserved or total <= (self.access.max_tokens or 2**62)
+        return max(self.not_before - time.monotonic(), 0.0 if has_room else 1.0)
 
-    def _release(self, most: int, spent: int) -> None:
+    def _release(self, reserved: int, spent: int) -> None:
         """Count what a request has spent, in place of what it might have."""
         try:
             if spent:
                 self.tally.add(tokens=spent)
         finally:
             with self.lock:
-                self.reserved -= most
+                self.reserved -= reserved
                 self.lock.notify_all()
 
     def _pause(self, failure: Failed, began: float) -> None:

@@ -145,7 +145,7 @@ def _check_config(style: Style, folder: Path, config: dict[str, Any]) -> None:
     if style.folder.model_types and kind not in style.folder.model_types:
         raise ValueError(f"{folder} has model_type {kind}; the style {style.name} has {style.folder.model_types[0]}")
     labels = config.get("id2label")
-    if style.head.output not in ("classes", "scalar") or not isinstance(labels, dict):
+    if style.head.output not in ("classes", "scalar") or style.head.layers == "gated" or not isinstance(labels, dict):
         return
     classes = style.head.classes
     if len(labels) != (len(classes) or 1):

@@ -172,7 +172,14 @@ def with_engine_options(preset: Preset, placement: placements.Placement | None, 
 
     notes: a line on them is added.
     """
-    wanted = engine_options.of_key(placement.pools["engines"].options) if placement is not None else ()
+    if placement is None:
+        return preset
+    engines = placement.pools["engines"]
+    if engines.nodes > 1 and preset.sampling.engine != "vllm":
+        raise InputError(
+            f"--placement: [engines] nodes: only vLLM runs over nodes, and {preset.sampling.engine} samples"
+        )
+    wanted = engine_options.of_key(engines.options)
     if not wanted:
         return preset
     if preset.sampling.engine != "vllm":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -55,8 +56,12 @@ def access_to(options: argparse.Namespace, flag: str, source: str) -> EndpointAc
     for budget in _OF_ENDPOINT[1:]:
         if (number := _value(options, budget)) is not None and number < 1:
             raise InputError(f"{budget} {number}: must be 1 or more")
-    if options.key_variable is not None and re.fullmatch(r"[A-Za-z_]\w*", options.key_variable) is None:
-        raise InputError("--key-variable: the name of an environment variable is wanted, not the key itself")
+    name = options.key_variable  # not to be repeated in a message: it may be a key
+    if name is not None and name not in os.environ and re.fullmatch("[A-Z_][A-Z0-9_]*", name) is None:
+        raise InputError(
+            "--key-variable: the name of an environment variable is wanted, not the key itself (one that is not set "
+            "here is written in capitals)"
+        )
     try:
         endpoint = read_endpoint(source)
     except ValueError as error:
@@ -65,7 +70,7 @@ def access_to(options: argparse.Namespace, flag: str, source: str) -> EndpointAc
         raise InputError(f"{flag} http…: the client openai is not installed; pip install openai")
     return EndpointAccess(
         endpoint,
-        key_variable=options.key_variable or KEY_VARIABLE,
+        key_variable=name or KEY_VARIABLE,
         at_once=options.requests_at_once or 32,
         max_requests=options.max_requests,
         max_tokens=options.max_tokens_total,

@@ -78,7 +78,7 @@ def _spec(
     if name in known:
         raise InputError(f"--verifier {text}: there is another verifier {name}; each needs a name of its own")
     flag = f"--verifier {name}"
-    if is_expression(source) and not Path(source).exists():
+    if is_expression(source, known) and not _is_folder(source):
         try:
             names_in(source, known)
         except ValueError as error:
@@ -97,6 +97,15 @@ def _spec(
     found = {key: model_checks.hub_or_folder(flag, place, cached) for key, place in names.items()}
     spec = make(flag, name, {key: folder for key, (folder, _) in found.items()}, options, number)
     return dataclasses.replace(spec, origins=tuple(origin for _, origin in found.values() if origin))
+
+
+def _is_folder(source: str) -> bool:
+    """Tell whether a source that may be an expression is a folder's name: a+b, or confidence:a+b,window=4."""
+    place = re.split(r",(?=\w+=)", source)[0].removeprefix(CONFIDENCE).removeprefix(JUDGE)
+    try:
+        return Path(place).exists()
+    except OSError:  # longer than a name can be
+        return False
 
 
 def _options(flag: str, source: str) -> tuple[str, dict[str, str]]:

@@ -15,9 +15,11 @@ from components.data.scored_samples_file import file_samples, scored_file_attrib
 from components.dataflow.datasets import Dataset
 from components.dataflow.runner import Runner
 from components.evaluation.answer_clusters import CandidatesConfig, candidates
+from components.evaluation.compared_samples import ComparedVerifier
 from components.evaluation.scored_samples import models_of
 from components.sampling.grading import GRADER_VERSION
-from flows.study import StoredStudy
+from components.statistics.confidence import MEASURES
+from flows.study import StoredStudy, VerifierSpec
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class ComparedSamples:
     """Samples with their grades, the solutions that verifiers read, and the attributes of problems.
 
     graded: scored_samples. labels: ratings of the solutions' steps, where there are any. read: of verifiers whose
-    scores the samples came with, the tables with their steps' probabilities, one per training seed.
+    scores the samples came with, the tables with their steps' probabilities, one per training seed. earlier: those that
+    a study compared with its own. is_prm_given: others trained the study's PRM.
     """
 
     graded: Dataset
@@ -34,6 +37,8 @@ class ComparedSamples:
     attributes: Dataset
     labels: Dataset | None = None
     read: Mapping[str, Sequence[Dataset]] = field(default_factory=dict)
+    earlier: Sequence[VerifierSpec] = ()
+    is_prm_given: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,5 +81,20 @@ def of_study(study: StoredStudy) -> ComparedSamples:
     labels = study.table("held_out_step_labels") if "held_out_step_labels" in study.index else None
     scores = [study.table(name) for name in study.index if re.fullmatch(r"scores(_seed_\d+)?", name)]
     return ComparedSamples(
-        graded, solutions.without(split="train"), grades.without(split="train"), attributes, labels, {"prm": scores}
+        graded,
+        solutions.without(split="train"),
+        grades.without(split="train"),
+        attributes,
+        labels,
+        {"prm": scores},
+        _compared_before(study, graded),
+        is_prm_given="prm" in verifiers_of_study(study) and "prm" not in study.index,
     )
+
+
+def _compared_before(study: StoredStudy, graded: Dataset) -> list[VerifierSpec]:
+    """Return the verifiers that a study read besides its own, as its table of scored samples was made."""
+    recipe = (study.store.manifest(graded.folder) or {}).get("recipe", {})
+    given = [ComparedVerifier(**each) for each in recipe.get("config", {}).get("verifiers", ())]
+    no_training = {each.name for each in given if each.column in MEASURES or f"{each.name}_votes" in study.index}
+    return [VerifierSpec(each.name, None, each, is_trained=each.name not in no_training) for each in given]

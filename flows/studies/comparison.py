@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from components.dataflow.datasets import Dataset
+from components.dataflow.errors import StudyError
 from components.dataflow.plain_text import printable
 from components.dataflow.runner import Runner
 from components.evaluation.compared_samples import ComparisonConfig, compared_samples
@@ -102,9 +103,14 @@ def write(
     frames = report_file.frames(run, report_file.RESULTS)
     curves = frames["best_of_n"]
     tested = curves[curves["split"] == "test"]
+    if tested.empty:
+        raise StudyError(f"{place}: no problem has samples that can be counted, so there is nothing to compare")
     num_problems = int(tested["num_problems"].max())
     slots = int(tested["n"].max())
-    verdicts = summary.in_words(frames["comparisons"], num_problems, specs) if slots > 1 else []
+    published = {"prm": True} if samples.is_prm_given else {}
+    verdicts = []
+    if slots > 1:
+        verdicts = summary.in_words(frames["comparisons"], num_problems, [*samples.earlier, *specs], published)
     costs = _costs(run, specs, tables)
     notes = [*notes, *_missing(run, tables), *_unreadable(run, specs), *_without_scores(run, specs)]
     content = {

@@ -84,7 +84,8 @@ def _with_rule(study: Study, problems: Dataset, sample: Callable[..., MapStage])
         return sampling
     few = problems.select(split="train").first(1)  # a whole shard
     [probe] = run.map(few, sample(dataclasses.replace(sampling, samples_per_problem={"train": 1}), name=PROBE))
-    if probe.digest is None and run.only is not None and not run.plan_only:
+    is_done = run.only in {each.name for each in run.runs}
+    if probe.digest is None and run.only is not None and not run.plan_only and not is_done:
         raise StudyError(
             f"--only {run.only}: how steps are cut is chosen by a few samples, which are not there: compute {PROBE} "
             "first, or give --segmentation"

@@ -52,6 +52,20 @@ def test_the_address_and_how_it_is_asked_are_read(folder: Path) -> None:
     assert study.reward_base.path == str(folder)
 
 
+@pytest.mark.parametrize("key", ["gsk_abcDEF123", "hf_abc", "sk-secret", "AIzaSyA1"])
+def test_a_key_in_the_place_of_its_variables_name_is_refused_and_not_repeated(folder: Path, key: str) -> None:
+    with pytest.raises(InputError, match="the name of an environment variable is wanted, not the key") as refused:
+        opened(folder, "--key-variable", key)
+    assert key not in str(refused.value)
+
+
+def test_a_variable_that_is_set_may_have_any_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("my_key", "sk-secret")
+    access = opened(folder, "--key-variable", "my_key").endpoint
+    assert access is not None
+    assert access.key_variable == "my_key"
+
+
 def test_what_it_is_asked_is_that_of_any_generator(folder: Path) -> None:
     study = opened(folder, "--temperature", "0.5", "--max-thinking-tokens", "900", "--steps-of", "both")
     sampling = study.preset.sampling

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -66,13 +66,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         _, kinds, *name = self.path.partition("?")[0].strip("/").split("/")
-        found = self.server.there[kinds.removesuffix("s"), "/".join(name)]
+        found = self.server.there.get((kinds.removesuffix("s"), "/".join(name)))
+        if found is None:
+            return self._send({"error": "Repository not found"}, 404, {"X-Error-Code": "RepoNotFound"})
         self._send({"id": "/".join(name), "private": found == "private"})
 
-    def _send(self, answer: dict[str, Any], status: int = 200) -> None:
+    def _send(self, answer: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         content = json.dumps(answer).encode()
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -144,7 +147,13 @@ def test_nothing_goes_to_a_repository_that_is_public_already_unless_that_is_aske
     status, _, told = push(hub, study)
     assert status == 2
     assert f"{' '.join(there)} is there, and public: give --public, or another name; nothing was sent" in told
-    assert hub.files == {}
+    assert (hub.files, hub.made) == ({}, [])
+    hub.there[there] = "private"
+    status, _, told = push(hub, study, "--public")
+    assert status == 2
+    assert f"{' '.join(there)} is there, and private: make it public on the hub" in told
+    assert (hub.files, hub.made) == ({}, [])
+    hub.there[there] = "public"
     assert push(hub, study, "--public")[0] == 0
     assert hub.files.keys() == {("dataset", "org/name"), ("model", "org/name-orm")}
 

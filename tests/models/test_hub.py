@@ -89,6 +89,17 @@ def test_what_else_the_cache_has_of_a_model_changes_no_digest(hub: HubServer, fo
     assert ask(hub, tmp_path, "hub:org/model", "cached") == str(found)
 
 
+def test_a_cache_that_cannot_be_written_to_is_read_all_the_same(hub: HubServer, folder: Path, tmp_path: Path) -> None:
+    """As one that a team shares: what is linked lies in the user's own folder."""
+    cold = folder_digest(Path(ask(hub, tmp_path, "hub:org/model")))
+    snapshot = Path(ask(hub, tmp_path, "hub:org/model"))
+    (snapshot / "pytorch_model.bin").write_bytes(b"a pickle")
+    (snapshot.parents[1] / "stepverify").write_text("where links would be")  # root may write in any folder
+    found = Path(ask(hub, tmp_path, "hub:org/model", XDG_CACHE_HOME=str(tmp_path / "own")))
+    assert found.is_relative_to(tmp_path / "own/stepverify/hub")
+    assert (found.name, folder_digest(found)) == (COMMIT, cold)
+
+
 def test_a_warm_cache_fetches_no_file_and_needs_no_hub(hub: HubServer, tmp_path: Path) -> None:
     assert ask(hub, tmp_path, "hub:org/model", "cached") == "not cached"
     found = ask(hub, tmp_path, "hub:org/model")

@@ -18,6 +18,7 @@ from components.dataflow.records import stage_of
 from components.dataflow.stage import canonical_json, digest, recipe
 from components.dataflow.storage import Files
 from components.sampling.endpoint import Endpoint, EndpointAccess, read_endpoint
+from components.sampling.endpoint_answers import read_answer
 from components.sampling.endpoint_client import EndpointClient, EndpointStopped
 from components.sampling.endpoint_generation import (
     AskForSolutions,
@@ -134,6 +135,14 @@ def test_a_key_that_a_server_repeats_is_not_told(tmp_path: Path, monkeypatch: py
             told = str(error)
     assert "Incorrect API key provided: …" in told
     assert "sk-secret" not in told
+
+
+def test_a_key_that_is_no_secret_garbles_no_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As people give it to a server that asks for none; what a server wants is read from its message."""
+    monkeypatch.setenv("MY_KEY", "x")
+    said = failure(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+    with serving(lambda body, number: said if "max_tokens" in body else by_seed(body, number)) as server:
+        assert {row["error"] for row in asked(server.url, tmp_path, key_variable="MY_KEY")} == {None}
 
 
 @pytest.mark.parametrize("key", ["sk-secret-1\nsk-secret-2", "sk secret", "sk-sécret"])
@@ -377,10 +386,11 @@ def test_a_server_that_is_back_and_busy_costs_no_row(tmp_path: Path) -> None:
 
 def test_a_tally_that_cannot_be_written_leaves_no_reservation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = EndpointClient(access("http://127.0.0.1:9/v1", max_tokens=100), Spending(Files(str(tmp_path)), "r"))
-    client._spend(90)
+    reserved = client._spend(90, [{"role": "user", "content": "a?"}])
+    assert client.reserved == reserved == 92  # a prompt has no more tokens than bytes
     monkeypatch.setattr(client.tally, "add", lambda **_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        client._release(90, 15)
+        client._release(reserved, 15)
     assert client.reserved == 0
 
 
@@ -394,11 +404,53 @@ def test_a_long_answer_has_more_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("said", "kept"), [
-    ("model_length", "length"), ("max_tokens", "length"), ("eos", "stop"), ("tool_calls", "tool_calls"), (None, None)
+    ("model_length", "length"), ("max_tokens", "length"), ("eos", "stop"), ("STOP", "stop"), ("tool_calls", "stop"),
+    ("SAFETY", "content_filter"), ("odd", "odd"), (None, "stop"),
 ])  # fmt: skip
 def test_why_an_answer_ended_is_not_made_up(tmp_path: Path, said: str | None, kept: str | None) -> None:
     with serving(lambda body, number: completion("It is 4", finish_reason=said)) as server:
         assert {row["finish_reason"] for row in asked(server.url, tmp_path)} == {kept}
+
+
+@pytest.mark.parametrize(("tokens", "kept"), [(39, "stop"), (40, "length"), (0, None)])
+def test_an_answer_without_a_reason_is_whole_where_it_had_room(tokens: int, kept: str | None) -> None:
+    usage = {"completion_tokens": tokens, "total_tokens": 9 + tokens}
+    reply = {"choices": [{"message": {"content": "It is 4"}, "finish_reason": None}], "usage": usage}
+    assert read_answer(reply, seed_sent=True, most=40).finish_reason == kept
+
+
+@pytest.mark.parametrize("bad", [failure(500), failure(402, "fewer max_tokens: you can only afford 310")])
+def test_a_server_that_answers_short_questions_alone_costs_at_most_one_row(tmp_path: Path, bad: Reply) -> None:
+    """No request of a row succeeds: that it is the row's fault cannot be known, and the others are kept for later."""
+
+    def answer(body: dict[str, Any], number: int) -> Reply:
+        return completion("2") if body["messages"][0]["content"].startswith("What is") else bad
+
+    given_up = []
+    with serving(answer) as server:
+        asking = access(server.url, patience_seconds=0.2, backoff_seconds=1e-3)
+        client = EndpointClient(asking, Spending(Files(str(tmp_path)), "r"))
+        with pytest.raises(EndpointStopped, match=r"no answer for|wants to be paid"):
+            for _ in range(3):
+                given_up.append(client.ask([{"role": "user", "content": "a?"}], parameters(config()), seed=1))
+    assert len(given_up) == (1 if bad[0] == 500 else 0)
+
+
+def test_a_budget_of_tokens_keeps_to_the_servers_pace(tmp_path: Path) -> None:
+    """Requests that wait for room in the budget wait for the server's pause too."""
+    first: list[float] = []
+    times: list[float] = []
+
+    def answer(body: dict[str, Any], number: int) -> Reply:
+        if not first:
+            first.append(time.monotonic())
+            return failure(429, "slow down", {"Retry-After": "1"})
+        times.append(time.monotonic())
+        return by_seed(body, number)
+
+    with serving(answer) as server:
+        asked(server.url, tmp_path, samples=2, at_once=4, max_tokens=100)
+    assert min(times) - first[0] >= 1
 
 
 def test_cut_thinking_without_a_marker_is_no_text_where_thinking_is_expected(tmp_path: Path) -> None:
