@@ -31,7 +31,7 @@ def local_folder(files: Files, model: Model) -> Path:
                 "the store, `verify --deep --repair` puts it aside, and it is trained again"
             )
         return folder
-    cache = own_cache() / str(model.digest)
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stepverify" / str(model.digest)
     if cache.exists() and _digest_of(cache, model) == model.digest:
         return cache
     cache.parent.mkdir(parents=True, exist_ok=True)
@@ -48,11 +48,6 @@ def local_folder(files: Files, model: Model) -> Path:
     finally:
         shutil.rmtree(fetched, ignore_errors=True)
     return cache
-
-
-def own_cache() -> Path:
-    """Return the folder of this user's where models are kept that are read from elsewhere."""
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stepverify"
 
 
 def _digest_of(folder: Path, model: Model) -> str:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import os
 import re
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-from components.dataflow.model_cache import own_cache
 
 HUB = "hub:"
 # The same weights in other forms, which are not read here, and what is of no use to a model.
@@ -90,7 +89,7 @@ def hub_model(source: str, cached: bool = False) -> HubModel | None:
         try:
             wanted = _wanted_alone(Path(folder))
         except OSError as error:
-            where = f"{constants.HF_HUB_CACHE} or {own_cache()}"
+            where = f"{constants.HF_HUB_CACHE} or {_own_cache()}"
             raise ValueError(f"{source}: its files cannot be linked in {where}: {error}") from error
         return HubModel(name, commit, wanted, is_confirmed=commit in (now, revision))
     raise ValueError(f"{source}: {why}")
@@ -108,7 +107,7 @@ def _wanted_alone(folder: Path) -> Path:
     try:
         return _links(folder, wanted, folder.parents[1] / "stepverify" / folder.name)
     except OSError:  # a cache that is shared, and not to be written to
-        return _links(folder, wanted, own_cache() / "hub" / folder.parents[1].name / folder.name)
+        return _links(folder, wanted, _own_cache() / "hub" / folder.parents[1].name / folder.name)
 
 
 def _links(folder: Path, wanted: set[str], linked: Path) -> Path:
@@ -131,6 +130,10 @@ def _links(folder: Path, wanted: set[str], linked: Path) -> Path:
             shutil.rmtree(aside, ignore_errors=True)
             shutil.rmtree(made, ignore_errors=True)
     return linked
+
+
+def _own_cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "stepverify"
 
 
 def _files_in(folder: Path) -> set[str]:

@@ -87,12 +87,12 @@ def of_study(study: StoredStudy) -> ComparedSamples:
         attributes,
         labels,
         {"prm": scores},
-        _compared_before(study, graded),
+        compared_before(study, graded),
         is_prm_given="prm" in verifiers_of_study(study) and "prm" not in study.index,
     )
 
 
-def _compared_before(study: StoredStudy, graded: Dataset) -> list[VerifierSpec]:
+def compared_before(study: StoredStudy, graded: Dataset) -> list[VerifierSpec]:
     """Return the verifiers that a study read besides its own, as its table of scored samples was made."""
     recipe = (study.store.manifest(graded.folder) or {}).get("recipe", {})
     given = [ComparedVerifier(**each) for each in recipe.get("config", {}).get("verifiers", ())]

@@ -90,3 +90,36 @@ def test_a_file_without_solutions_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "samples.jsonl", [{"problem": "2 + 2?", "answer": "4", "is_correct": True}])
     with pytest.raises(InputError, match="row 0 has no solution for a verifier to read"):
         described(path)
+
+
+@pytest.mark.parametrize("blank", ["", " \n", None])
+def test_a_sample_without_a_text_is_no_error(tmp_path: Path, blank: str | None) -> None:
+    rows = [SAMPLES[0], SAMPLES[1] | {"completion": blank, "answer": None}]
+    found = read(write(tmp_path / "a.jsonl", rows))
+    assert [(row["text"], row["steps"], row["error"]) for row in found[1:]] == [("", [], None)]
+    with_steps = read(write(tmp_path / "b.jsonl", [SAMPLES[0] | {"completion": blank, "steps": ["a", "b"]}]))
+    assert (with_steps[0]["steps"], with_steps[0]["error"]) == (["a", "b"], None)
+
+
+def test_rows_of_several_samples_are_read_as_evaluate_reads_them(tmp_path: Path) -> None:
+    """A list of scores says what the lists are, whatever stands beside them; a row may lack the scores of others."""
+    row = {"problem": "2 + 2?", "answer": "4", "completions": ["It is 4", "It is 5"], "scores": [0.3, 0.4]}
+    path = write(tmp_path / "a.jsonl", [row | {"response": "It is 4"}, row | {"problem": "3 + 1?", "scores": None}])
+    file, config = described(path)
+    assert dict(file.scores).keys() == {"prm"}
+    assert [(r["problem"], r["text"]) for r in read(path)] == [
+        (problem, text) for problem in ("2 + 2?", "3 + 1?") for text in ("It is 4", "It is 5")
+    ]
+    samples = file_samples(file, path).compute(file)
+    assert isinstance(samples, pa.Table)
+    assert samples["prm_score"].to_pylist() == [0.3, 0.4, None, None]
+    assert samples["error"].null_count == 4
+    assert config.nested
+
+
+def test_rated_steps_of_trl_are_no_samples(tmp_path: Path) -> None:
+    row = {"prompt": "2 + 2?", "completions": ["2 and 2", "so 4"], "labels": [True, False]}
+    with pytest.raises(InputError, match="row 0 has no column 'problem'"):
+        described(write(tmp_path / "a.jsonl", [row]))
+    samples = row | {"answer": "4", "completions": ["It is 4", "It is 5"]}
+    assert len(read(write(tmp_path / "b.jsonl", [samples]))) == 2

@@ -58,3 +58,7 @@ def test_folders_are_told_from_expressions() -> None:
     assert is_expression("a - 0.5 * b")
     assert not is_expression("outputs/models/prm-1")
     assert not is_expression("random")
+    assert is_expression("a-b", ("a", "b"))
+    assert is_expression("0.5/a", ("a", "b"))
+    assert not is_expression("a-c", ("a", "b"))
+    assert not is_expression("a", ("a", "b"))

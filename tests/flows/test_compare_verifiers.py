@@ -14,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from components.dataflow.runner import Runner
 from components.dataflow.store import Store
 from flows import compare_verifiers, evaluate, step_errors
+from flows.studies import compared_sources
+from flows.study import open_study
 from tests.flows.test_scored_files import four, nested, write
 from tests.flows.test_verifier_specs import folders  # noqa: F401 # the fixture
 
@@ -216,6 +218,19 @@ def test_verifiers_of_any_name_are_compared_and_what_a_file_lacks_is_told(tmp_pa
         json.loads((tmp_path / "out/studies/samples_verifiers/index.json").read_text())["scored_samples"]
     )
     assert scored["short_score"].isna().sum() == 2  # the empty slot, and the sample without a text
+
+
+def test_what_a_study_compared_before_is_known_when_it_is_compared_again(tmp_path: Path) -> None:
+    """Length is a floor then too, and an expression is no training of the study."""
+    rows = [{"problem": f"{n // 2} + 2?", "text": "a" * n, "is_correct": n % 2 == 0, "rm_score": 0.5} for n in range(8)]
+    file = tmp_path / "samples.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    compared(file, tmp_path / "out", "short=length", "both=min(rm, short)")
+    study = open_study(Store(tmp_path / "out"), "samples_verifiers")
+    short, both = compared_sources.compared_before(study, study.table("scored_samples"))
+    assert (short.name, short.is_floor, both.name, both.is_floor) == ("short", True, "both", False)
+    assert both.compared.expression == "min(rm, short)"
+    assert compared_sources.compared_before(study, study.table("file_samples")) == []
 
 
 def test_a_list_beside_a_sample_s_own_text_is_no_list_of_samples(tmp_path: Path) -> None:

@@ -240,3 +240,38 @@ def test_refusals_of_scores_are_short(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=said) as refused:
             described(tmp_path, [row | more])
         assert len(str(refused.value)) - len(str(tmp_path)) <= 300
+
+
+def test_texts_that_the_file_grades_are_samples_without_an_answer_too(tmp_path: Path) -> None:
+    """Programs and proofs: a wrong one that a verifier ranks first is its pick, and no empty slot."""
+    rows = [
+        {"problem": f"Write f{p}.", "completion": f"def f(x):\n    return x + {slot}", "is_correct": slot == 0}
+        | {"rm_score": 0.1 * slot}
+        for p in range(3)
+        for slot in range(4)
+    ]
+    rows[3]["completion"] = "  "  # no text: an empty slot, and the next in order is picked
+    found = run(tmp_path, write(tmp_path / "a.jsonl", rows))["best_of_n"]
+    # By N, each pick is the subset's last slot; the right one is first, so it is picked where it is alone.
+    assert found["rm"] == {"1": pytest.approx(1 / 4), "2": pytest.approx(1 / 3 * 1 / 6), "4": 0.0}
+    assert found["pass"]["4"] == 1.0
+
+
+@pytest.mark.parametrize("reference", ["He has 2 + 3 = 5.\n#### {}", "It is $\\boxed{{{}}}$.", "{}"])
+def test_references_are_read_as_those_of_problems_are(
+    tmp_path: Path, reference: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = [
+        {"question": row["problem"], "answer": reference.format(int(row["problem"][8]) + 5)}
+        | {"response": f"The answer is {row['answer']}", "prm_score": row["prm_score"]}
+        for row in four()
+    ]
+    best(tmp_path, write(tmp_path / "a.jsonl", made))
+    assert "; the first references: '5', '6', '7'" in capsys.readouterr().out
+
+
+def test_references_of_prose_are_refused(tmp_path: Path, capsys: Printed) -> None:
+    prose = "We add the five apples to the others that she has, which gives five."
+    made = [{"question": "1 + 4?", "answer": prose, "response": "The answer is 5", "prm_score": 0.5}] * 4
+    told = refusal(capsys, tmp_path, write(tmp_path / "a.jsonl", made))
+    assert "'answer' holds prose in most rows, and no answer would equal it" in told

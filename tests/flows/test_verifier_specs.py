@@ -88,6 +88,23 @@ def test_what_needs_no_training(folders: dict[str, Path]) -> None:
     assert safe.compared.expression == "min(sure, short) - 0.5 * old"
 
 
+def test_folders_with_signs_in_their_names_and_long_expressions(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folders["generator"], "a+b")
+    [sure] = specs("sure=confidence:a+b,window=4")
+    assert sure.stage is not None
+    make("qwen_prm", tmp_path / "Qwen+PRM")
+    [prm] = specs("q=Qwen+PRM,style=qwen_prm")
+    assert prm.rates_steps
+    names = [f"verifier_number_{number:02}" for number in range(14)]
+    [mean] = specs(f"all=mean({', '.join(names)})", given=names)
+    assert mean.compared.expression.startswith("mean(verifier_number_00")
+    [difference] = specs("d=a-b", given=("a", "b"))
+    assert difference.compared.expression == "a-b"
+
+
 def test_a_judge_has_votes_that_grow(folders: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "prompt.txt").write_text("{problem}\n{steps}")
     text = f"j=judge:{folders['generator']},prompt={tmp_path / 'prompt.txt'},max_tokens=20,max_model_length=64"

@@ -149,6 +149,17 @@ def test_verifiers_whose_names_begin_with_prm_are_compared_like_any() -> None:
     assert not any("PRM by rollouts" in one and "majority" in one for one in verdicts(pd.DataFrame(rows), 500))
 
 
+def test_columns_of_a_file_called_like_other_prms_are_compared_like_any() -> None:
+    rows = [row("prm_human", "prm_judge", 0.5, 0.4, 0.6, 0.0002), row("prm_judge", "pass", 0.0, -0.1, 0.1, 0.9)]
+    [said] = verdicts(pd.DataFrame(rows), 100)
+    assert " beats " in said
+
+
+def test_of_one_method_alone_nothing_is_said() -> None:
+    rows = pd.DataFrame([row("a", "b", 0.5, 0.4, 0.6, 0.0002)])
+    assert verdicts(rows[rows["n"] > 10**6], 100) == []
+
+
 def test_more_sentences_than_the_draws_can_tell_are_told_of() -> None:
     assert 2 / (2 * BootstrapConfig().resamples) == SMALLEST_P
     [line] = correction(200)

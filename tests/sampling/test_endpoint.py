@@ -430,9 +430,13 @@ def test_a_server_that_answers_short_questions_alone_costs_at_most_one_row(tmp_p
     with serving(answer) as server:
         asking = access(server.url, patience_seconds=0.2, backoff_seconds=1e-3)
         client = EndpointClient(asking, Spending(Files(str(tmp_path)), "r"))
-        with pytest.raises(EndpointStopped, match=r"no answer for|wants to be paid"):
+
+        def ask_thrice() -> None:
             for _ in range(3):
                 given_up.append(client.ask([{"role": "user", "content": "a?"}], parameters(config()), seed=1))
+
+        with pytest.raises(EndpointStopped, match=r"no answer for|wants to be paid"):
+            ask_thrice()
     assert len(given_up) == (1 if bad[0] == 500 else 0)
 
 
