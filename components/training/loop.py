@@ -255,7 +255,7 @@ def predict(
         places = np.concatenate([at[i] + start for i, start in zip(part, starts, strict=False)])
         unique, back = np.unique(places, return_inverse=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=as_trained and device.type == "cuda"):
-            row = pack([trees[i] for i in part], device)
+            row = pack([trees[i] for i in part], device, in_blocks=not as_trained)
             logits_UC = model(row, torch.from_numpy(unique.astype(np.int64)).to(device)).float()
         probabilities = (logits_UC.softmax(-1) if softmax else logits_UC).cpu().numpy()[back]
         cuts = np.cumsum([len(at[i]) for i in part])[:-1]

@@ -2,13 +2,14 @@
 
 Every linear layer runs over real tokens alone: nothing is padded but attention itself. On a GPU a row is one call of
 flex attention, whose block mask skips what cannot be seen. Elsewhere trees of like size are one call of PyTorch's own
-kernel, causal where a tree is a single sequence. The two are equal to rounding, and equal to one sequence at a time.
+kernel, causal where a tree is a single sequence; of rows that are only read, long trees are cut into blocks
+(`tree_blocks.py`). All are equal to rounding, and equal to one sequence at a time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from components.training.prefix_tree import Ints, PrefixTree
+from components.training.tree_blocks import BLOCK, blocks_of, padded
 
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
@@ -27,12 +29,13 @@ _FLEX_BLOCK = 128
 
 @dataclass(frozen=True)
 class Group:
-    """Trees that share one attention call: T trees, padded to W tokens. mask_T1WW: what is added to the scores; None
-    where plain causal attention will do."""
+    """Trees, or blocks of them, that share one attention call: T of them, of Q queries and K keys each. mask_T1QK: what
+    is added to the scores; None where plain causal attention will do."""
 
     trees: int
-    width: int
-    mask_T1WW: Tensor | None
+    queries: int
+    keys: int
+    mask_T1QK: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class PackedRow:
     """One row of N tokens. ids_1N, positions_1N; and either `block_mask`, for flex attention, or `groups`.
 
     take_P: for every slot of the groups, laid end to end, the token that stands there (any token in a padding slot).
-    place_N: for every token its slot. until_N: of `block_mask`, which is made of it. copies: by device, of `to`.
+    take_keys: the same of keys and values, where they have slots of their own. place_N: for every token its slot.
+    until_N: of `block_mask`, which is made of it. copies: by device, of `to`.
     """
 
     ids_1N: Tensor
@@ -49,6 +53,7 @@ class PackedRow:
     groups: tuple[Group, ...]
     take_P: Tensor
     place_N: Tensor
+    take_keys: Tensor | None = None
     until_N: Ints | None = None
     copies: dict[torch.device, PackedRow] = field(default_factory=dict, compare=False)
 
@@ -58,18 +63,25 @@ class PackedRow:
             return self
         if device not in self.copies:
             masks = (
-                Group(each.trees, each.width, None if each.mask_T1WW is None else each.mask_T1WW.to(device))
+                replace(each, mask_T1QK=None if each.mask_T1QK is None else each.mask_T1QK.to(device))
                 for each in self.groups
             )
             parts = (part.to(device) for part in (self.ids_1N, self.positions_1N, self.take_P, self.place_N))
             ids_1N, positions_1N, take_P, place_N = parts
+            take_keys = None if self.take_keys is None else self.take_keys.to(device)
             block_mask = None if self.until_N is None else _block_mask(self.until_N, device)
-            self.copies[device] = PackedRow(ids_1N, positions_1N, block_mask, tuple(masks), take_P, place_N)
+            self.copies[device] = PackedRow(ids_1N, positions_1N, block_mask, tuple(masks), take_P, place_N, take_keys)
         return self.copies[device]
 
 
-def pack(trees: Sequence[PrefixTree], device: torch.device, flex: bool | None = None) -> PackedRow:
-    """Pack trees into a row, in the order given. flex: which kernel; None: flex attention on a GPU."""
+def pack(
+    trees: Sequence[PrefixTree], device: torch.device, flex: bool | None = None, in_blocks: bool = False
+) -> PackedRow:
+    """Pack trees into a row, in the order given.
+
+    flex: which kernel; None: flex attention on a GPU. in_blocks: of another kernel, cut long trees (`tree_blocks.py`):
+    much less work, for reading alone.
+    """
     flex = device.type == "cuda" if flex is None else flex
     ids = np.concatenate([tree.ids for tree in trees]).astype(np.int64)
     positions = np.concatenate([tree.positions for tree in trees]).astype(np.int64)
@@ -78,6 +90,8 @@ def pack(trees: Sequence[PrefixTree], device: torch.device, flex: bool | None = 
     if flex:
         until = np.concatenate([tree.until + start for tree, start in zip(trees, starts, strict=True)])
         return _flex_row(ids, positions, until, device)
+    if in_blocks and sizes.max() > BLOCK and any(bool((tree.until < len(tree)).any()) for tree in trees):
+        return _row_of_blocks(ids, positions, trees, device)
     take, place, groups, filled = [], np.empty(len(ids), dtype=np.int64), [], 0
     for members in _alike(sizes):
         width = int(sizes[members].max())
@@ -87,13 +101,32 @@ def pack(trees: Sequence[PrefixTree], device: torch.device, flex: bool | None = 
             slots[row, : sizes[index]] = tokens
             place[tokens] = filled + row * width + np.arange(sizes[index])
         take.append(slots.ravel())
-        groups.append(Group(len(members), width, _mask([trees[i].until for i in members], width, device)))
+        groups.append(Group(len(members), width, width, _mask([trees[i].until for i in members], width, device)))
         filled += slots.size
     tensors = (
         torch.from_numpy(array).to(device) for array in (ids[None], positions[None], np.concatenate(take), place)
     )
     ids_1N, positions_1N, take_P, place_N = tensors
     return PackedRow(ids_1N, positions_1N, None, tuple(groups), take_P, place_N)
+
+
+def _row_of_blocks(
+    ids: np.ndarray, positions: np.ndarray, trees: Sequence[PrefixTree], device: torch.device
+) -> PackedRow:
+    """Return a row whose attention is in blocks of its trees."""
+    take, take_keys, place, groups, filled = [], [], np.empty(len(ids), dtype=np.int64), [], 0
+    blocks, until = blocks_of(trees)
+    for members in blocks:
+        queries_TQ, keys_TK, mask = padded(members, until)
+        for row, block in enumerate(members):
+            place[block.queries] = filled + row * queries_TQ.shape[1] + np.arange(len(block.queries))
+        take.append(queries_TQ.ravel())
+        take_keys.append(keys_TK.ravel())
+        groups.append(Group(len(members), queries_TQ.shape[1], keys_TK.shape[1], mask.to(device)))
+        filled += queries_TQ.size
+    arrays = ids[None], positions[None], np.concatenate(take), place, np.concatenate(take_keys)
+    ids_1N, positions_1N, take_P, place_N, keys = (torch.from_numpy(array).to(device) for array in arrays)
+    return PackedRow(ids_1N, positions_1N, None, tuple(groups), take_P, place_N, keys)
 
 
 def _alike(sizes: np.ndarray) -> list[list[int]]:
@@ -138,7 +171,7 @@ def _flex_row(ids: np.ndarray, positions: np.ndarray, until: np.ndarray, device:
     ids_1N = torch.from_numpy(np.pad(ids, (0, filling))[None]).to(device)
     positions_1N = torch.from_numpy(np.pad(positions, (0, filling))[None]).to(device)
     nowhere = torch.empty(0, dtype=torch.long, device=device)
-    return PackedRow(ids_1N, positions_1N, _block_mask(until, device), (), nowhere, nowhere, until)
+    return PackedRow(ids_1N, positions_1N, _block_mask(until, device), (), nowhere, nowhere, until_N=until)
 
 
 def _block_mask(until: np.ndarray, device: torch.device) -> BlockMask:
@@ -232,22 +265,30 @@ def packed_attention(
 
         output, _ = flex_attention_forward(module, query, key, value, packed.block_mask, scaling=scaling)
         return output, None
-    slots = [_Take.apply(tensor[0].transpose(0, 1), packed.take_P, packed.place_N) for tensor in (query, key, value)]
-    outputs, start = [], 0
+    query_NHD, key_NHD, value_NHD = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    queries = _Take.apply(query_NHD, packed.take_P, packed.place_N)
+    if packed.take_keys is None:
+        keys, values = (_Take.apply(rows, packed.take_P, packed.place_N) for rows in (key_NHD, value_NHD))
+    else:
+        keys, values = (rows.index_select(0, packed.take_keys) for rows in (key_NHD, value_NHD))
+    outputs, start, start_of_keys = [], 0, 0
     for group in packed.groups:
-        end = start + group.trees * group.width
-        query_TWHD, key_TWKD, value_TWKD = (part[start:end].unflatten(0, (group.trees, group.width)) for part in slots)
-        output_THWD = nn.functional.scaled_dot_product_attention(
-            query_TWHD.transpose(1, 2),
-            key_TWKD.transpose(1, 2),
-            value_TWKD.transpose(1, 2),
-            attn_mask=None if group.mask_T1WW is None else group.mask_T1WW.to(query.dtype),
-            is_causal=group.mask_T1WW is None,
+        end, end_of_keys = start + group.trees * group.queries, start_of_keys + group.trees * group.keys
+        query_TQHD = queries[start:end].unflatten(0, (group.trees, group.queries))
+        key_TKHD, value_TKHD = (
+            part[start_of_keys:end_of_keys].unflatten(0, (group.trees, group.keys)) for part in (keys, values)
+        )
+        output_THQD = nn.functional.scaled_dot_product_attention(
+            query_TQHD.transpose(1, 2),
+            key_TKHD.transpose(1, 2),
+            value_TKHD.transpose(1, 2),
+            attn_mask=None if group.mask_T1QK is None else group.mask_T1QK.to(query.dtype),
+            is_causal=group.mask_T1QK is None,
             scale=scaling,
             enable_gqa=query.shape[1] != key.shape[1],
         )
-        outputs.append(output_THWD.transpose(1, 2).flatten(0, 1))
-        start = end
+        outputs.append(output_THQD.transpose(1, 2).flatten(0, 1))
+        start, start_of_keys = end, end_of_keys
     output_PHD = torch.cat(outputs) if len(outputs) > 1 else outputs[0]
     return _Return.apply(output_PHD, packed.place_N)[None], None
 

@@ -76,7 +76,7 @@ def test_a_packed_row_is_copied_once_for_each_device() -> None:
     there = row.to(torch.device("meta"))
     assert there is row.to(torch.device("meta"))
     assert {part.device.type for part in (there.ids_1N, there.positions_1N, there.take_P, there.place_N)} == {"meta"}
-    assert {group.mask_T1WW.device.type for group in there.groups if group.mask_T1WW is not None} == {"meta"}
+    assert {group.mask_T1QK.device.type for group in there.groups if group.mask_T1QK is not None} == {"meta"}
 
 
 def test_without_a_gpu_a_model_stays_where_it_is() -> None:
