@@ -72,16 +72,30 @@ def _contents(
     methods: list[str],
     seed: int,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what the page shows of each of these problems."""
-    grouped = dict(list(samples[samples["problem_id"].isin(ids)].groupby("problem_id", sort=False)))
-    picks = {problem_id: _picks(grouped[problem_id], methods) for problem_id in ids}
-    chosen = pd.concat([_chosen(grouped[at], picks[at], seed_for("report", seed, at)) for at in ids])
+    """Yield what the page shows of each of these problems.
+
+    All of them at once: to handle tables problem by problem takes longer than all the rest of the report.
+    """
+    every = samples[samples["problem_id"].isin(ids)].reset_index(drop=True)
+    picks = _picks(every, methods)
     shown: dict[str, list[Mapping[str, Any]]] = {problem_id: [] for problem_id in ids}
-    for row in records(_details(tables, chosen)):  # at once: a conversion for each problem takes longer than the rest
+    for row in records(_details(tables, _chosen(every, picks, seed))):
         shown[row["problem_id"]].append(row)
+    pass_rates = every["is_correct"].eq(True).groupby(every["problem_id"]).mean()
+    slots = every.groupby("problem_id").size()
     for problem_id in ids:
-        of_it = known[problem_id], grouped[problem_id], picks[problem_id], shown[problem_id]
-        yield problem_id, _problem(*of_it, methods)
+        yield (
+            problem_id,
+            {
+                "split": str(known[problem_id]["split"]),
+                "problem": str(known[problem_id]["problem"]),
+                "truth": _text(known[problem_id]["ground_truth_answer"]),
+                "passRate": round(float(pass_rates[problem_id]), 4),
+                "slots": int(slots[problem_id]),
+                "picks": picks[problem_id],
+                "samples": {str(row["sample_index"]): _sample(row, methods) for row in shown[problem_id]},
+            },
+        )
 
 
 def _known(problems: pa.Table) -> dict[str, dict[str, Any]]:
@@ -91,29 +105,35 @@ def _known(problems: pa.Table) -> dict[str, dict[str, Any]]:
     return {row["problem_id"]: row for row in records(problems.take(last).to_pandas())}
 
 
-def _picks(samples: pd.DataFrame, methods: list[str]) -> dict[str, int]:
-    """Return method → the sample that it picks out of all.
+def _picks(samples: pd.DataFrame, methods: list[str]) -> dict[str, dict[str, int]]:
+    """Return problem → method → the sample that it picks out of all. samples: in order.
 
     Of equal scores, and of the winner's samples, the first; of answers with equally many votes the lower candidate.
     """
+    picks: dict[str, dict[str, int]] = {problem_id: {} for problem_id in samples["problem_id"].unique()}
     answered = samples[samples["candidate"].notna()]
-    picks: dict[str, int] = {}
+    best = {}
     for method in methods:
         scored = answered[answered[f"{method}_score"].notna()]
-        if len(scored):
-            best = int(scored[f"{method}_score"].to_numpy().argmax())
-            picks[method] = int(scored["sample_index"].to_numpy()[best])
-    if len(answered):
-        first = np.lexsort((answered["sample_index"], answered["candidate"], -answered["votes"]))[0]
-        picks["majority"] = int(answered["sample_index"].to_numpy()[first])
+        best[method] = scored.loc[scored.groupby("problem_id", sort=False)[f"{method}_score"].idxmax()]
+    in_order = answered.sort_values(["votes", "candidate", "sample_index"], ascending=[False, True, True])
+    best["majority"] = in_order.drop_duplicates("problem_id")
+    for method, rows in best.items():
+        for problem_id, index in zip(rows["problem_id"], rows["sample_index"], strict=True):
+            picks[problem_id][method] = int(index)
     return picks
 
 
-def _chosen(samples: pd.DataFrame, picks: Mapping[str, int], seed: int) -> pd.DataFrame:
-    """Return the rows of the picks, and of a few more samples."""
-    rest = [int(index) for index in samples["sample_index"] if index not in picks.values()]
-    more = random.Random(seed).sample(rest, min(MORE_SAMPLES, len(rest)))
-    return samples[samples["sample_index"].isin([*picks.values(), *more])]
+def _chosen(samples: pd.DataFrame, picks: Mapping[str, Mapping[str, int]], seed: int) -> pd.DataFrame:
+    """Return the rows of the picks, and of a few more samples of each problem."""
+    chosen: set[tuple[str, int]] = set()
+    for problem_id, indices in samples.groupby("problem_id", sort=False)["sample_index"]:
+        picked = set(picks[str(problem_id)].values())
+        rest = [index for index in indices.tolist() if index not in picked]
+        more = random.Random(seed_for("report", seed, str(problem_id))).sample(rest, min(MORE_SAMPLES, len(rest)))
+        chosen |= {(str(problem_id), index) for index in (*picked, *more)}
+    keys = zip(samples["problem_id"], samples["sample_index"].tolist(), strict=True)
+    return samples[[key in chosen for key in keys]]
 
 
 def _details(tables: Mapping[str, pa.Table], chosen: pd.DataFrame) -> pd.DataFrame:
@@ -135,25 +155,6 @@ def _details(tables: Mapping[str, pa.Table], chosen: pd.DataFrame) -> pd.DataFra
             tables[name].take(indices).select([*SAMPLE_KEY, column]).to_pandas(), on=SAMPLE_KEY, how="left"
         )
     return rows
-
-
-def _problem(
-    known: Mapping[str, Any],
-    every: pd.DataFrame,
-    picks: dict[str, int],
-    shown: list[Mapping[str, Any]],
-    methods: list[str],
-) -> dict[str, Any]:
-    """Return the data of one problem."""
-    return {
-        "split": str(known["split"]),
-        "problem": str(known["problem"]),
-        "truth": _text(known["ground_truth_answer"]),
-        "passRate": round(float(every["is_correct"].eq(True).mean()), 4),
-        "slots": len(every),
-        "picks": picks,
-        "samples": {str(row["sample_index"]): _sample(row, methods) for row in shown},
-    }
 
 
 def _sample(row: Mapping[str, Any], methods: list[str]) -> dict[str, Any]:
