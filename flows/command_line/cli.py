@@ -177,7 +177,7 @@ def with_engine_options(preset: Preset, placement: placements.Placement | None, 
     engines = placement.pools["engines"]
     if engines.nodes > 1 and preset.sampling.engine != "vllm":
         raise InputError(
-            f"--placement: [engines] nodes: only vLLM runs over nodes, and {preset.sampling.engine} samples"
+            f"--placement: [engines] nodes: vLLM alone runs over nodes, and {preset.sampling.engine} samples"
         )
     wanted = engine_options.of_key(engines.options)
     if not wanted:

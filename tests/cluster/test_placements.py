@@ -177,6 +177,21 @@ def test_an_engine_may_be_spread_over_nodes(tmp_path: Path) -> None:
     assert "engines 2 × (0.25 CPU, 4 GPU, 1 gpu_generate on the first of 2 nodes)" in describe(found, [HEAD])
 
 
+def test_vllm_alone_runs_over_nodes(tmp_path: Path) -> None:
+    path = written(tmp_path, SPREAD)
+    argv = [
+        "plan",
+        "--root",
+        str(tmp_path / "outputs"),
+        "--placement",
+        str(path),
+        "--engine",
+        "transformers",
+    ]
+    with pytest.raises(InputError, match="vLLM alone runs over nodes, and transformers samples"):
+        cli.open_study(parse(argv, ""))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -115,6 +115,13 @@ def test_a_gate_without_its_weights_is_refused(gone: str, message: str, copy: Co
     assert message in refusal("armorm", folder)
 
 
+def test_a_gates_folder_may_name_its_objectives(copy: Copy) -> None:
+    """They are not the head's one output."""
+    folder = copy("armorm")
+    change_config(folder, id2label={str(number): f"objective_{number}" for number in range(19)})
+    assert not isinstance(Verifier(folder, "armorm").read([ROW])[0], str)
+
+
 def test_a_gate_reads_no_solution_that_holds_the_padding_token(copy: Copy) -> None:
     """Its authors' code takes what comes before the first one, which in such a folder is a turn's end."""
     folder = copy("armorm")
