@@ -24,12 +24,12 @@ class VllmEngine:
     """The engine vLLM, in this process: on a GPU where there is one, else on the CPU.
 
     It runs on a thread of its own. Shards that are in flight at once share its batches, so that it does not run empty
-    at the end of each.
+    at the end of each. The first of them goes first: shards that were worked on in equal parts would end together.
     """
 
     def __init__(self, folder: Path, config: SamplingConfig, options: Mapping[str, Any] = {}) -> None:
         self.folder, self.config, self.options = folder, config, options
-        self.requests: SimpleQueue[tuple[Request, Future[Sample]]] = SimpleQueue()
+        self.requests: SimpleQueue[list[tuple[Request, Future[Sample]]]] = SimpleQueue()
         ready: Future[None] = Future()
         threading.Thread(target=self._serve, args=(ready,), daemon=True).start()
         ready.result()
@@ -37,8 +37,7 @@ class VllmEngine:
     def generate(self, requests: Sequence[Request]) -> list[Sample]:
         """Sample one continuation per request; waits for all of them."""
         samples: list[Future[Sample]] = [Future() for _ in requests]
-        for request in zip(requests, samples, strict=True):
-            self.requests.put(request)
+        self.requests.put(list(zip(requests, samples, strict=True)))
         return [sample.result() for sample in samples]
 
     def _serve(self, ready: Future[None]) -> None:
@@ -50,23 +49,16 @@ class VllmEngine:
             return
         ready.set_result(None)
         engine = llm.llm_engine
-        from vllm.exceptions import VLLMValidationError
-
         under_way: dict[str, Future[Sample]] = {}
         metrics_at, watchdog = 0.0, Watchdog("vLLM")
-        for number in itertools.count():
+        names = itertools.count()
+        while True:
             if not under_way or not self.requests.empty():
                 if not under_way:
                     watchdog.rest()
-                request, sample = self.requests.get()
-                prompt: Any = {"type": "token", "prompt_token_ids": request.prompt_ids}
-                try:
-                    engine.add_request(str(number), prompt, vllm_parameters(self.config, request))
-                    under_way[str(number)] = sample
-                except (ValueError, VLLMValidationError) as error:
-                    sample.set_result(Sample([], "error", f"the engine refused it: {error}"))
-                except Exception as error:
-                    sample.set_exception(error)
+                for request, sample in self.requests.get():
+                    if self._is_taken(engine, name := str(next(names)), request, sample):
+                        under_way[name] = sample
                 continue
             if engine.log_stats and time.monotonic() - metrics_at > _SECONDS_BETWEEN_METRICS:
                 metrics_at = time.monotonic()
@@ -82,6 +74,19 @@ class VllmEngine:
                 engine.abort_request(list(under_way))
                 while under_way:
                     under_way.popitem()[1].set_exception(error)
+
+    def _is_taken(self, engine: Any, name: str, request: Request, sample: Future[Sample]) -> bool:
+        """Give a request to the engine. One that the engine refuses is an error of its sample."""
+        from vllm.exceptions import VLLMValidationError
+
+        prompt: Any = {"type": "token", "prompt_token_ids": request.prompt_ids}
+        try:
+            engine.add_request(name, prompt, vllm_parameters(self.config, request))
+        except (ValueError, VLLMValidationError) as error:
+            sample.set_result(Sample([], "error", f"the engine refused it: {error}"))
+        except Exception as error:
+            sample.set_exception(error)
+        return not sample.done()
 
 
 def _set_cache_metric(llm: Any) -> None:
