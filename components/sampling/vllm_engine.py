@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -38,6 +38,7 @@ class VllmEngine:
         """Sample one continuation per request; waits for all of them."""
         samples: list[Future[Sample]] = [Future() for _ in requests]
         self.requests.put(list(zip(requests, samples, strict=True)))
+        wait(samples)  # wakes once: a thread that wakes at each sample takes Python's lock from the engine as often
         return [sample.result() for sample in samples]
 
     def _serve(self, ready: Future[None]) -> None:

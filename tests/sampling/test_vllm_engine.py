@@ -13,9 +13,11 @@ import pytest
 from components.sampling import vllm_engine
 from components.sampling.engines import Request, SamplingConfig
 
+CONFIG = SamplingConfig({}, 0.7, 128, 1024, "float32", "vllm")
+
 
 class OneAtATime:
-    """Stands in for vLLM's engine: a step finishes the request that has waited longest. Prompts of one token 9 raise."""
+    """Stands in for vLLM's engine: a step finishes the request that has waited longest. A prompt of token 9 raises."""
 
     log_stats = False
 
@@ -39,7 +41,7 @@ class OneAtATime:
 
 def opened(monkeypatch: pytest.MonkeyPatch, fake: OneAtATime) -> vllm_engine.VllmEngine:
     monkeypatch.setattr(vllm_engine, "open_vllm", lambda *_: SimpleNamespace(llm_engine=fake))
-    return vllm_engine.VllmEngine(Path("folder"), SamplingConfig())
+    return vllm_engine.VllmEngine(Path("folder"), CONFIG)
 
 
 def test_shards_are_done_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +54,8 @@ def test_shards_are_done_one_after_another(monkeypatch: pytest.MonkeyPatch) -> N
         written = [{tuple(sample.ids) for sample in shard.result()} for shard in done]
     assert written == [{(1,)}, {(2,)}, {(3,)}]
     changes = sum(one != two for one, two in zip(fake.order, fake.order[1:], strict=False))
-    assert len(fake.order) == 1500 and changes == 2  # none is interleaved with another
+    assert len(fake.order) == 1500
+    assert changes == 2  # none is interleaved with another
 
 
 def test_a_refused_request_is_an_error_of_its_sample(monkeypatch: pytest.MonkeyPatch) -> None:
