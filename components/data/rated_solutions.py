@@ -65,13 +65,13 @@ def describe_rated(
 def file_solutions(config: RatedFiles, paths: Mapping[str, Path]) -> TableStage:
     """Make the stage that reads the solutions, with the generator's own columns: for scoring."""
     compute = functools.partial(_rows, paths=paths, schema=SOLUTIONS)
-    return TableStage("rated_solutions", 3, config, SOLUTIONS, compute, shard_rows=500)
+    return TableStage("rated_solutions", 4, config, SOLUTIONS, compute, shard_rows=500)
 
 
 def file_labels(config: RatedFiles, paths: Mapping[str, Path]) -> TableStage:
     """Make the stage that reads their ratings, through the first wrong step."""
     compute = functools.partial(_rows, paths=paths, schema=STEP_LABELS)
-    return TableStage("held_out_step_labels", 3, config, STEP_LABELS, compute)
+    return TableStage("held_out_step_labels", 4, config, STEP_LABELS, compute)
 
 
 def _rows(config: RatedFiles, paths: Mapping[str, Path], schema: pa.Schema) -> pa.Table:
@@ -83,8 +83,19 @@ def _rows(config: RatedFiles, paths: Mapping[str, Path], schema: pa.Schema) -> p
 
 
 def read_rated(path: Path, source: str) -> list[Row]:
-    """Return a row per solution, with the columns of both tables. The error of an unusable row names the field."""
-    return [rated_row(source, labelled) for labelled in read_labelled(path)]
+    """Return a row per solution, with the columns of both tables. The error of an unusable row names the field.
+
+    Solutions of the same problem have the id of its first row, so that intervals are over problems.
+    """
+    rows = [rated_row(source, labelled) for labelled in read_labelled(path)]
+    solutions: Counter[str] = Counter()
+    ids: dict[str, str] = {}
+    for row in rows:
+        if row["error"] is None:
+            row["problem_id"] = ids.setdefault(row["problem"], row["problem_id"])
+            row["sample_index"] = solutions[row["problem"]]
+            solutions[row["problem"]] += 1
+    return rows
 
 
 def rated_row(source: str, labelled: Mapping[str, Any]) -> Row:

@@ -70,7 +70,8 @@ def _spec(
 ) -> VerifierSpec:
     name, equals, source = text.partition("=")
     if not equals or not _NAME.fullmatch(name) or not source:
-        raise InputError(f"--verifier {text}: write NAME=SOURCE, where NAME has letters, digits and _")
+        example = f", as {text}={text}" if text in (LENGTH, RANDOM) else ""
+        raise InputError(f"--verifier {text}: write NAME=SOURCE{example}, where NAME has letters, digits and _")
     if name in _RESERVED or name.endswith("_weighted"):
         raise InputError(f"--verifier {text}: {name} is the name of a vote; choose another")
     if name in (*ENSEMBLES, *REFERENCES, *OTHER_PRMS) and name not in known:

@@ -18,7 +18,10 @@ def notes_of_samples(run: Runner, samples: Dataset, file: ScoredFile) -> list[st
     left_out = int(rows["source_row"].isna().sum())
     if left_out:
         short = rows.loc[rows["source_row"].isna(), "problem_id"].nunique()
-        notes.append(f"{left_out} slots of {short} problems are not in the file: they count as empty")
+        notes.append(
+            f"{left_out} slots of {short} problems are not in the file: they count as empty. A single sample may be "
+            "such a slot and no verifier's pick is, so part of each gain over a single sample comes from them"
+        )
     sound = rows[rows["error"].isna() & rows["source_row"].notna()]
     has_answers = file.answer_column != NO_COLUMN or file.text_column is not None
     right = int((sound["answer"].isna() & sound["is_correct"].eq(True)).sum())

@@ -34,6 +34,13 @@ def test_both_kinds_of_rows_are_read_and_bad_ones_kept(tmp_path: Path) -> None:
     rows = read_rated(path, "some")
     assert [row["ratings"] for row in rows[:3]] == [[1, -1], [1, 1], [0, -1]]
     assert [row["steps"] for row in rows[:3]] == [["a", "b", "c"], ["a", "b"], ["a", "b", "c"]]
+    # Solutions of one problem are one cluster; a row that cannot be used is none of them.
+    assert [(row["problem_id"], row["sample_index"]) for row in rows[:4]] == [
+        ("some:0", 0),
+        ("some:0", 1),
+        ("some:0", 2),
+        ("some:3", 0),
+    ]
     errors = [row["error"] for row in rows[3:]]
     assert errors[0] == "row 3: 'problem' is '', not a problem's text"
     assert errors[1] == "row 4: 'label' is 1, not the index of one of 1 steps, or -1"

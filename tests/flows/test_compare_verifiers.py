@@ -208,7 +208,7 @@ def test_verifiers_of_any_name_are_compared_and_what_a_file_lacks_is_told(tmp_pa
         file = tmp_path / folder / "samples.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows[: -1 if folder == "one" else -3]))
         summary = compared(file, tmp_path / "out", *names)
-        assert "1 slots of 1 problems are not in the file: they count as empty" in summary["notes"]
+        assert "1 slots of 1 problems are not in the file: they count as empty" in str(summary["notes"])
         assert "mix has no score of any sample, and stands in no table" in summary["notes"]
         said = [verdict.partition(" at N")[0] for verdict in summary["verdicts"]]
         assert "prm_a shows no clear difference from both" in said

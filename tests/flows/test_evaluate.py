@@ -76,7 +76,7 @@ def test_the_released_schema_gives_the_exact_curves(tmp_path: Path, name: str, c
     found = run(tmp_path, file, "--paper-band")
     assert found["best_of_n"]["prm"] == pytest.approx(by_hand(records, "prm_score"))
     assert found["best_of_n"]["orm"] == pytest.approx(by_hand(records, "orm_score"))
-    assert "2 slots of 1 problems are not in the file: they count as empty" in found["notes"]
+    assert "2 slots of 1 problems are not in the file: they count as empty" in str(found["notes"])
     assert found["verdicts"][0].startswith("prm".upper())
     assert "PRM" in capsys.readouterr().out
     index = json.loads((tmp_path / "out/studies/mine/index.json").read_text())

@@ -137,6 +137,7 @@ def test_a_judge_behind_an_address_is_asked_as_the_command_line_says() -> None:
         ("a=judge:http://h/v1#m,temperature=0", "are one vote"),
         ("prm", "write NAME=SOURCE"),
         ("=x", "write NAME=SOURCE"),
+        ("length", "write NAME=SOURCE, as length=length"),
         ("a b=x", "write NAME=SOURCE"),
         ("majority=length", "the name of a vote"),
         ("x_weighted=length", "the name of a vote"),
