@@ -89,7 +89,7 @@ def label_budget(config: BudgetConfig) -> TableStage:
     for line in config.lines:
         names = (line.supervised, line.selector_supervised)
         reads |= {name: READS for name in names if name is not None}
-    return TableStage("label_budget", 2, config, LABEL_BUDGET, _label_budget, reads=reads)
+    return TableStage("label_budget", 3, config, LABEL_BUDGET, _label_budget, reads=reads)
 
 
 def rounds(config: RoundsConfig) -> TableStage:
@@ -146,6 +146,7 @@ def _spent(config: BudgetConfig, line: BudgetLine, frames: dict[str, pd.DataFram
     return {
         "num_solutions": float(len(solutions)),
         "num_step_labels": float(solutions["num_labels"].sum()) if needs_labels else 0.0,
+        "own_step_labels": float(solutions.loc[~solutions["of_selector"], "num_labels"].sum()),
         "tokens_sampled": line.tokens_sampled,
         "tokens_read": line.pool_tokens_read,
         "tokens_labelled": tokens_labelled,
@@ -156,11 +157,11 @@ def _spent(config: BudgetConfig, line: BudgetLine, frames: dict[str, pd.DataFram
 
 def _worth(row: dict[str, Any], slope: float | None) -> dict[str, Any]:
     """Return the gain per 1,000 labels, and of the next 1,000. slope: accuracy per doubling of the solutions, so of the
-    labels."""
-    labels = row["num_step_labels"]
-    if not labels:
+    verifier's own labels: those of its selector stay as they are."""
+    labels, own = row["num_step_labels"], row.pop("own_step_labels")
+    if not own or not labels:
         return {"gain_per_1000_labels": None, "next_1000_labels": None, "error": None}
-    more = None if slope is None else slope * math.log2((labels + _MORE) / labels)
+    more = None if slope is None else slope * math.log2((own + _MORE) / own)
     return {"gain_per_1000_labels": _MORE * row["gain"] / labels, "next_1000_labels": more, "error": None}
 
 

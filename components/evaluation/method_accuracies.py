@@ -5,6 +5,7 @@ Shapes: S training seeds, P problems, K sizes N.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -110,7 +111,11 @@ class MethodAccuracies:
 
 
 def accuracies_by_split(table: pa.Table) -> Iterator[tuple[str, MethodAccuracies]]:
-    """Yield (split, accuracies) of a table with the columns of problem_accuracy."""
+    """Yield (split, accuracies) of a table with the columns of problem_accuracy.
+
+    A method that a training has no scores for, in a split, is not one of that split's: a mean over fewer trainings
+    would stand beside means over all.
+    """
     frame = table.to_pandas().sort_values(["training_seed", "problem_id", "n"], kind="stable")
     for split, part in frame.groupby("split", sort=False):
         ns = sorted(part["n"].unique().tolist())
@@ -118,5 +123,6 @@ def accuracies_by_split(table: pa.Table) -> Iterator[tuple[str, MethodAccuracies
         values = {
             str(method): rows["accuracy"].to_numpy().reshape(shape)
             for method, rows in part.groupby("method", sort=False)
+            if len(rows) == math.prod(shape)
         }
         yield str(split), MethodAccuracies(ns, sorted(part["problem_id"].unique()), values)

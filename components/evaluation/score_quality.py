@@ -47,7 +47,7 @@ _BINS = 10
 
 def score_quality() -> TableStage:
     """The stage scored_samples → per verifier: within-problem AUC, calibration, correlation with length."""
-    return TableStage("score_quality", 4, NoSettings(), SCORE_QUALITY, _score_quality)
+    return TableStage("score_quality", 5, NoSettings(), SCORE_QUALITY, _score_quality)
 
 
 def calibration() -> TableStage:
@@ -203,10 +203,11 @@ def _reductions(config: BootstrapConfig, scored_samples: pa.Table, **scores: pa.
 
 
 def _best_of_n_by_split(table: pa.Table) -> Iterator[tuple[str, Floats, list[int]]]:
-    """Yield (split, accuracies of shape (S, P, K), the K sizes) of the PRM."""
+    """Yield (split, accuracies of shape (S, P, K), the K sizes) of the PRM, of splits where it has scores."""
     by_split: dict[str, list[Samples]] = {}
     for split, _, samples in samples_by_split(table):
-        by_split.setdefault(split, []).append(samples)
+        if "prm" in samples.scores:
+            by_split.setdefault(split, []).append(samples)
     for split, of_seeds in by_split.items():
         ns = sizes(of_seeds[0].answer_PM.shape[1])
         yield split, np.stack([best_of_n(of_seed.scores["prm"], of_seed.is_correct_PM, ns) for of_seed in of_seeds]), ns

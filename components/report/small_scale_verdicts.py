@@ -60,7 +60,7 @@ def _of_comparisons_and_equivalents(frames: Mapping[str, pd.DataFrame]) -> list[
     for row in equivalents:
         if row["outside"] == "no_rise":
             name = _in_sentence(row["series"])
-            why = "process supervision does not gain from more labels"
+            why = "process supervision was not seen to gain from more labels"
             sentences.append(f"what the labels of {name} are worth is not known: {why}")
         else:
             tell = _outside if isinstance(row["outside"], str) else _equivalent
@@ -103,14 +103,14 @@ def _compared(row: Row, family: Family) -> str:
 
 def _equivalents(frame: pd.DataFrame) -> list[Row]:
     """Return each policy's row at the largest size where the labels of equal accuracy were measured, and at its
-    largest where that is above what was measured, or where there is no other."""
+    largest where that is above or below what was measured, or where there is no other."""
     rows = frame[frame["unit"] == "step_labels"]
     told = []
     for series in in_order(rows):
         own = rows[rows["series"] == series].sort_values("size")
         within, last = records(own[own["outside"].isna()]), records(own)[-1]
         told += within[-1:]
-        if not within or last["outside"] == "above":
+        if not within or last["outside"] in ("above", "below"):
             told.append(last)
     return told
 
@@ -176,7 +176,8 @@ def _of_lines(frames: Mapping[str, pd.DataFrame]) -> list[str]:
         for row in rows
         if row["lacks_fit"]
     ]
-    return [*sentences, *([f"fitted lines do not fit: {', '.join(misfits)}"] if misfits else [])]
+    tested = f"each of {len(rows)} lines tested by itself, at 5 %"
+    return [*sentences, *([f"fitted lines do not fit: {', '.join(misfits)} ({tested})"] if misfits else [])]
 
 
 def _ratio_of_slopes(row: Row) -> str:

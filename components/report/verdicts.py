@@ -71,7 +71,7 @@ def verdicts(
     """
     fixed = dict.fromkeys(_NOT_TRAINED, False) | dict(given or {})
     rows = comparisons[comparisons["split"] == "test"]
-    if not rows["method"].isin(references).all():
+    if any(not _is_vote(name) and name not in references for name in rows["method"]):
         rows = rows[~rows["method"].isin(references)]
     if rows.empty:  # one method alone
         return []
@@ -91,12 +91,16 @@ def verdicts(
     return [*sentences, *correction(len(sentences))]
 
 
+def _is_vote(method: str) -> bool:
+    return method == "majority" or method.endswith("_weighted")
+
+
 def _questions(methods: list[str]) -> list[tuple[str, str]]:
     """Return the pairs to compare: the PRM of another source with the first PRM and the ORM alone.
 
     Where trainings have an ensemble, it stands for them; beside another source's trainings they stand themselves.
     """
-    names = [name for name in methods if name != "majority" and not name.endswith("_weighted")]
+    names = [name for name in methods if not _is_vote(name)]
     has_own = "prm" in names or "ensemble_prm" in names  # else columns of a file are called so
     others = [name for name in names if has_own and is_other_prm(name)]
     members = members_of(names)

@@ -92,7 +92,7 @@ def auc_interval(scores_PM: Floats, is_correct_PM: Bools) -> tuple[Interval, int
 
 
 def calibration_error_interval(problem_ids: Sequence[str], probabilities: Floats, is_right: Bools) -> Interval:
-    """Return the interval of `calibration_error`; none without an item.
+    """Return the interval of `calibration_error`; none without an item, nor where the problems' draws do not vary.
 
     Noise makes the error larger, in the draws as in the estimate; so the draws' distances are taken the other way round
     (the basic bootstrap), and the upper end is never below the estimate. The lower end is 0 where noise alone, the
@@ -108,6 +108,8 @@ def calibration_error_interval(problem_ids: Sequence[str], probabilities: Floats
     assert low is not None
     assert high is not None
     assert noise is not None
+    if np.isclose(low, high, rtol=0, atol=1e-9):  # one problem, or no item off its bin's share: the sample says nothing of others
+        return NONE
     return 0.0 if estimate <= noise else max(0.0, 2 * estimate - high), min(1.0, max(estimate, 2 * estimate - low))
 
 

@@ -35,9 +35,12 @@ def write(study: Study) -> None:
     curves = best_of_n[best_of_n["split"] == "test"]
     num_problems = int(curves["num_problems"].max())
     published = {"prm": True} if study.published_prm is not None else {}
-    verdicts = in_words(frames["comparisons"], num_problems, study.verifiers, published)
+    has_choice = int(curves["n"].max()) > 1
+    verdicts = in_words(frames["comparisons"], num_problems, study.verifiers, published) if has_choice else []
     given = supervision.given(run)
     notes = [*_notes(study, grades, curves), *supervision.unmatched(given, study.label_sources)]
+    if not has_choice:
+        notes.append("each problem has one test sample, so no verifier has a choice: --samples-per-problem test=N")
     if study.published_prm is not None:
         notes.append(
             "the PRM was given (--prm): others trained it, on other data; its difference from the ORM is not "

@@ -74,8 +74,8 @@ def _bits(counts: list[int]) -> float:
 
 
 def unmatched(table: pd.DataFrame, sources: Sequence[str] = ()) -> list[str]:
-    """Return notes where the first ORM and PRM differ in solutions, updates or alternatives; none where they are
-    matched.
+    """Return notes where the first ORM and PRM differ in solutions, updates, rates to choose from or alternatives; none
+    where they are matched. Tokens differ by design: a PRM reads no step after the first wrong one.
 
     table: as `given` returns it. sources: of step labels; the first one's PRM is compared.
     """
@@ -90,6 +90,10 @@ def unmatched(table: pd.DataFrame, sources: Sequence[str] = ()) -> list[str]:
     notes = []
     if differ:
         notes.append(f"PRM and ORM were not trained on the same number of {' and '.join(differ)}: {_NOT_ALONE}")
+    rates = {kind: sorted({f"{rate:g}" for rate in rows["learning_rate"]}) for kind, rows in table.groupby("kind")}
+    if rates["prm"] != rates["orm"]:
+        tried = f"({', '.join(rates['prm'])} against {', '.join(rates['orm'])})"
+        notes.append(f"PRM and ORM had not the same learning rates to choose from {tried}: {_NOT_ALONE}")
     if first["prm"]["solutions"] != first["orm"]["solutions"]:
         notes.append(f"PRM and ORM were trained on different solutions: {_NOT_ALONE}")
     if sources[:1] == ("alternatives",):

@@ -210,7 +210,7 @@ GOLDEN = {
     "group_accuracy": "47357d7b637f",
     "group_comparisons": "be86e0d1941c",
     "attribute_shares": "54e150610eeb",
-    "score_quality": "dba139cf6628",
+    "score_quality": "e2dbd24813b6",
     "calibration": "593081209adf",
     "score_by_length": "9e37e58d5213",
     "distinct_samples": "4d09261cd4a5",
@@ -232,12 +232,12 @@ def test_golden_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 # The same of every preset, all stages of its plan in one.
 GOLDEN_PLANS = {
-    "smoke": (29, "8dd91a7bc9d2"),
-    "laptop": (37, "6aa671564e4a"),
-    "label_sources": (48, "f6b9a5ba2916"),
-    "one_gpu": (26, "20d3cfe3307f"),
-    "node_8gpu": (26, "e65233007d66"),
-    "math_7b": (23, "598e649f754f"),
+    "smoke": (29, "4ed4d8514f8a"),
+    "laptop": (37, "66dc5ba6bd6a"),
+    "label_sources": (48, "a4db9ac86a36"),
+    "one_gpu": (26, "5c97d6af326e"),
+    "node_8gpu": (26, "ebf1cbf84893"),
+    "math_7b": (23, "96c677b8e9d5"),
 }
 
 

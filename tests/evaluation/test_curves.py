@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -150,6 +151,32 @@ def test_one_seed_has_no_spread_and_another_reduction_is_computed_from_the_steps
     found = found[found["n"] == 4].set_index(["reduction", "neutral"])["accuracy"]
     assert {key: found.loc[key] for key in solved_by} == solved_by
     assert len(found) == 8
+
+
+@pytest.mark.parametrize("without", [{"scores"}, {"scores", "scores_seed_2"}])
+def test_a_split_without_scores_of_a_training_has_no_curve_of_that_verifier(without: set[str]) -> None:
+    """As solutions of a split that are all too long for a PRM."""
+    inputs, scores = tables()
+    inputs = {name: with_a_second_split(table, {}) for name, table in inputs.items()}
+    nothing: dict[str, Any] = {"prm_score": None, "step_probabilities": None}
+    scores = {name: with_a_second_split(table, nothing if name in without else {}) for name, table in scores.items()}
+    table = compute(scored_samples(ReductionConfig("product", "positive")), **inputs, **scores)
+    accuracy = compute(problem_accuracy(VoteConfig()), scored_samples=table)
+    curves = compute(best_of_n_curves(BootstrapConfig(resamples=50)), problem_accuracy=accuracy).to_pandas()
+    methods = curves.groupby("split")["method"].agg(set)
+    assert {"prm", "orm", "majority", "pass"} <= methods["test"]
+    assert {"orm", "majority", "pass"} <= methods["long"]
+    assert "prm" not in methods["long"]
+    found = compute(reductions(BootstrapConfig(resamples=50)), scored_samples=table, **scores).to_pandas()
+    assert set(found["split"]) == ({"test"} if len(without) == 2 else {"test", "long"})
+
+
+def with_a_second_split(table: pa.Table, changed: dict[str, Any]) -> pa.Table:
+    """The rows, and the same of other problems in the split "long", with these columns changed."""
+    rows = table.to_pylist()
+    more = [row | changed | {"problem_id": f"long {row['problem_id']}"} for row in rows]
+    more = [row | ({"split": "long"} if "split" in row else {}) for row in more]
+    return pa.Table.from_pylist(rows + more, schema=table.schema)
 
 
 def test_calibration_and_length_by_hand() -> None:

@@ -84,6 +84,20 @@ def test_the_budget_counts_each_solution_once_and_names_the_work() -> None:
         compute(stage, **inputs | {"chosen": chosen.slice(2)})
 
 
+def test_what_more_labels_add_is_of_the_own_ones_and_the_selector_s_are_a_cost() -> None:
+    selector = supervised(("p", 0, 1, [1, 1], 10, "in_order"))
+    chosen = supervised(("p", 5, 2, [1, 1, 1], 30, "in_order"))
+    line = BudgetLine("active", 2, 0, "chosen", "selector", 0, 0, 0)
+    config = BudgetConfig((line,), 0, verifier_parameters=1, generator_parameters=1, prompt_tokens=0)
+    accuracy = accuracies({("active", 2, 1): (0.4, 0.8)})
+    efficiency = pa.table({"series": ["active"], "slope": [0.05]})
+    inputs = {"verifier_accuracy": accuracy, "data_efficiency": efficiency, "selector": selector, "chosen": chosen}
+    [found] = compute(label_budget(config), **inputs).to_pylist()
+    assert found["num_step_labels"] == 5
+    assert found["gain_per_1000_labels"] == pytest.approx(0.4 / 5 * 1000)
+    assert found["next_1000_labels"] == pytest.approx(0.05 * math.log2(1003 / 3))
+
+
 def scores(*values: float | None, problem: str = "p") -> list[dict[str, Any]]:
     return [{"problem_id": problem, "sample_index": at, "prm_score": value} for at, value in enumerate(values)]
 

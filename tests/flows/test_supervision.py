@@ -16,7 +16,9 @@ from flows.studies.supervision import given, given_section, unmatched
 def run_of(**models: tuple[str, dict[str, Any]]) -> Any:
     """A run with these models: name → (kind, metrics, and `of`: what its solutions are called)."""
     recipes = {
-        name: {"recipe": {"config": {"kind": kind, "training": {"learning_rate": 3e-4, "epochs": 2}}}}
+        name: {
+            "recipe": {"config": {"kind": kind, "training": {"learning_rate": metrics.get("rate", 3e-4), "epochs": 2}}}
+        }
         | {"inputs": {metrics.get("of", "solutions"): {"stage": "solutions", "digest": "s"}}}
         for name, (kind, metrics) in models.items()
     }
@@ -46,6 +48,16 @@ def test_rivals_with_other_solutions_or_updates_are_told() -> None:
     assert unmatched(given(run_of(orm=("orm", ORM), prm=("prm", PRM | {"rows_used": 99, "steps": 50})))) == []
     [note] = unmatched(given(run_of(orm=("orm", ORM), prm=("prm", PRM | {"rows_used": 200, "steps": 150}))))
     assert "rows (200 against 100) and updates (150 against 50)" in note
+
+
+def test_rivals_with_other_rates_to_choose_from_are_told() -> None:
+    swept = {"prm_at_0.0005": ("prm", PRM | {"rate": 5e-4}), "orm": ("orm", ORM | {"rate": 5e-4})}
+    both = run_of(orm_at_0=("orm", ORM), prm=("prm", PRM), **swept)
+    assert unmatched(given(both)) == []
+    [note] = unmatched(given(run_of(prm=("prm", PRM), **swept)))
+    assert (
+        note == f"PRM and ORM had not the same learning rates to choose from (0.0003, 0.0005 against 0.0005): {ALONE}"
+    )
 
 
 def test_rivals_with_different_solutions_or_alternatives_are_told() -> None:

@@ -131,7 +131,8 @@ def test_verdicts_say_what_is_clear_and_what_is_not() -> None:
         "5 %; the intervals are each comparison's own; so for fewer and more labels",
         "The ratio of slopes, which cannot see a constant factor, of active learning to process supervision is 1.8 "
         "(95 % interval 1.3 to 2.9; the paper found 2.6), +3.6 against +2.0 points per doubling",
-        "Fitted lines do not fit: that of process supervision misses by -5.3 points at 2 solutions per problem",
+        "Fitted lines do not fit: that of process supervision misses by -5.3 points at 2 solutions per problem "
+        "(each of 2 lines tested by itself, at 5 %)",
         "The selector tells the right from the wrong answers of a problem's pool with an AUC of 0.62 (mean of 2 "
         "trainings, 0.58 to 0.66), where 0.50 is chance, by the labeller's steps 0.72; by itself it solves 59.3 % at "
         "N = 4, a single sample 52.5 %",
@@ -169,6 +170,14 @@ def test_the_labels_of_equal_accuracy_are_told_as_far_as_they_were_measured(row:
     frame = pd.DataFrame([row, row | {"unit": "solutions"}])
     [sentence] = scaling_verdicts({"equivalent_labels": frame})
     assert re.search(said, sentence), sentence
+
+
+def test_a_policy_that_falls_below_all_at_its_largest_size_is_told() -> None:
+    frame = pd.DataFrame([equivalent(2, (1.8, 1.2, 2.6)), equivalent(4, (None, None, 0.7), outside="below")])
+    fewer, below, correction, *_ = scaling_verdicts({"equivalent_labels": frame})
+    assert "needs fewer labels" in fewer
+    assert "less accurate than process supervision with any labels" in below
+    assert correction.startswith("2 comparisons")
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,11 @@ def test_verdicts_in_words() -> None:
     ceiling += [row(other, "rule", -0.2, -0.3, -0.1, 0.001) for other in ("prm", "orm", "majority")]
     assert verdicts(pd.DataFrame(rows + ceiling), 500, references=["rule"]) == verdicts(pd.DataFrame(rows), 500)
     assert len(verdicts(pd.DataFrame(rows + ceiling), 500)) == 10  # each is a question else
+    pairs = [("length", "random", 0.2, 0.1, 0.3), ("random", "length", -0.2, -0.3, -0.1)]
+    pairs.append(("majority", "length", 0.1, 0.05, 0.2))
+    floors = pd.DataFrame([row(*pair, 0.001) for pair in pairs])
+    [between] = verdicts(floors, 500, references=["length", "random"])  # there is nothing but votes beside them
+    assert between.startswith("length beats random")
     alone = rows[4] | {"num_problems": 500}  # of no family: its interval decides
     assert compared(alone, "ORM", "a single sample", "at N = 64").startswith("ORM beats")
 

@@ -116,6 +116,9 @@ def test_no_interval_has_zero_width_and_none_is_made_of_nothing() -> None:
     nothing = np.zeros(0, dtype=bool)
     assert share_interval([], nothing) == f1_interval(ids, yes, yes) == kappa_interval(ids, yes, yes) == NONE
     assert calibration_error_interval([], np.zeros(0), nothing) == NONE
+    assert calibration_error_interval(ids, np.ones(50), yes) == NONE
+    one = np.array([0.2, 0.9, 0.8, 0.3])
+    assert calibration_error_interval(["p"] * 4, one, np.array([False, True, False, True])) == NONE
     assert auc_interval(np.zeros((2, 3)), np.ones((2, 3), dtype=bool)) == (NONE, 0)
 
 
