@@ -108,7 +108,9 @@ def calibration_error_interval(problem_ids: Sequence[str], probabilities: Floats
     assert low is not None
     assert high is not None
     assert noise is not None
-    if np.isclose(low, high, rtol=0, atol=1e-9):  # one problem, or no item off its bin's share: the sample says nothing of others
+    if np.isclose(
+        low, high, rtol=0, atol=1e-9
+    ):  # one problem, or no item off its bin's share: the sample says nothing of others
         return NONE
     return 0.0 if estimate <= noise else max(0.0, 2 * estimate - high), min(1.0, max(estimate, 2 * estimate - low))
 

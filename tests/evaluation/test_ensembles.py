@@ -12,8 +12,8 @@ from components.evaluation.groups import compared_pairs, half_accuracy
 from components.evaluation.method_accuracies import VoteConfig, accuracy_rows, ensemble_accuracies, with_ensembles
 from components.evaluation.scored_samples import ReductionConfig, scored_samples
 from components.report.verdicts import verdicts
-from components.statistics.best_of_n import Floats, Samples, best_of_n
-from components.statistics.bootstrap import ACCURACIES, BootstrapConfig, two_way_interval
+from components.statistics.best_of_n import Bools, Floats, Samples, best_of_n
+from components.statistics.bootstrap import ACCURACIES, DIFFERENCES, BootstrapConfig, two_way_interval
 from schemas.results import ENSEMBLES
 from schemas.tables import SAMPLE_KEY
 from tests.evaluation.test_curves import compute, tables
@@ -23,13 +23,25 @@ FAILURES = -1.0
 NS = [1, 2, 4, 8]
 
 
-def trainings(rng: np.random.Generator, count: int, spread: float, problems: int = PROBLEMS) -> list[Samples]:
+def samples_of(rng: np.random.Generator, problems: int) -> tuple[Bools, Floats]:
+    """Draw which samples are right, and how much better each looks than it is to all who learned from the same data."""
+    right = rng.random((problems, SLOTS)) < 0.4
+    return right, rng.normal(size=right.shape)
+
+
+def trainings(
+    rng: np.random.Generator,
+    count: int,
+    spread: float,
+    problems: int = PROBLEMS,
+    samples: tuple[Bools, Floats] | None = None,
+) -> list[Samples]:
     """Draw problems, and trainings that tell right samples from wrong ones more or less well.
 
     spread: standard deviation of the logarithm of their skill; FAILURES: one training in four learns next to nothing.
+    samples: those to tell apart, where they are drawn already.
     """
-    right = rng.random((problems, SLOTS)) < 0.4
-    shared = rng.normal(size=right.shape)
+    right, shared = samples or samples_of(rng, problems)
     drawn = []
     for _ in range(count):
         skill = np.exp(spread * rng.normal()) if spread != FAILURES else rng.choice([0.3, 3, 3, 3])
@@ -86,6 +98,20 @@ def test_the_interval_holds_the_accuracy_of_other_ensembles(spread: float) -> No
         low, high = two_way_interval(drawn, BootstrapConfig(resamples=200), ACCURACIES)
         held.append((low[1:] <= truth[1:]) & (truth[1:] <= high[1:]))
     assert (np.mean(held, 0) >= 0.9).all()
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3, 0.6, FAILURES])
+def test_of_two_ensembles_that_are_alike_few_reports_say_that_one_beats_the_other(spread: float) -> None:
+    """The sentence of a default study whose rivals learn equally well; 0.5 to 3.5 % of 200 studies were seen to say it
+    before any correction (10 % where half of the trainings fail)."""
+    rng = np.random.default_rng(4)
+    wrong = 0
+    for _ in range(STUDIES):
+        samples = samples_of(rng, PROBLEMS)
+        ours, theirs = (values_of(trainings(rng, TRAININGS, spread, samples=samples))[:, :, -1:] for _ in ENSEMBLES)
+        [low], [high] = two_way_interval(ours - theirs, BootstrapConfig(resamples=400), DIFFERENCES)
+        wrong += low > 0 or high < 0
+    assert wrong / STUDIES <= 0.07
 
 
 def test_a_studys_tables_have_the_ensembles_beside_the_trainings() -> None:
