@@ -48,14 +48,14 @@ class _Trackio:
     def __init__(self, project: str, name: str, config: dict[str, Any]) -> None:
         import trackio
 
-        self.module = trackio
-        trackio.init(project=project, name=name, config=config, embed=False)
+        # Its module knows the run in the thread that began it alone, and curves are told by another.
+        self.module, self.run = trackio, trackio.init(project=project, name=name, config=config, embed=False)
 
     def log(self, stage: str, values: Mapping[str, float], step: int) -> None:
-        self.module.log({f"{stage}/{name}": value for name, value in values.items()}, step=step)
+        self.run.log({f"{stage}/{name}": value for name, value in values.items()}, step=step)
 
     def table(self, name: str, frame: pd.DataFrame) -> None:
-        self.module.log({name: self.module.Table(dataframe=frame)})
+        self.run.log({name: self.module.Table(dataframe=frame)})
 
     def file(self, path: Path) -> None:
         self.module.save(str(path))
@@ -95,11 +95,12 @@ class _Mlflow:
 
         self.module = mlflow
         mlflow.set_experiment(project)
-        mlflow.start_run(run_name=name)
+        self.run_id = mlflow.start_run(run_name=name).info.run_id  # a thread that does not say which begins another
         mlflow.log_params({key: str(value)[:500] for key, value in config.items()})
 
     def log(self, stage: str, values: Mapping[str, float], step: int) -> None:
-        self.module.log_metrics({f"{stage}/{name}": value for name, value in values.items()}, step=step)
+        points = {f"{stage}/{name}": value for name, value in values.items()}
+        self.module.log_metrics(points, step=step, run_id=self.run_id)
 
     def table(self, name: str, frame: pd.DataFrame) -> None:
         self.module.log_table(frame, f"{name}.json")

@@ -64,6 +64,7 @@ def endpoint_config(sampling: SamplingConfig, model: str, fingerprint: str) -> E
     values = {name: getattr(sampling, name) for name in names}
     values["expects_thinking"] = bool(sampling.thinking_markers) or sampling.max_thinking_tokens > 0
     values["max_tokens"] = sampling.max_tokens + sampling.max_thinking_tokens
+    values["stop_texts"] = sampling.stops
     return EndpointConfig(model, fingerprint, **values)
 
 

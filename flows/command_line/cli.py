@@ -73,6 +73,7 @@ def open_study(options: argparse.Namespace) -> Study:
     labelled, labelled_paths = file_checks.labelled_files(options, files, held_out, notes)
     graded, graded_paths = file_checks.graded_files(options, files, held_out, notes)
     judge, labelling_prm = model_checks.judge(options), model_checks.labelling_prm(options)
+    endpoint_options.refuse_unsent(preset, options)
     sources = checks.label_sources(options, preset, files is not None, labelled is not None)
     own = _own_verifiers(preset, sources, embedded=files is None and not preset.needs_files)
     verifiers = tuple(verifier_specs(options, own, cached=options.command != "run"))

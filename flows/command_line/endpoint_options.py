@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import operator
 import os
 import re
 from collections.abc import Iterable
@@ -18,6 +19,8 @@ from flows.presets.preset import Preset
 FOR_JUDGES = "--verifier NAME=judge:http(s)://HOST/v1#MODEL"
 FOR_STUDIES = "--generator or --judge http(s)://HOST/v1#MODEL, or --verifier NAME=judge:http(s)://…"
 _OF_ENDPOINT = ("--key-variable", "--requests-at-once", "--max-requests", "--max-tokens-total")
+# Of a judge's sampling → the value that changes nothing.
+_UNSENT = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "stop": "", "stop_texts": (), "regex": ""}
 
 
 def add_endpoint(parser: argparse._ActionsContainer) -> None:
@@ -112,6 +115,18 @@ def with_endpoint_thinking(preset: Preset, options: argparse.Namespace, notes: l
         f"apart where the server says it apart, or by {' '.join(sampling.thinking_markers) or 'markers that are known'}"
     )
     return dataclasses.replace(preset, sampling=sampling)
+
+
+def refuse_unsent(preset: Preset, options: argparse.Namespace) -> None:
+    """Raise InputError for a setting that a model behind an address would never see."""
+    unsent = []
+    if is_endpoint(options.generator):
+        unsent += [("sampling", "regex")]
+    if is_endpoint(options.judge):
+        unsent += [("judge.sampling", name) for name in _UNSENT]
+    for path, name in unsent:
+        if getattr(operator.attrgetter(path)(preset), name) != _UNSENT[name]:
+            raise InputError(f"{path}.{name}: it is not sent to a model behind an address: leave it out")
 
 
 def _value(options: argparse.Namespace, flag: str) -> int | None:

@@ -18,7 +18,8 @@ from components.text.rendering import chat_turns, turns_text
 from components.text.segmentation import AUTO
 from flows.command_line import model_checks
 from flows.command_line.thinking_options import with_thinking
-from flows.presets.paths import SettingError, changes, replaced
+from flows.presets.laptop import LAPTOP
+from flows.presets.paths import SettingError, changes, first_line, replaced
 from flows.presets.preset import GENERATOR_PROMPT, Preset
 from flows.study import Study
 
@@ -61,7 +62,8 @@ def with_generator(preset: Preset, named: Preset, options: argparse.Namespace, n
         sampling = dataclasses.replace(preset.sampling, prompt=prompt, system_prompt=system_prompt)
         preset = dataclasses.replace(preset, sampling=sampling)
     except ValueError as error:
-        raise InputError(f"--instruction {options.instruction}: it must have {{problem}}") from error
+        told = "--generator" if options.instruction is None else f"--instruction {options.instruction}"
+        raise InputError(f"{told}: {first_line(error)}") from error
     asked = changes(named, preset)
     has_folder = not (is_hub_name(options.generator) or is_endpoint(options.generator))
     own = {"segmentation": AUTO} | (_own_values(options.generator) if has_folder else {})
@@ -76,6 +78,8 @@ def with_generator(preset: Preset, named: Preset, options: argparse.Namespace, n
     whose = _whose(taken) if has_folder else ""
     if is_hub_name(options.generator):
         whose = "; the model's own values show when it is here"
+    if preset.name == LAPTOP.name:
+        notes.append(f"the preset {LAPTOP.name} has a tiny model's numbers; --preset one_gpu is for instruct models")
     notes.append(f"sampled with {_values(preset)}{whose}")
     preset = with_thinking(preset, options, notes)
     preset = _with_rollouts(preset, options, asked)

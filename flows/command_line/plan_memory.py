@@ -158,7 +158,12 @@ def _sampling(runner: Runner, preset: Preset, model: Model, path: str, config: S
         advice = f"its weights alone are {weights / 1e9:.1f} GB: [engines] gpus = {share} in a placement shares them"
     else:
         fits = int(room / of_a_token)
-        advice = f"a sequence of {config.longest:,} tokens is too long: {path}.max_model_length of {fits:,} at most"
+        number = f"{path}.max_model_length of {fits:,}"
+        if config.max_thinking_tokens and fits > config.max_model_length:
+            number = f"{path}.max_thinking_tokens of {fits - config.max_model_length:,}"
+        elif config.max_thinking_tokens:
+            number = f"{path}.max_model_length and max_thinking_tokens of {fits:,} together"
+        advice = f"a sequence of {config.longest:,} tokens is too long: {number} at most"
     return Need(weights + of_a_token * config.longest, advice)
 
 

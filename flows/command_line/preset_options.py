@@ -20,6 +20,7 @@ from components.dataflow.errors import InputError
 from components.evaluation.curves import BandConfig
 from components.labels.judge_labels import PROMPT, VERDICT, JudgeConfig
 from components.labels.prm_labels import VerifierLabelsConfig
+from components.sampling.endpoint import is_endpoint
 from components.sampling.engines import engine_distribution, installed_engine
 from components.verifiers.scoring import ScoringConfig
 from components.verifiers.style import style_settings
@@ -48,6 +49,10 @@ Config = TypeVar("Config", ScoringConfig, VerifierLabelsConfig)
 _SETS_SMALL_SCALE = {
     "--temperature": ("small_scale.sampling.temperature",),
     "--top-p": ("small_scale.sampling.top_p",),
+    "--top-k": ("small_scale.sampling.top_k",),
+    "--min-p": ("small_scale.sampling.min_p",),
+    "--repetition-penalty": ("small_scale.sampling.repetition_penalty",),
+    "--stop": ("small_scale.sampling.stop_texts",),
     "--max-tokens": ("small_scale.sampling.max_tokens",),
     "--training-seeds": ("small_scale.training_seeds",),
     "--labeller": ("small_scale.labeller",),
@@ -199,7 +204,7 @@ def _with_engine(preset: Preset, options: argparse.Namespace, notes: list[str]) 
     for path in SAMPLING_PATHS:
         config = operator.attrgetter(path)(preset)
         engine = options.engine or (config.engine if _is_installed(config.engine) else installed_engine())
-        if engine != config.engine and path == "sampling":
+        if engine != config.engine and path == "sampling" and not is_endpoint(options.generator):
             notes.append(f"solutions are sampled by {engine}, not by {config.engine}")
         preset = replaced(preset, f"{path}.engine", engine)
     return preset

@@ -87,13 +87,17 @@ def summary_of(study: Study, grades: pd.DataFrame, engine: str, results: Mapping
     """
     run = study.runner
     by_split = grades[grades["error"].isna()].groupby("split", sort=False)
-    distribution = engine_distribution(engine)
+    by = {"name": engine}
+    if study.endpoint is not None:
+        by = {"name": "endpoint", "model": study.endpoint.endpoint.model}
+    else:
+        by |= {"distribution": engine_distribution(engine), "version": version(engine_distribution(engine))}
     return {
         "study": study.name,
         "preset": study.preset.name,
         "settings": dict(study.settings),
         "hub_models": dict(study.hub_models),
-        "engine": {"name": engine, "distribution": distribution, "version": version(distribution)},
+        "engine": by,
         "libraries": library_versions(),
         "pass_at_1": {str(split): float(rows["is_correct"].mean()) for split, rows in by_split},
         "no_answer_rate": {str(split): float((rows["status"] == "no_answer").mean()) for split, rows in by_split},

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from components.dataflow.errors import InputError
+from components.sampling import endpoint_generation
 from components.sampling.endpoint import Endpoint, EndpointAccess
 from flows.command_line import cli
 from flows.command_line.options import parse
 from flows.full_study import full_study
+from flows.studies.study_folder import summary_of
 from flows.study import Study
 from tests.flows.test_thinking_options import empty_weights
 from tests.sampling.test_chat_prompts import chat_tokenizer
@@ -108,12 +112,35 @@ def test_a_judge_can_be_one_too(folder: Path) -> None:
         (["--label-sources", "rollouts"], "--label-sources rollouts goes on from the middle of solutions"),
         (["--label-sources=judge", "--judge", ADDRESS, "--judge-structured"], "--judge-structured is for a judge in a"),
         (["--label-sources", "judge", "--judge", "http://h/v1"], "--judge http://h/v1: it has no model"),
+        (["--set", "sampling.regex=a+"], "sampling.regex: it is not sent to a model behind an address"),
+        (["--judge", ADDRESS, "--set", "judge.sampling.top_k=20"], "judge.sampling.top_k: it is not sent to a model"),
+        (["--judge", ADDRESS, "--set", "judge.sampling.stop=###"], "judge.sampling.stop: it is not sent to a model"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(folder: Path, more: list[str], words: str) -> None:
     with pytest.raises(InputError) as refused:
         opened(folder, *(word.format(folder=folder) for word in more))
     assert words in str(refused.value)
+
+
+def test_every_text_that_ends_a_sample_is_sent(folder: Path) -> None:
+    sampling = opened(folder, "--set", "sampling.stop=###", "--stop", "User:").preset.sampling
+    assert endpoint_generation.parameters(endpoint_generation.endpoint_config(sampling, "m", ""))["stop"] == [
+        "###",
+        "User:",
+    ]
+
+
+def test_the_numbers_of_a_tiny_model_are_told(folder: Path) -> None:
+    told = "the preset laptop has a tiny model's numbers; --preset one_gpu is for instruct models"
+    assert told in opened(folder).notes
+    assert told not in opened(folder, "--preset", "one_gpu", "--label-sources", "judge", "--judge", ADDRESS).notes
+
+
+def test_the_engine_of_a_study_is_the_endpoint(folder: Path) -> None:
+    study = dataclasses.replace(opened(folder), name="asked")
+    grades = pd.DataFrame({"split": ["test"], "status": ["ok"], "is_correct": [True], "error": [None]})
+    assert summary_of(study, grades, "vllm", {})["engine"] == {"name": "endpoint", "model": "org/model"}
 
 
 def test_an_address_that_cannot_be_read_is_refused(folder: Path) -> None:

@@ -98,7 +98,7 @@ def test_what_a_generator_is_told_is_a_part_of_the_key_and_moves_no_other(folder
     [
         (["--base-model", "{folder}"], "--generator is sampled as it is, and --base-model is finetuned first"),
         (["--instruction", "{here}/none.txt"], "--instruction {here}/none.txt: cannot be read"),
-        (["--instruction", "{here}/train.jsonl"], "it must have {{problem}}"),
+        (["--instruction", "{here}/train.jsonl"], "prompt must have {{problem}}"),
         (["--system-prompt", "{here}/empty.txt"], "empty.txt: it is empty"),
         (["--top-k", "-1"], "--top-k -1"),
         (["--min-p", "2"], "--min-p 2"),

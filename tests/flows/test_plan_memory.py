@@ -93,6 +93,13 @@ def test_a_model_that_is_here_is_reckoned_by_its_own_shape(
     _, said = planned(capsys, *argv[:-1], "gpu=0.03GB", "--set", "sampling.max_model_length=4096")
     room = (0.9 * 0.03e9 - 2e6) / (cache / 4096)
     assert f"a sequence of 4,096 tokens is too long: sampling.max_model_length of {int(room):,} at most" in said
+    argv += ["--max-thinking-tokens", "20000", "--thinking-markers", "<think>", "</think>"]
+    argv += ["--label-sources", "judge", "--judge", str(folder)]
+    argv[argv.index("gpu=24GB")] = "gpu=0.03GB"
+    _, said = planned(capsys, *argv, "--set", "sampling.max_model_length=4096")
+    assert f"sampling.max_model_length and max_thinking_tokens of {int(room):,} together at most" in said
+    _, said = planned(capsys, *argv, "--set", f"sampling.max_model_length={int(room) - 100}", "--max-tokens", "200")
+    assert "sampling.max_thinking_tokens of 100 at most" in said
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,14 @@ def test_what_cannot_be_is_refused_before_any_work(tmp_path: Path, argv: list[st
     assert not (root / "shards").exists()
 
 
+def test_all_sampling_values_are_those_of_the_small_generator_too(tmp_path: Path) -> None:
+    given = ["--temperature", "0.8", "--top-p", "0.9", "--top-k", "20", "--min-p", "0.1", "--stop", "Q:"]
+    given += ["--repetition-penalty", "1.1", "--preset", "smoke", "--root", str(tmp_path / "outputs")]
+    small = cli.open_study(parse(["plan", *given], "", add_small_scale)).preset.small_scale.sampling
+    assert (small.temperature, small.top_p, small.top_k, small.min_p) == (0.8, 0.9, 20, 0.1)
+    assert (small.repetition_penalty, small.stop_texts) == (1.1, ("Q:",))
+
+
 def test_a_labeller_that_labels_badly_is_told_of() -> None:
     rows = {"source": ["prm_large", "rule"], "reference": ["rule", "prm_large"], "kappa": [0.51, 0.51]}
     frame = pd.DataFrame(rows | {"same_first_error": [0.55, 0.55]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,8 +41,22 @@ def nothing_told() -> None:
 
 
 def fake_trackio() -> Any:
-    calls = {name: told(name) for name in ("init", "log", "save", "finish")}
-    return SimpleNamespace(**calls, Table=lambda dataframe: ("table", len(dataframe)))
+    """As trackio is: a run logs from any thread, the module in that alone which began the run."""
+    run, began = SimpleNamespace(log=told("log")), threading.get_ident()
+
+    def init(**named: Any) -> Any:
+        TOLD.append(("init", named))
+        return run
+
+    def here(name: str) -> Any:
+        def call(*given: Any) -> None:
+            assert threading.get_ident() == began, f"Call trackio.init() before trackio.{name}()."
+            TOLD.append((name, *given))
+
+        return call
+
+    calls = {name: here(name) for name in ("log", "save", "finish")}
+    return SimpleNamespace(**calls, init=init, run=run, Table=lambda dataframe: ("table", len(dataframe)))
 
 
 def study_in(root: Path, **changes: Any) -> Any:
@@ -110,7 +125,8 @@ def test_a_tracker_that_fails_is_told_no_more_and_stops_nothing(
         raise ConnectionError("no server\nmore")
 
     monkeypatch.setitem(sys.modules, "trackio", fake_trackio())
-    monkeypatch.setattr(sys.modules["trackio"], fails, fail)
+    module = sys.modules["trackio"]
+    monkeypatch.setattr(module.run if fails == "log" else module, fails, fail)
     with tracked(study_in(tmp_path), "trackio", "papers", seconds=3600):
         TOLD.append(("work",))
     assert ("work",) in TOLD
@@ -151,7 +167,10 @@ def test_wandb_has_steps_per_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_mlflow_has_parameters_metrics_tables_and_artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("set_experiment", "start_run", "log_params", "log_metrics", "log_table", "log_artifact", "end_run")
-    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(**{name: told(name) for name in names}))
+    calls = {name: told(name) for name in names}
+    begun = SimpleNamespace(info=SimpleNamespace(run_id="a1"))
+    calls["start_run"] = lambda **named: TOLD.append(("start_run", named)) or begun
+    monkeypatch.setitem(sys.modules, "mlflow", SimpleNamespace(**calls))
     tracker = trackers.open_tracker("mlflow", "papers", "mine", {"seed": 8, "long": "x" * 600})
     tracker.log("orm", {"loss": 0.5}, 3)
     tracker.table("best_of_n", FRAME)
@@ -159,7 +178,7 @@ def test_mlflow_has_parameters_metrics_tables_and_artifacts(tmp_path: Path, monk
     tracker.finish()
     assert [one[0] for one in TOLD] == list(names)
     assert TOLD[2] == ("log_params", {"seed": "8", "long": "x" * 500})
-    assert TOLD[3] == ("log_metrics", {"orm/loss": 0.5}, {"step": 3})
+    assert TOLD[3] == ("log_metrics", {"orm/loss": 0.5}, {"step": 3, "run_id": "a1"})
     assert TOLD[4][2] == "best_of_n.json"
 
 
